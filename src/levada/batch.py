@@ -1,0 +1,135 @@
+"""A batch: the records that go to a destination together, as columns.
+
+A connector asks a batch for what it needs: `body()` (the rendered request body), `table` (Arrow),
+`as_csv()`, or `records` as Python values, which cost a Python object each and are for small batches.
+What is not here: cutting a plan into batches and rendering, which belong to `levada.delivery`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from levada.change import Kind, Verb
+from levada.outcome import DELIVERED, Outcome, Outcomes, shortened
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`table` has one row per record and a column per mapped field, typed as the destination wants it.
+
+    For removals the columns hold the values last confirmed. `rendered`, where the destination has a
+    template for this verb, holds each record's JSON text. `keys` is the model's key of each record, for
+    messages. `operations` are the ids (32 hex digits) that stay the same over attempts, runs and restarts.
+    """
+
+    sync: str
+    plan_id: str
+    number: int
+    sequence: int
+    kind: Kind
+    verb: Verb
+    object: str
+    match: tuple[str, ...]
+    table: pa.Table
+    keys: pa.Table
+    idempotency_key: str
+    rendered: pa.Array[Any] | None = None
+    operations: pa.Array[Any] | None = None
+    #: the values of the match fields last confirmed, where they differ from the new ones or in removals
+    previous: pa.Table | None = None
+    #: the destination's own ids, where earlier answers told them
+    identifiers: pa.Array[Any] | None = None
+    attempt: int = 1
+    #: things the connector asked delivery to remember between its attempts at this batch
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The records as Python values: one dict each, by field name (dots and all)."""
+        rows: list[dict[str, Any]] = self.table.to_pylist()
+        return rows
+
+    def json_array(self) -> bytes:
+        """The rendered records as one JSON array."""
+        return b"[" + self.joined(b",") + b"]"
+
+    def json_lines(self) -> bytes:
+        """The rendered records, one a line, with a newline at the end."""
+        return self.joined(b"\n") + b"\n"
+
+    def joined(self, separator: bytes) -> bytes:
+        """The rendered records, joined."""
+        assert self.rendered is not None, "this verb has no record template"
+        return separator.decode().join(cast("list[str]", self.rendered.to_pylist())).encode()
+
+    def as_csv(self) -> bytes:
+        """The table as CSV with a header, text quoted."""
+        sink = io.BytesIO()
+        pa_csv.write_csv(self.table, sink)
+        return sink.getvalue()
+
+    def slice(self, start: int, length: int) -> Batch:
+        """A part of the batch, with an idempotency key of its own."""
+
+        def cut(column: Any) -> Any:
+            return None if column is None else column.slice(start, length)
+
+        return replace(
+            self,
+            sequence=self.sequence + start,
+            table=cut(self.table),
+            keys=cut(self.keys),
+            rendered=cut(self.rendered),
+            operations=cut(self.operations),
+            previous=cut(self.previous),
+            identifiers=cut(self.identifiers),
+            idempotency_key=f"{self.idempotency_key}-{start}-{length}",
+            notes={},
+        )
+
+    def key_of(self, index: int) -> Any:
+        """The model's key of one record: a value, or a dict for keys of several columns."""
+        row: dict[str, Any] = self.keys.slice(index, 1).to_pylist()[0]
+        return next(iter(row.values())) if len(row) == 1 else row
+
+    # Outcomes, in the words that a connector uses.
+
+    def delivered(self, *, identifiers: Mapping[int, str] | None = None, request_id: str = "") -> Outcomes:
+        return Outcomes(DELIVERED, identifiers=identifiers or {}, request_id=request_id)
+
+    def rejected(self, reason: str, *, code: str = "", request_id: str = "") -> Outcomes:
+        """All records refused, for a reason that holds for each of them."""
+        return Outcomes(Outcome("rejected", shortened(reason), code), request_id=request_id)
+
+    def refused(self, reason: str, *, code: str = "", request_id: str = "") -> Outcomes:
+        """The batch refused as a whole, without naming a record: delivery finds the culprit by halving."""
+        outcome = Outcome("rejected", shortened(reason), code)
+        return Outcomes(outcome, attributed=len(self) == 1, request_id=request_id)
+
+    def unknown(self, reason: str = "") -> Outcomes:
+        return Outcomes(Outcome("unknown", shortened(reason)))
+
+    def outcomes(
+        self,
+        exceptions: Mapping[int, Outcome],
+        *,
+        common: Outcome = DELIVERED,
+        identifiers: Mapping[int, str] | None = None,
+        request_id: str = "",
+    ) -> Outcomes:
+        return Outcomes(common, exceptions, identifiers=identifiers or {}, request_id=request_id).simplified()
+
+
+def json_bytes(value: object) -> bytes:
+    """A small value as JSON without spaces. Refuses NaN and lone surrogates (ValueError)."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")

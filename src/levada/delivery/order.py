@@ -1,0 +1,47 @@
+"""What delivery is asked to do with a plan, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from levada.change import Kind, Verb
+from levada.mapping import Mapping as FieldMappings
+from levada.plan import Plan
+from levada.planner import Settled
+from levada.run import PauseReason, Tally
+from levada.sync import Mode, Removal
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOrder:
+    """One plan, to be sent. `folder` holds the plan's files; `verbs` says what each kind becomes."""
+
+    sync: str
+    run_id: str
+    plan: Plan
+    folder: Path
+    mapping: FieldMappings
+    object: str
+    verbs: Mapping[Kind, Verb]
+    mode: Mode
+    removal: Removal
+    #: for class D: what to do when an answer is lost
+    repeats: Literal["at_least_once", "at_most_once"] = "at_least_once"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """How far it got. `pause` is None when every operation has its end; then `settled` says how each ended.
+
+    `error_message` explains a pause in one line, redacted.
+    """
+
+    tally: Tally
+    settled: Settled | None
+    pause: PauseReason | None = None
+    message: str = ""
+    #: True while no operation may have been applied: the run can be dropped without a trace
+    untouched: bool = False

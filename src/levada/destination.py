@@ -1,0 +1,375 @@
+"""The contract of a destination: the tool that receives records.
+
+Two faces, by what is at the other end. A `Destination` speaks HTTP: its methods are generators that yield
+requests and receive responses ("talks"), and never touch the network, a clock or a retry: delivery does
+that for all. A `TableDestination` opens a `Writer`: databases and files, where rows and a mark of how far
+they got can be written together.
+
+What a connector never sees: 429, an expired credential (401), a connection that failed, an answer that
+never came, a 5xx. Delivery waits, refreshes, or settles those by the destination's class.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+
+import pyarrow as pa
+from pydantic import BaseModel
+
+from levada.batch import Batch
+from levada.change import Kind, Verb
+from levada.limits import Limits
+from levada.mapping import FieldType, ValueLimits
+from levada.outcome import Outcomes
+from levada.sync import Mode, Removal
+
+DeliveryClass = Literal["T", "A", "B", "C", "D"]
+"""What may be done after an answer was lost (docs/concepts/destination-classes.md).
+
+T: rows and our mark move in one transaction. A: sending again is harmless. B: sending again under the same
+idempotency key is. C: look first. D: nothing is known; the user chose.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """A field of an object. `native` is the tool's own name of the type."""
+
+    name: str
+    type: FieldType = "any"
+    native: str = ""
+    required: bool = False
+    writable: bool = True
+    unique: bool = False
+    limits: ValueLimits = ValueLimits()
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSpec:
+    """What can be written to: a table, `contacts`, an audience.
+
+    `open`: takes fields that are not listed, of any type. `match`: the fields by which a record can be
+    found; None means any unique set of fields.
+    """
+
+    name: str
+    fields: tuple[FieldSpec, ...] = ()
+    open: bool = False
+    verbs: tuple[Verb, ...] = ()
+    match: tuple[str, ...] | None = None
+    title: str = ""
+
+    def field(self, name: str) -> FieldSpec | None:
+        return next((spec for spec in self.fields if spec.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationSpec:
+    """What a connector declares about its tool: the checks, the reference page and the form are made of it."""
+
+    type: str
+    title: str
+    docs: str
+    limits: Limits = Limits()
+    classes: Mapping[Verb, DeliveryClass] = field(default_factory=dict)
+    #: how long after being sent a request whose answer was lost may still be applied
+    max_server_seconds: float = 60.0
+    #: how long a created record may stay invisible to look-ups
+    index_lag_seconds: float = 0.0
+    #: how long an idempotency key is honoured
+    idempotency_seconds: float = 24 * 3600.0
+    #: can a field be set only where it is empty?
+    only_if_empty: bool = False
+    #: statuses of 5xx that the vendor documents as "surely not applied"
+    not_applied_statuses: frozenset[int] = frozenset()
+    #: seconds to wait for an answer
+    timeout_seconds: float = 60.0
+    #: can a whole object be swapped in one step (mode replace)?
+    replaces: bool = False
+
+    def delivery_class(self, verb: Verb) -> DeliveryClass:
+        return self.classes.get(verb, "D")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request. `url` is absolute, or a path below the account's base URL.
+
+    `safe`: asks and changes nothing, so that it may be repeated at will (look-ups, polls, discovery).
+    `after_seconds`: wait so long first.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    safe: bool = False
+    after_seconds: float = 0.0
+    #: sent without the account's credential: token requests
+    anonymous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", errors="replace")
+
+    def json(self) -> Any:
+        """The body as JSON. Raises ValueError if it is none: what that means is the connector's to say."""
+        return json.loads(self.body)
+
+    @property
+    def request_id(self) -> str:
+        for name in ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid", "cf-ray"):
+            if name in self.headers:
+                return self.headers[name][:200]
+        return ""
+
+
+T = TypeVar("T")
+Talk = Generator[Request, Response, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look-up says of each record of a batch, by index: the destination's own id; absent if not in it."""
+
+    identifiers: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What goes with every request of an account. Its repr shows nothing of it."""
+
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: to be kept, encrypted, for the next process (a rotated refresh token); never logged
+    kept: Mapping[str, str] = field(default_factory=dict, repr=False)
+    expires_in_seconds: float | None = None
+
+
+class Auth(Protocol):
+    """How an account signs its requests."""
+
+    #: can `sign_in` bring a fresh credential when one is refused?
+    refreshes: bool
+
+    def sign_in(self, kept: Mapping[str, str]) -> Talk[Credential]:
+        """A credential. `kept` is what an earlier one asked to keep. Requests are `anonymous`.
+
+        Raises AuthError when the destination refuses; a static credential yields no request at all.
+        """
+        ...
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value, for redaction."""
+        ...
+
+
+RecordTemplate = Any
+"""A JSON-like tree whose strings may hold placeholders in braces; delivery renders it, vectorised.
+
+A string that is one placeholder keeps the value's JSON type; in a longer string the value is put in as
+text; `{{` and `}}` are literal braces. Placeholders: `{fields}` (the object of fields to be sent, dots made
+nested), `{fields.NAME}` or `{NAME}` (one field), `{match.NAME}` (a match field), `{key}` and `{key_field}` (the only match field
+and its name), `{before.NAME}`, `{destination_id}`, `{operation}`. `fields_all` in place of `fields` sends
+every field, not just those that changed.
+"""
+
+
+@runtime_checkable
+class Destination(Protocol):
+    """Spoken to over HTTP."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def spec(self) -> DestinationSpec: ...
+
+    @property
+    def base_url(self) -> str: ...
+
+    @property
+    def auth(self) -> Auth | None: ...
+
+    def describe(self, object_name: str) -> Talk[ObjectSpec]:
+        """The object and its fields. Raises ConfigError (with the nearest name) if there is none."""
+        ...
+
+    def check(self) -> Talk[None]:
+        """Prove the credential where the tool has a way; yield nothing where it has none."""
+        ...
+
+    def template(self, object_name: str, verb: Verb) -> RecordTemplate | None:
+        """How one record is rendered for this verb; None if `deliver` reads the batch's columns itself."""
+        ...
+
+    def limits(self, object_name: str, verb: Verb) -> Limits:
+        """The account's limits, with the batch sizes of this verb."""
+        ...
+
+    def deliver(self, batch: Batch) -> Talk[Outcomes]:
+        """Send one batch. 4xx answers (but 401, 408, 425 and 429) come back to be read; see the module."""
+        ...
+
+    def look_up(self, batch: Batch) -> Talk[Found]:
+        """Which of the records exist (class C). Raise DestinationError when the answer does not tell."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOrder:
+    """What a writer is opened for. `schema` has the mapped fields, in order, with the types to be written."""
+
+    sync: str
+    run_id: str
+    plan_id: str
+    object: str
+    mode: Mode
+    removal: Removal
+    match: tuple[str, ...]
+    schema: pa.Schema
+    #: how the columns of a table to be created are named in the destination's own types, where declared
+    natives: Mapping[str, str] = field(default_factory=dict)
+    operations: int = 0
+
+
+class Writer(Protocol):
+    """Writes batches, one at a time, from one thread. Values of a batch are already of the order's schema."""
+
+    def applied(self, number: int) -> bool | None:
+        """Was batch `number` of this plan committed? None if this destination cannot tell (class A)."""
+        ...
+
+    def write(self, batch: Batch) -> Outcomes:
+        """Apply one batch and, in the same transaction, the mark of its number.
+
+        A batch refused as a whole comes back as `batch.refused(...)`, with nothing applied. Raises
+        UnavailableError if it is surely not applied because the connection was lost before the commit was
+        sent, and ConnectionError if it is unknown.
+        """
+        ...
+
+    def finish(self) -> None:
+        """All batches are in: make visible what waits to be (mode replace, files). Idempotent."""
+        ...
+
+    def close(self) -> None:
+        """Release everything; what was not finished stays invisible or is taken up by the next writer."""
+        ...
+
+
+@runtime_checkable
+class TableDestination(Protocol):
+    """Databases and files."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def spec(self) -> DestinationSpec: ...
+
+    def describe(self, object_name: str, wanted: pa.Schema | None = None, match: Sequence[str] = ()) -> ObjectSpec:
+        """The table and its columns; changes nothing.
+
+        With `wanted` (a sync's fields) a missing table or column is a ConfigError that shows the statement
+        to run, unless the destination may create it: then the answer is as if it were already created.
+        """
+        ...
+
+    def check(self) -> None: ...
+
+    def limits(self, object_name: str, verb: Verb) -> Limits: ...
+
+    def open(self, order: WriteOrder) -> Writer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a destination may know of the project it is opened in."""
+
+    root: Path
+    #: hosts that may be sent to though they are private or loopback addresses
+    allowed_hosts: tuple[str, ...] = ()
+
+
+Options = type[BaseModel]
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationType:
+    """One kind of destination: its `type:`, the pydantic class of its options, and how it is opened."""
+
+    type: str
+    title: str
+    docs: str
+    options: Options
+    open: DestinationOpener
+
+
+class DestinationOpener(Protocol):
+    def __call__(self, name: str, options: Any, surroundings: Surroundings) -> Destination | TableDestination: ...
+
+
+def verbs_for(mode: Mode, removal: Removal, available: Sequence[Verb]) -> dict[Kind, Verb] | str:
+    """Which verb each kind of change becomes on an object with these verbs; a sentence if the mode cannot be.
+
+    Audience objects (verbs `add` and `remove`) take every mode but append and replace. A removed row with the
+    verb update or upsert means: send the match fields, and every other field empty.
+    """
+    has = set(available)
+    if "add" in has:
+        if mode in ("append", "replace"):
+            return f"an audience has no mode {mode}"
+        chosen: dict[Kind, Verb] = {"added": "add", "changed": "add"}
+        if removal != "ignore" or mode in ("upsert", "mirror"):
+            if "remove" not in has:
+                return "members cannot be removed from this object"
+            chosen["removed"] = "remove"
+        return chosen
+    wanted: dict[Mode, dict[Kind, tuple[Verb, ...]]] = {
+        "insert": {"added": ("create", "append")},
+        "update": {"added": ("update",), "changed": ("update",)},
+        "upsert": {"added": ("upsert", "create"), "changed": ("upsert", "update")},
+        "mirror": {"added": ("upsert", "create"), "changed": ("upsert", "update")},
+        "append": {"added": ("append", "create"), "changed": ("append", "create")},
+        "replace": {"added": ("append", "upsert", "create")},
+    }
+    chosen = {}
+    for kind, choices in wanted[mode].items():
+        verb = next((choice for choice in choices if choice in has), None)
+        if verb is None:
+            return (
+                f"mode {mode} needs the verb {' or '.join(choices)}; the object has {', '.join(sorted(has)) or 'none'}"
+            )
+        chosen[kind] = verb
+    if removal != "ignore" and mode not in ("append", "replace"):
+        removing: dict[Removal, tuple[Verb, ...]] = {
+            "delete": ("delete",),
+            "archive": ("archive",),
+            "clear": ("update", "upsert"),
+        }
+        verb = next((choice for choice in removing[removal] if choice in has), None)
+        if verb is None:
+            choices = removing[removal]
+            return f"removed: {removal} needs the verb {' or '.join(choices)}; the object has {', '.join(sorted(has)) or 'none'}"
+        chosen["removed"] = verb
+    return chosen

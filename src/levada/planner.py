@@ -1,0 +1,150 @@
+"""The contract of a planner: it compares a model with a ledger and folds what was confirmed back into it.
+
+A planner never sends anything and never decides whether a plan may run. Planning changes nothing but the
+plan's own folder; folding writes new files beside the old ones and changes none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import pyarrow as pa
+
+from levada import events
+from levada.change import Kind
+from levada.mapping import Mapping
+from levada.model import Model
+from levada.plan import Plan, PlanFile, Purpose
+from levada.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One immutable file of a ledger; a later segment overrides an earlier one, key by key.
+
+    `kind` "upsert": columns key.*, after.*, input.*, hash, and where needed state, operation, identifier.
+    `kind` "remove": columns key.*; those keys are no longer held.
+    `mapping_version` and `hash_version` say whether `hash` may be compared as it stands; if not, the
+    planner computes it again from the values.
+    """
+
+    file: PlanFile
+    kind: Literal["upsert", "remove"]
+    mapping_version: str
+    hash_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What a destination has confirmed for one sync, as of `generation`. The only thing a plan is compared with.
+
+    `rows`: keys held, those that may be present included. `nulls`: share of NULLs from 0 to 1 by field.
+    `folder` holds the segments' files. With `distrusted`, every value counts as unknown (resync).
+    """
+
+    sync: str
+    folder: Path
+    generation: int = 0
+    segments: tuple[Segment, ...] = ()
+    rows: int = 0
+    nulls: MappingOf[str, float] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+    distrusted: bool = False
+
+    @property
+    def exists(self) -> bool:
+        """Was anything ever committed? (An empty ledger may exist.)"""
+        return self.generation > 0
+
+
+@dataclass(frozen=True, slots=True)
+class KindPolicy:
+    """Which kinds of operations a mode plans. `left` rows (removed, not planned) stay in the ledger."""
+
+    added: bool = True
+    changed: bool = True
+    removed: bool = False
+    #: every run sends the whole model and forgets nothing: mode replace
+    everything: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """All that a plan depends on. `folder` is empty and belongs to this plan."""
+
+    sync: str
+    model: Model
+    source: Source
+    mapping: Mapping
+    policy: KindPolicy
+    ledger: Ledger
+    folder: Path
+    purpose: Purpose = "sync"
+    listener: events.Listener = events.ignore
+
+
+Settlement = Literal["delivered", "rejected", "suppressed", "unsent", "unknown"]
+"""How an operation ended, as folding needs it. `unknown`: it may or may not have been applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How every operation of a plan ended: `common`, but for the table `exceptions`.
+
+    `exceptions` has the columns sequence (int64), settlement (text) and operation (text: the id under which an
+    unknown operation was sent); `identifiers` has sequence and identifier (text), for delivered ones.
+    """
+
+    common: Settlement
+    exceptions: pa.Table | None = None
+    identifiers: pa.Table | None = None
+
+
+class Planner(Protocol):
+    def plan(self, request: PlanRequest) -> Plan:
+        """Read the model, compare, and write the plan's files into `request.folder`, `plan.json` last.
+
+        The guard is not judged here; the plan carries the figures it needs. Raises SourceError if the
+        model cannot be read in full, ConfigError for a mapping that the model cannot satisfy,
+        CorruptedError for a segment that is not what was written.
+        """
+        ...
+
+    def preview(self, request: PlanRequest, rows: int) -> pa.Table:
+        """The first rows of the model as they would arrive: key.*, after.*; changes nothing."""
+        ...
+
+    def fold(self, plan: Plan, plan_folder: Path, ledger: Ledger, settled: Settled) -> Ledger:
+        """The next ledger. delivered: the new value; rejected, suppressed, unsent: as before; unknown: as
+        sent, but never equal to anything (an added one *may be present*: a removal is planned for it, and its
+        `operation` id is kept; a removed one may be gone).
+        """
+        ...
+
+    def confirmed(self, request: PlanRequest) -> Ledger:
+        """The next ledger if the model were already at the destination (first_run: skip, mark-synced)."""
+        ...
+
+    def reverse(self, plan: Plan, plan_folder: Path, settled: Settled, request: PlanRequest) -> Plan:
+        """The plan that takes back what was delivered of `plan`, compared with the ledger as it is now.
+
+        added → removed, changed → changed back, removed → added. Keys that a later run touched again are
+        left out and named in the notices. Written into `request.folder`.
+        """
+        ...
+
+
+def sample_kinds(plan: Plan, size: int) -> Sequence[tuple[Kind, int]]:
+    """How many operations of each kind a sample of `size` shows: evenly, what one lacks goes to the others."""
+    kinds: list[Kind] = [kind for kind in ("added", "changed", "removed") if plan.counts.of(kind)]
+    shares: list[tuple[Kind, int]] = []
+    left = size
+    for index, kind in enumerate(sorted(kinds, key=plan.counts.of)):
+        share = min(plan.counts.of(kind), left // (len(kinds) - index))
+        shares.append((kind, share))
+        left -= share
+    return sorted(shares, key=lambda pair: ("added", "changed", "removed").index(pair[0]))

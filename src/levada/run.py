@@ -1,0 +1,114 @@
+"""A run: one execution of a sync, from its trigger to its commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from levada.change import Counts, Kind
+from levada.errors import LevadaError
+from levada.guard import GuardDecision
+
+Status = Literal["succeeded", "partial", "blocked", "paused", "failed", "cancelled"]
+Phase = Literal["reading", "planned", "delivering", "settling", "paused", "closed"]
+"""Where a run is. Every phase from `planned` to `paused` is *open*: the next start of the sync resumes it."""
+
+OPEN_PHASES: tuple[Phase, ...] = ("planned", "delivering", "settling", "paused")
+PauseReason = Literal["rate", "quota", "outage", "auth", "disk", "operator"]
+
+EXIT_CODES: Mapping[Status, int] = {
+    "succeeded": 0,
+    "failed": 1,
+    "cancelled": 1,
+    "partial": 3,
+    "blocked": 4,
+    "paused": 5,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of the operations of a run so far."""
+
+    delivered: Mapping[Kind, int] = field(default_factory=dict)
+    rejected: int = 0
+    suppressed: int = 0
+    unknown: int = 0
+    unsent: int = 0
+    requests: int = 0
+
+    @property
+    def delivered_total(self) -> int:
+        return sum(self.delivered.values())
+
+    @property
+    def operations(self) -> int:
+        """For the conservation law: equal to the plan's operations when a run is committed."""
+        return self.delivered_total + self.rejected + self.suppressed + self.unknown + self.unsent
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run did: the same figures on the command line, in the API and in Python."""
+
+    sync: str
+    run_id: str
+    status: Status
+    counts: Counts
+    tally: Tally
+    plan_id: str
+    started_at: str
+    finished_at: str
+    seconds: float
+    guard: GuardDecision = GuardDecision()
+    pause: PauseReason | None = None
+    message: str = ""
+    error: LevadaError | None = None
+    notices: tuple[str, ...] = ()
+    #: the run that an earlier process had left open and that was finished first
+    resumed: tuple[RunResult, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        if self.status == "failed" and self.error is not None:
+            return self.error.exit_code
+        return EXIT_CODES[self.status]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The document of `run --json`."""
+        delivered: dict[str, int] = {
+            kind: self.tally.delivered.get(kind, 0) for kind in ("added", "changed", "removed")
+        }
+        found: dict[str, Any] = {
+            "sync": self.sync,
+            "run_id": self.run_id,
+            "status": self.status,
+            "counts": self.counts.as_dict(),
+            "delivered": delivered,
+            "rejected": self.tally.rejected,
+            "invalid": self.counts.invalid,
+            "suppressed": self.tally.suppressed,
+            "unknown": self.tally.unknown,
+            "unsent": self.tally.unsent,
+            "requests": self.tally.requests,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+            "seconds": round(self.seconds, 3),
+            "plan_id": self.plan_id,
+            "guard": self.guard.as_dict(),
+        }
+        if self.pause:
+            found["paused"] = self.pause
+        if self.message:
+            found["message"] = self.message
+        if self.error:
+            found["error"] = self.error.as_dict()
+        if self.notices:
+            found["notices"] = list(self.notices)
+        if self.resumed:
+            found["resumed"] = [result.as_dict() for result in self.resumed]
+        return found
+
+    def with_resumed(self, earlier: RunResult) -> RunResult:
+        return replace(self, resumed=(earlier, *self.resumed))

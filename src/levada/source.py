@@ -1,0 +1,110 @@
+"""The contract of a source: the warehouse side, where models are read.
+
+A source reads and never writes. It does not compare, map or keep anything: the planner does.
+Every failure is a `SourceError` (or `AccessError` for a refused credential); a read either yields all
+rows of the query or raises, so "not in the result" may mean "removed" only after a read has ended well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import pyarrow as pa
+from pydantic import BaseModel
+
+BATCH_ROWS_MAX = 65_536
+"""The most rows that a source may put into one Arrow batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a query's result. `type` is the Arrow type; `native` the warehouse's own name of it."""
+
+    name: str
+    type: pa.DataType
+    native: str = ""
+    nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAbilities:
+    """What a source can do, as one value. `dialect` is sqlglot's name of its SQL."""
+
+    dialect: str
+    #: rows arrive while the query still runs, and memory does not grow with their number
+    streams: bool = True
+    #: the local planner's own DuckDB can read the tables where they are (see `Source.attachment`)
+    in_place: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """How the local planner's DuckDB gets to see the tables of an in-place source.
+
+    `statements` are run in order on a fresh connection, before external access is switched off.
+    `paths` are the files and folders that may be read afterwards; their size and modification time are
+    compared before and after a read, so that a file replaced half-way fails the read.
+    """
+
+    statements: tuple[str, ...]
+    paths: tuple[Path, ...] = ()
+
+
+@runtime_checkable
+class Source(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def abilities(self) -> SourceAbilities: ...
+
+    def check(self) -> None:
+        """Prove that the source can be reached with its credentials. Raises SourceError or AccessError."""
+        ...
+
+    def tables(self) -> tuple[str, ...]:
+        """The tables and views that can be read, as they are written in a query, sorted."""
+        ...
+
+    def columns(self, query: str) -> tuple[Column, ...]:
+        """The columns of the query's result, without reading its rows."""
+        ...
+
+    def read(self, query: str) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
+        """All rows of the query, in batches of at most BATCH_ROWS_MAX, from one consistent snapshot.
+
+        Types are exact: decimals stay decimals, instants keep their zone (UTC), nothing is rounded.
+        Raises SourceError while iterating if the read breaks; leaving the context early stops the query.
+        """
+        ...
+
+    def attachment(self) -> Attachment | None:
+        """For in-place sources; None otherwise."""
+        ...
+
+    def close(self) -> None: ...
+
+
+Options = type[BaseModel]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceType:
+    """One kind of source: its name in `type:`, the pydantic class of its options, and how it is opened.
+
+    `open(name, options, root)`: `root` is the project's folder, against which relative paths are read.
+    """
+
+    type: str
+    title: str
+    docs: str
+    options: Options
+    open: SourceOpener
+
+
+class SourceOpener(Protocol):
+    def __call__(self, name: str, options: Any, root: Path) -> Source: ...

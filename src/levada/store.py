@@ -1,0 +1,245 @@
+"""The contract of a store: runs, leases, the journal, the pointer to each ledger, approvals, secrets, audit.
+
+Whatever returns has been made durable. Every method that writes for a sync takes its `Lease` and raises
+FencedError if another process has taken the sync over since. The order of writes is GUARANTEES' c0 to c12,
+which docs/internals/state.md lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from levada.change import Kind
+from levada.outcome import Outcomes
+from levada.planner import Ledger
+from levada.run import Phase, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write for a sync, until another `epoch` is given out."""
+
+    sync: str
+    epoch: int
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as stored. `result` is RunResult.as_dict() once the run has ended or paused."""
+
+    run_id: str
+    sync: str
+    phase: Phase
+    status: Status | None
+    created_at: str
+    plan_id: str = ""
+    epoch: int = 0
+    purpose: str = "sync"
+    #: name of the plan's folder below the store's `plans` folder; empty once retention took it
+    folder: str = ""
+    finished_at: str = ""
+    result: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A batch that may be sent from now on: operations [first, first + size) of the plan."""
+
+    number: int
+    kind: Kind
+    first: int
+    size: int
+    idempotency_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One batch of a run. `outcomes` is None while no answer was stored.
+
+    `doubtful`: at least one attempt may have been applied without an answer. A record of such a batch that is
+    rejected later stays unknown in the ledger (E7).
+    """
+
+    intent: Intent
+    attempts: int = 1
+    doubtful: bool = False
+    outcomes: Outcomes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    plan_id: str
+    sync: str
+    approved_by: str
+    approved_at: str
+    expires_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """After a lost answer: nothing newer may be sent for the sync until `seconds` have passed (E10)."""
+
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    at: str
+    actor: str
+    action: str
+    subject: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Journal(Protocol):
+    """The batches of one open run."""
+
+    def intend(self, intents: Sequence[Intent]) -> None:
+        """Batches that may be sent once this has returned; one durable write for all of them."""
+        ...
+
+    def doubt(self, numbers: Sequence[int], hold_seconds: float) -> None:
+        """An attempt at these batches was lost: one more attempt, doubtful, and the sync is held."""
+        ...
+
+    def settle(self, outcomes: Sequence[tuple[int, Outcomes]]) -> None:
+        """The final outcomes of these batches; one durable write for all of them."""
+        ...
+
+    def entries(self) -> Iterable[JournalEntry]:
+        """Every batch that was ever intended, by number."""
+        ...
+
+
+class Store(Protocol):
+    @property
+    def folder(self) -> Path: ...
+
+    def close(self) -> None: ...
+
+    # -- leases
+    def acquire(self, sync: str) -> Lease:
+        """Raises BusyError (with the run) while another living process holds the sync.
+
+        A dead owner on this host is recognised at once; one elsewhere, or stopped, after its lease's time.
+        """
+        ...
+
+    def renew(self, lease: Lease) -> None: ...
+
+    def release(self, lease: Lease) -> None: ...
+
+    # -- runs
+    def create_run(self, lease: Lease, run_id: str, purpose: str) -> RunRecord: ...
+
+    def update_run(
+        self,
+        lease: Lease,
+        run_id: str,
+        *,
+        phase: Phase,
+        status: Status | None = None,
+        plan_id: str | None = None,
+        folder: str | None = None,
+        result: Mapping[str, Any] | None = None,
+    ) -> None: ...
+
+    def run(self, run_id: str) -> RunRecord:
+        """Raises ConfigError naming the nearest run if there is none. Unambiguous prefixes are taken."""
+        ...
+
+    def open_run(self, sync: str) -> RunRecord | None:
+        """The run of the sync in one of OPEN_PHASES, if any: there is never more than one."""
+        ...
+
+    def runs(self, sync: str | None = None, limit: int = 50) -> Sequence[RunRecord]:
+        """Newest first."""
+        ...
+
+    def journal(self, lease: Lease, run_id: str) -> Journal: ...
+
+    def journal_entries(self, run_id: str) -> Iterable[JournalEntry]:
+        """For reading a run's history, without a lease."""
+        ...
+
+    # -- ledgers
+    def ledger(self, sync: str) -> Ledger:
+        """The committed ledger; an empty one of generation 0 if there is none. Verifies checksums of the
+        pointer, the high-water file and the presence of every segment: CorruptedError names what is wrong and how to rebuild it.
+        """
+        ...
+
+    def ledger_folder(self, sync: str) -> Path: ...
+
+    def commit(
+        self,
+        lease: Lease,
+        run_id: str,
+        ledger: Ledger,
+        *,
+        status: Status,
+        result: Mapping[str, Any],
+    ) -> None:
+        """Swap the pointer and close the run, in one transaction; then raise the high-water mark and delete
+        segment files that nothing refers to."""
+        ...
+
+    def distrust(self, lease: Lease, ledger: Ledger) -> None:
+        """Commit `ledger` as it is but distrusted (resync): keys stay, every value counts as unknown."""
+        ...
+
+    # -- holds, approvals, marks
+    def hold(self, sync: str) -> Hold | None: ...
+
+    def approve(self, approval: Approval) -> None: ...
+
+    def approval(self, plan_id: str) -> Approval | None:
+        """The approval of a plan, expired ones included: the caller compares `expires_at`."""
+        ...
+
+    def remember(self, sync: str, name: str, value: str | None) -> None:
+        """A small fact about a sync that is no part of its ledger; None forgets it."""
+        ...
+
+    def recall(self, sync: str, name: str) -> str | None: ...
+
+    # -- quotas: requests used per account and UTC day, shared by all processes
+    def use_quota(self, account: str, day: str, requests: int) -> int:
+        """Add to what was used, and return the sum."""
+        ...
+
+    def reserve(self, account: str, now: float, interval_seconds: float, permits: int) -> float:
+        """Take `permits` evenly spaced sending times of an account, shared by all processes of this host.
+
+        `now` is the monotonic clock; returns the seconds to wait before the first one. A clock that
+        restarted (reboot) is noticed and starts afresh.
+        """
+        ...
+
+    # -- secrets
+    def set_secret(self, name: str, value: str) -> None: ...
+
+    def secret(self, name: str) -> str | None: ...
+
+    def secret_names(self) -> Sequence[str]: ...
+
+    def delete_secret(self, name: str) -> bool: ...
+
+    # -- audit
+    def note(self, entry: AuditEntry) -> None: ...
+
+    def audit(self, limit: int = 100) -> Sequence[AuditEntry]: ...
+
+    # -- upkeep
+    def sweep(self, *, plans_older_than: datetime) -> int:
+        """Delete plans, spools and journal rows past the retention; returns how many runs lost their details."""
+        ...
+
+    def verify(self) -> Sequence[str]:
+        """Everything that is not as written, as sentences; empty if all is well. Reads every byte."""
+        ...
