@@ -1,0 +1,31 @@
+"""What a test may need of the machine, and how to find out whether it is there.
+
+A test says `@pytest.mark.needs("postgres")`, or a fixture calls `require("postgres")`. A missing component skips the
+test by name; with LEVADA_REQUIRE_ALL=1, as in CI, it fails it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from servers import postgres
+
+COMPONENTS: dict[str, Callable[[], str | None]] = {
+    "postgres": postgres.missing,
+}
+"""Name of a component: a function that says why it is missing, or None."""
+
+
+def require(component: str) -> None:
+    """Go on if the component is there; otherwise skip the test, or fail it where all must be there."""
+    if component not in COMPONENTS:
+        pytest.fail(f"no component is called {component!r}; known: {', '.join(sorted(COMPONENTS))}")
+    reason = COMPONENTS[component]()
+    if reason is None:
+        return
+    if os.environ.get("LEVADA_REQUIRE_ALL") == "1":
+        pytest.fail(f"{component} is missing: {reason}")
+    pytest.skip(f"{component} is missing: {reason}")

@@ -1,0 +1,31 @@
+"""Fixtures that all tests share. Servers start when the first test asks for them, once per test process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from components import require
+from servers.postgres import PostgresServer, fresh_database
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for component in marker.args:
+            require(component)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The running PostgreSQL of this test process."""
+    require("postgres")
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A fresh, empty database of the real PostgreSQL: `postgresql://user:password@127.0.0.1:port/name`."""
+    with fresh_database(postgres_server) as url:
+        yield url
