@@ -12,7 +12,7 @@ never came, a 5xx. Delivery waits, refreshes, or settles those by the destinatio
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -113,6 +113,8 @@ class Request:
     after_seconds: float = 0.0
     #: sent without the account's credential: token requests
     anonymous: bool = False
+    #: called at every sending with the time in unix seconds; its headers are added (signatures with a time)
+    sign: Callable[[int], Mapping[str, str]] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +190,11 @@ RecordTemplate = Any
 
 A string that is one placeholder keeps the value's JSON type; in a longer string the value is put in as
 text; `{{` and `}}` are literal braces. Placeholders: `{fields}` (the object of fields to be sent, dots made
-nested), `{fields.NAME}` or `{NAME}` (one field), `{match.NAME}` (a match field), `{key}` and `{key_field}` (the only match field
-and its name), `{before.NAME}`, `{destination_id}`, `{operation}`. `fields_all` in place of `fields` sends
-every field, not just those that changed.
+nested), `{fields.NAME}` or `{NAME}` (one field), `{match}` and `{match.NAME}` (match fields), `{key}` and
+`{key_field}` (the only match field and its name), `{before}`, `{before.NAME}`, `{destination_id}`, `{operation}`,
+`{kind}`, `{verb}`, `{object}`, `{sync}`. `fields_all` in place of `fields` sends every field, not just those that
+changed. The exact rules, the parsed form (`parse` takes either form) and a rendering to measure by are in
+`levada.template`.
 """
 
 
@@ -369,7 +373,7 @@ def verbs_for(mode: Mode, removal: Removal, available: Sequence[Verb]) -> dict[K
         }
         verb = next((choice for choice in removing[removal] if choice in has), None)
         if verb is None:
-            choices = removing[removal]
-            return f"removed: {removal} needs the verb {' or '.join(choices)}; the object has {', '.join(sorted(has)) or 'none'}"
+            needed = " or ".join(removing[removal])
+            return f"removed: {removal} needs the verb {needed}; the object has {', '.join(sorted(has)) or 'none'}"
         chosen["removed"] = verb
     return chosen
