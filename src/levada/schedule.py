@@ -47,6 +47,10 @@ def _is_zone(text: str) -> str:
     return text
 
 
+Zone = Annotated[str, AfterValidator(_is_zone)]
+"""A time zone by its name in the tz database."""
+
+
 class Schedule(Declaration):
     """One of `every`, `cron` (with `timezone`) or `after`; a sync without a schedule runs when asked."""
 
@@ -54,7 +58,7 @@ class Schedule(Declaration):
     """A duration: 15m, 6h, 1d."""
     cron: Annotated[str, AfterValidator(_is_cron)] | None = None
     """Five fields: minute, hour, day of month, month, day of week."""
-    timezone: Annotated[str, AfterValidator(_is_zone)] | None = None
+    timezone: Zone | None = None
     """The zone in which `cron` is read; the project's zone if absent."""
     after: tuple[str, ...] | None = None
     """Syncs, or `dbt:model`, after whose success this one runs."""
