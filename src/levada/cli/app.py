@@ -1,0 +1,173 @@
+"""The table of commands, loaded lazily, and what every command shares: errors, exit codes, interruption.
+
+Exit codes: see docs/reference/exit-codes.md. Click's own usage errors end with 2, as ConfigError does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from levada import __version__
+from levada.cli.invocation import COMMON_OPTIONS, Invocation
+from levada.errors import ConfigErrors, LevadaError
+
+if TYPE_CHECKING:
+    from levada.cli.terminal import Terminal
+
+#: command: (module in levada.cli, one line of help). The order is that of a user's first day.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init", "Begin a project in a folder."),
+    "demo": ("demo", "Show the whole job on real data, on this machine alone."),
+    "check": ("check", "Check files, sources, destinations, mappings and keys; send nothing."),
+    "preview": ("preview", "Show the first rows of a sync as they would arrive, or of a model."),
+    "plan": ("plan", "Show what a run would send; send nothing."),
+    "run": ("run", "Run syncs: plan, guard, send, remember what was confirmed."),
+    "approve": ("approve", "Let a plan pass that a guard stopped."),
+    "status": ("status", "Say what needs you, and how each sync stands."),
+    "runs": ("runs", "List runs, newest first."),
+    "records": ("records", "Show what happened to each record of a run."),
+    "retry": ("retry", "Send again what was refused or left without an answer."),
+    "resync": ("resync", "Compare again with everything at the destination unknown."),
+    "mark-synced": ("mark_synced", "Take the model as already synced; send nothing."),
+    "undo": ("undo", "Take back what a run delivered."),
+    "connectors": ("connectors", "List the kinds of sources and destinations."),
+    "test": ("test", "Run the cases of the project's own connectors."),
+    "schema": ("schema", "Print the JSON Schemas of the project's files."),
+    "secret": ("secret", "Keep credentials in the project's encrypted store."),
+    "doctor": ("doctor", "Examine this installation and the project's state."),
+    "version": ("version", "Print the version."),
+}
+
+ISSUES = "the project's issue tracker"
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are called; their list needs no import."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found = import_module(f"levada.cli.{COMMANDS[cmd_name][0]}").command
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean levada {close[0]}?" if close else "`levada --help` lists the commands"
+            raise UnknownCommand(args[0], hint)
+        return super().resolve_command(ctx, args)
+
+
+class UnknownCommand(click.UsageError):
+    def __init__(self, name: str, hint: str) -> None:
+        super().__init__(f"there is no command {name}")
+        self.hint = hint
+
+
+@click.command(
+    cls=Commands,
+    params=COMMON_OPTIONS(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    no_args_is_help=True,
+)
+@click.version_option(__version__, message="levada %(version)s")
+@click.pass_context
+def app(context: click.Context, /, **options: Any) -> None:
+    """Levada keeps the tools in which people work equal to the models in your data warehouse.
+
+    Begin with `levada demo`, or with `levada init` for a project of your own.
+    """
+    context.obj = Invocation.from_options(options)
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code. Prints every error; lets none out."""
+    invocation = Invocation()
+    try:
+        with app.make_context("levada", list(arguments)) as context:
+            invocation = context.obj or invocation
+            context.obj = invocation
+            found = app.invoke(context)
+            return found if isinstance(found, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.UsageError as error:
+        return _usage(error, _wants_json(invocation, arguments), invocation)
+    except LevadaError as error:
+        invocation.absorb(arguments)
+        return report(error, invocation.terminal)
+    except (KeyboardInterrupt, click.Abort):
+        sys.stderr.write("stopped\n")
+        return 130
+    except BrokenPipeError:
+        # whoever reads our output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 -- the last line of defence: a bug, told without a traceback
+        invocation.absorb(arguments)
+        return _bug(error, invocation)
+
+
+def report(error: LevadaError, terminal: Terminal) -> int:
+    """Print an error and return its exit code."""
+    if terminal.json:
+        terminal.document({"error": error_document(error)})
+    for one in error.errors if isinstance(error, ConfigErrors) else [error]:
+        terminal.error(f"{one.where}: {one.message}" if one.where else one.message, one.hint)
+    return error.exit_code
+
+
+def error_document(error: LevadaError) -> dict[str, object]:
+    document = error.as_dict()
+    if isinstance(error, ConfigErrors):
+        document["errors"] = [one.as_dict() for one in error.errors]
+    return document
+
+
+def _wants_json(invocation: Invocation, arguments: Sequence[str]) -> bool:
+    return invocation.json or "--json" in arguments
+
+
+def _usage(error: click.UsageError, as_json: bool, invocation: Invocation) -> int:
+    hint = getattr(error, "hint", None)
+    if hint is None:
+        path = error.ctx.command_path if error.ctx else "levada"
+        hint = f"`{path} --help` shows how it is used"
+    message = error.format_message()
+    if as_json:
+        document = {"code": "usage", "message": message, "where": None, "hint": hint}
+        sys.stdout.write(json.dumps({"error": document}, ensure_ascii=False) + "\n")
+    invocation.terminal.error(message[:1].lower() + message[1:].rstrip("."), hint)
+    return 2
+
+
+def _bug(error: Exception, invocation: Invocation) -> int:
+    if invocation.debug:
+        import traceback
+
+        traceback.print_exception(error)
+    what = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    hint = f"this is a bug in Levada, not in your project: sorry. `--debug` shows more; please tell {ISSUES}"
+    if invocation.json:
+        invocation.terminal.document({"error": {"code": "bug", "message": what, "where": None, "hint": hint}})
+    invocation.terminal.error(what, hint)
+    return 1

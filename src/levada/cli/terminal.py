@@ -1,0 +1,186 @@
+"""Where a command prints: results on stdout, talk on stderr, colours where they are wanted. rich comes late.
+
+Values of the user's own rows are shown here, on the user's own terminal; they never go to a log. Control
+characters in values are shown as escapes, so that a value cannot speak to the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def json_default(value: object) -> object:
+    """Values that JSON has no word for, without loss: exact decimals and instants as text, bytes as hex."""
+    match value:
+        case Decimal() | UUID():
+            return str(value)
+        case datetime() | date() | time():
+            return value.isoformat()
+        case timedelta():
+            return str(value)
+        case bytes():
+            return value.hex()
+        case set() | frozenset() | tuple():
+            return list(value)
+        case _:
+            return str(value)
+
+
+def to_json(document: object) -> str:
+    """One line of JSON. Numbers that JSON cannot hold (NaN, the infinities) become text."""
+    return json.dumps(_finite(document), ensure_ascii=False, default=json_default)
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float() if value != value or value in (float("inf"), float("-inf")):
+            return str(value)
+        case Mapping():
+            return {str(key): _finite(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_finite(inner) for inner in value]
+        case _:
+            return value
+
+
+def shown(value: object, width: int = 60) -> str:
+    """A value for people: one line, at most `width` characters, nothing that controls a terminal."""
+    match value:
+        case None:
+            text = "∅"
+        case bool():
+            text = "true" if value else "false"
+        case str():
+            text = value if value else '""'
+        case bytes():
+            text = "0x" + value.hex()
+        case dict() | list():
+            text = to_json(value)
+        case datetime():
+            text = value.isoformat(sep=" ")
+        case _:
+            text = str(value)
+    text = _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+class Terminal:
+    """One command's output. `json`: documents on stdout; talk stays on stderr either way."""
+
+    def __init__(self, *, json: bool = False, colour: bool | None = None, verbose: bool = False) -> None:
+        self.json = json
+        self.verbose = verbose
+        self._colour = False if os.environ.get("NO_COLOR") else colour
+        self._out: Console | None = None
+        self._err: Console | None = None
+
+    def _console(self, stderr: bool) -> Console:
+        from rich.console import Console
+
+        return Console(
+            stderr=stderr,
+            no_color=True if self._colour is False else None,
+            highlight=False,
+            emoji=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+    @property
+    def out(self) -> Console:
+        self._out = self._out or self._console(False)
+        return self._out
+
+    @property
+    def err(self) -> Console:
+        self._err = self._err or self._console(True)
+        return self._err
+
+    @property
+    def interactive(self) -> bool:
+        """Is there a person at stderr, before a terminal that can be drawn on?"""
+        return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+    @property
+    def width(self) -> int:
+        return max(60, min(self.out.width, 160))
+
+    def document(self, document: object) -> None:
+        """One JSON document, on a line of its own."""
+        sys.stdout.write(to_json(document) + "\n")
+        sys.stdout.flush()
+
+    def line(self, text: object = "", style: str | None = None) -> None:
+        """A line of the result, for people; nothing with --json."""
+        if not self.json:
+            self.out.print(text, style=style)
+
+    def say(self, text: object, style: str | None = None) -> None:
+        """A line of talk."""
+        self.err.print(text, style=style)
+
+    def hint(self, text: str) -> None:
+        self.err.print(self.styled("hint: ", "bold cyan", text))
+
+    def error(self, message: str, hint: str | None) -> None:
+        """One line, and a second one that says what to do."""
+        if not sys.stderr.isatty():
+            sys.stderr.write(f"error: {one_line(message)}\n" + (f"hint: {hint}\n" if hint else ""))
+            sys.stderr.flush()
+            return
+        self.err.print(self.styled("error: ", "bold red", one_line(message)))
+        if hint:
+            self.hint(hint)
+
+    def styled(self, head: str, style: str, rest: str = "") -> Any:
+        """Text whose beginning has a style."""
+        from rich.text import Text
+
+        return Text.assemble((head, style), rest)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -> None:
+        """A plain table: a header, rows, and nothing drawn around them. Cells are text or rich Text."""
+        if self.json:
+            return
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+        for number, name in enumerate(columns):
+            table.add_column(name, justify="right" if number in right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*[cell if hasattr(cell, "__rich_console__") else str(cell) for cell in row])  # type: ignore[arg-type]
+        self.out.print(table, soft_wrap=False, width=self.width if not sys.stdout.isatty() else None)
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """`1 row`, `2,127 rows`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+    return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60} min"

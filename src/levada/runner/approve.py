@@ -1,0 +1,82 @@
+"""Lets a plan pass that a guard stopped. An approval covers one plan by its content, for a day."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from levada.clock import isoformat
+from levada.errors import ConfigError
+from levada.store import Approval, AuditEntry
+
+if TYPE_CHECKING:
+    from levada.runner.project import Project
+
+APPROVAL_HOURS = 24
+RUNS_SEARCHED_MAX = 200
+
+
+def approve(project: Project, plan_id: str) -> Approval:
+    """Approve the plan. `plan_id` is what `levada plan` or a blocked run printed: `sync@12 hex digits`.
+
+    A plan that no run has stored is made again now; if the model or the ledger has moved on since it was
+    shown, the id is another and ConfigError says so: nobody approves what they have not seen.
+    """
+    sync, separator, _ = plan_id.rpartition("@")
+    if not separator or not sync:
+        raise ConfigError(
+            f"{plan_id} is not a plan's id",
+            code="usage.plan_id",
+            hint="it looks like customers_to_crm@0123456789ab; `levada plan` and a blocked run print it",
+        )
+    project.sync_file(sync)
+    if not _stored(project, sync, plan_id):
+        from levada.runner.plan import plan
+
+        now = plan(project, sync, sample_size=0)
+        if now.plan.plan_id != plan_id:
+            raise ConfigError(
+                f"the plan is no longer {plan_id}: the model or what is synced has changed since",
+                code="usage.plan_moved_on",
+                hint=f"look at it again with `levada plan {sync}`; it is now {now.plan.plan_id}",
+            )
+    moment = project.clock.now()
+    approval = Approval(
+        plan_id=plan_id,
+        sync=sync,
+        approved_by=actor(),
+        approved_at=isoformat(moment),
+        expires_at=isoformat(moment + timedelta(hours=APPROVAL_HOURS)),
+    )
+    project.store.approve(approval)
+    project.store.note(
+        AuditEntry(approval.approved_at, approval.approved_by, "plan.approve", sync, {"plan_id": plan_id})
+    )
+    return approval
+
+
+def standing_approval(project: Project, plan_id: str) -> Approval | None:
+    """The approval that covers this plan now, if there is one."""
+    found = project.store.approval(plan_id)
+    if found is None or datetime.fromisoformat(found.expires_at) <= project.clock.now():
+        return None
+    return found
+
+
+def _stored(project: Project, sync: str, plan_id: str) -> bool:
+    """Did a run already store this plan and stop at its guard, with nothing run since?"""
+    for record in project.store.runs(sync, RUNS_SEARCHED_MAX):
+        if record.plan_id == plan_id:
+            return record.status == "blocked"
+        if record.status in ("succeeded", "partial"):
+            return False
+    return False
+
+
+def actor() -> str:
+    """Who does this, for the audit: the name of the user of this machine."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"

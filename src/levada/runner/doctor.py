@@ -1,0 +1,103 @@
+"""Examines an installation and a project's state: what is there, whether the state is what was written, and room."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from levada import __version__
+from levada.clock import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from levada.runner.project import Project
+
+DISK_LOW_BYTES = 1_000_000_000
+CLOCK_EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
+PACKAGES = ("duckdb", "pyarrow", "pydantic", "aiohttp", "sqlglot", "cryptography")
+DRIVERS = {
+    "postgres": ("adbc-driver-postgresql", "psycopg"),
+    "mysql": ("pymysql",),
+}
+"""Extra of the package: the distributions it brings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One thing that was looked at."""
+
+    subject: str
+    state: Literal["ok", "notice", "wrong"]
+    message: str
+    hint: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"subject": self.subject, "state": self.state, "message": self.message, "hint": self.hint or None}
+
+
+def doctor(project: Project | None, clock: Clock | None = None) -> tuple[Diagnosis, ...]:
+    """What was found. Without a project only the installation is examined. Reads every byte of the state."""
+    found = [_versions(), *_drivers(), _clock((clock or SystemClock()).now())]
+    if project is None:
+        hint = "`levada init` begins one; -p names its folder"
+        return (*found, Diagnosis("project", "notice", "no project here", hint))
+    files = project.files
+    summary = (
+        f"{files.settings.name or project.root.name}: {len(files.sources)} sources, {len(files.models)} models, "
+        f"{len(files.destinations)} destinations, {len(files.syncs)} syncs"
+    )
+    return (*found, Diagnosis("project", "ok", summary), _disk(project), *_state(project))
+
+
+def _versions() -> Diagnosis:
+    parts = [f"levada {__version__}", f"Python {platform.python_version()}"]
+    parts += [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
+    return Diagnosis("versions", "ok", ", ".join(parts))
+
+
+def _drivers() -> list[Diagnosis]:
+    found = []
+    for extra, distributions in DRIVERS.items():
+        missing = [name for name in distributions if not _installed(name)]
+        if missing:
+            hint = f"needed only for {extra}: pip install 'levada[{extra}]'"
+            found.append(Diagnosis(f"driver {extra}", "notice", f"not installed: {', '.join(missing)}", hint))
+        else:
+            versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in distributions)
+            found.append(Diagnosis(f"driver {extra}", "ok", versions))
+    return found
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _clock(now: datetime) -> Diagnosis:
+    if now < CLOCK_EARLIEST:
+        hint = "set the machine's clock: signatures, approvals and quotas are dated by it"
+        return Diagnosis("clock", "wrong", f"the machine's clock says {now:%Y-%m-%d}", hint)
+    return Diagnosis("clock", "ok", f"{now:%Y-%m-%d %H:%M} UTC")
+
+
+def _disk(project: Project) -> Diagnosis:
+    usage = shutil.disk_usage(project.root)
+    message = f"{usage.free / 1e9:,.1f} GB free of {usage.total / 1e9:,.0f} GB"
+    if usage.free < DISK_LOW_BYTES:
+        return Diagnosis("disk", "wrong", message, "make room: a run that cannot write its state pauses")
+    return Diagnosis("disk", "ok", message)
+
+
+def _state(project: Project) -> list[Diagnosis]:
+    wrong = project.store.verify()
+    if not wrong:
+        runs = len(project.store.runs(None, 1_000))
+        return [Diagnosis("state", "ok", f"{project.store.folder}: as written; {runs} runs remembered")]
+    hint = "docs/reference/errors.md#storecorrupted says how to rebuild it; nothing is sent before that"
+    return [Diagnosis("state", "wrong", sentence, hint) for sentence in wrong]

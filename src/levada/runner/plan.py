@@ -1,0 +1,127 @@
+"""Shows what a run would send. Plans into a temporary folder and removes it: nothing is changed anywhere."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from levada.guard import GuardDecision
+from levada.plan import Plan, Purpose
+from levada.planner import Ledger, PlanRequest
+from levada.runner.approve import standing_approval
+from levada.runner.guarding import decide
+from levada.runner.resolve import Resolved, resolve
+from levada.runner.sample import InvalidRow, Sampled, sample, sample_invalid
+
+if TYPE_CHECKING:
+    from levada.runner.project import Project
+
+SAMPLE_DEFAULT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """A plan, a sample of it, and what its guard says. `approved`: a standing approval covers this very plan."""
+
+    sync: str
+    model: str
+    to: str
+    mode: str
+    plan: Plan
+    sample: tuple[Sampled, ...]
+    invalid: tuple[InvalidRow, ...]
+    guard: GuardDecision
+    approved: bool
+    first_run: bool
+    notices: tuple[str, ...]
+
+    @property
+    def blocked(self) -> bool:
+        return self.guard.blocked and not self.approved
+
+    @property
+    def next_command(self) -> str | None:
+        """What a person would do next; None if there is nothing to do."""
+        if self.blocked:
+            return f"levada approve {self.plan.plan_id}"
+        return f"levada run {self.sync}" if self.plan.counts.operations else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The document of `plan --json`."""
+        plan = self.plan
+        return {
+            "sync": self.sync,
+            "plan_id": plan.plan_id,
+            "counts": plan.counts.as_dict(),
+            "guard": {**self.guard.as_dict(), "approved": self.approved},
+            "fields_changed": dict(plan.fields_changed),
+            "sample": [one.as_dict() for one in self.sample],
+            "invalid_sample": [one.as_dict() for one in self.invalid],
+            "fields": list(plan.fields),
+            "match": list(plan.match),
+            "model": self.model,
+            "to": self.to,
+            "mode": self.mode,
+            "model_rows": plan.model_rows,
+            "generation": plan.generation,
+            "first_run": self.first_run,
+            "notices": list(self.notices),
+            "next": self.next_command,
+        }
+
+
+def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> PlanView:
+    """What a run of `sync` would send now. Raises what `resolve` and the planner raise."""
+    resolved = resolve(project, sync)
+    ledger = project.store.ledger(sync)
+    with planned(project, resolved, ledger) as (made, folder):
+        decision = decide(resolved.guard, made, folder, ledger)
+        return PlanView(
+            sync=sync,
+            model=resolved.model_name,
+            to=resolved.sync.to,
+            mode=resolved.sync.mode,
+            plan=made,
+            sample=sample(made, folder, sample_size),
+            invalid=sample_invalid(made, folder, sample_size),
+            guard=decision,
+            approved=standing_approval(project, made.plan_id) is not None,
+            first_run=not ledger.exists,
+            notices=tuple(dict.fromkeys((*resolved.notices, *made.notices))),
+        )
+
+
+@contextmanager
+def planned(
+    project: Project, resolved: Resolved, ledger: Ledger, purpose: Purpose = "sync"
+) -> Iterator[tuple[Plan, Path]]:
+    """A plan in a folder that is gone afterwards."""
+    with request(project, resolved, ledger, purpose) as asked:
+        yield project.planner.plan(asked), asked.folder
+
+
+@contextmanager
+def request(
+    project: Project, resolved: Resolved, ledger: Ledger, purpose: Purpose = "sync"
+) -> Iterator[PlanRequest]:
+    """A request whose folder is temporary, private to this user, and gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="levada-plan-"))
+    try:
+        yield PlanRequest(
+            sync=resolved.name,
+            model=resolved.model,
+            source=resolved.source,
+            mapping=resolved.mapping,
+            policy=resolved.policy,
+            ledger=ledger,
+            folder=folder,
+            purpose=purpose,
+            listener=project.listener,
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,326 @@
+"""What happened to each record of a run: its plan joined with its journal.
+
+The plan's files say what was meant (before, after), the journal how each batch ended, with exceptions by
+position. Both stay columns in DuckDB until a record is handed out, so that a run of ten million rows can be
+listed in bounded memory. Nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+
+from levada.change import KINDS, Kind
+from levada.errors import ConfigError
+from levada.plan import Plan
+from levada.store import JournalEntry, RunRecord, Store
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from levada.runner.project import Project
+
+RecordOutcome = Literal["delivered", "rejected", "suppressed", "unknown", "unsent", "invalid"]
+OUTCOMES: tuple[RecordOutcome, ...] = ("delivered", "rejected", "suppressed", "unknown", "unsent", "invalid")
+
+ROWS_AT_ONCE = 1_000
+MEMORY_LIMIT = "256MB"
+RUNS_SEARCHED_MAX = 200
+"""How far back the latest run with records is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a run. `key` is a value, or a dict for a key of several columns.
+
+    `before` and `after` hold the mapped fields; None where there is no such side. `field` is the field
+    that made a row invalid. `reason` holds the destination's own words where it refused.
+    """
+
+    sync: str
+    run_id: str
+    kind: Kind | None
+    key: Any
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    outcome: RecordOutcome
+    reason: str = ""
+    code: str = ""
+    request_id: str = ""
+    field: str = ""
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The fields whose value differs."""
+        return changed_fields(self.before, self.after)
+
+    def as_dict(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "sync": self.sync,
+            "run_id": self.run_id,
+            "kind": self.kind,
+            "key": self.key,
+            "before": self.before,
+            "after": self.after,
+            "outcome": self.outcome,
+            "reason": self.reason or None,
+            "code": self.code or None,
+            "request_id": self.request_id or None,
+        }
+        if self.field:
+            found["field"] = self.field
+        return found
+
+
+def changed_fields(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The fields that differ between two sides; none where a side is missing."""
+    if before is None or after is None:
+        return ()
+    return tuple(name for name, value in after.items() if before.get(name) != value)
+
+
+def records(
+    project: Project,
+    sync: str,
+    *,
+    run: str | None = None,
+    outcome: RecordOutcome | None = None,
+    key: str | None = None,
+    limit: int | None = None,
+) -> Iterator[Record]:
+    """The records of a run of `sync` (by default the latest one that had any), in sending order, invalid ones last.
+
+    `key`: the key as text; of several columns, their texts joined by commas. Raises ConfigError if there is
+    no such run, or if the retention has taken its details.
+    """
+    project.sync_file(sync)
+    if outcome is not None and outcome not in OUTCOMES:
+        raise ConfigError(
+            f"{outcome} is not an outcome", code="usage.outcome", hint=f"there are: {', '.join(OUTCOMES)}"
+        )
+    record, folder, plan = found_run(project.store, sync, run)
+    return _listed(project.store, record, folder, plan, outcome, key, limit)
+
+
+def found_run(store: Store, sync: str, run: str | None) -> tuple[RunRecord, Path, Plan]:
+    """The run that was named, or the latest one with records, with its plan."""
+    if run is not None:
+        record = store.run(run)
+        if record.sync != sync:
+            raise ConfigError(
+                f"{record.run_id} is a run of {record.sync}, not of {sync}",
+                code="usage.run",
+                hint=f"`levada records {record.sync} --run {record.run_id}`",
+            )
+        if not record.folder:
+            raise ConfigError(
+                f"run {record.run_id} has no plan to list records of",
+                code="usage.run_without_plan",
+                hint="it ended before a plan was made, or the retention took its details: `levada runs` shows what is left",
+            )
+        folder = plan_folder(store, record)
+        return record, folder, Plan.read(folder)
+    for record in store.runs(sync, RUNS_SEARCHED_MAX):
+        if not record.folder:
+            continue
+        folder = plan_folder(store, record)
+        plan = Plan.read(folder)
+        if plan.counts.operations or plan.counts.invalid:
+            return record, folder, plan
+    raise ConfigError(
+        f"no run of {sync} has any records",
+        code="usage.no_records",
+        hint=f"`levada run {sync}` makes one, `levada runs {sync}` lists what there is",
+    )
+
+
+def plan_folder(store: Store, record: RunRecord) -> Path:
+    return store.folder / "plans" / record.folder
+
+
+def _listed(
+    store: Store,
+    record: RunRecord,
+    folder: Path,
+    plan: Plan,
+    outcome: RecordOutcome | None,
+    key: str | None,
+    limit: int | None,
+) -> Iterator[Record]:
+    import duckdb
+
+    left = limit if limit is not None else plan.counts.operations + plan.counts.invalid
+    connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "threads": 1})
+    try:
+        if outcome != "invalid" and plan.counts.operations:
+            batches, exceptions = journal_tables(store.journal_entries(record.run_id))
+            connection.register("batches", batches)
+            connection.register("exceptions", exceptions)
+            for kind in KINDS:
+                if left > 0 and kind in plan.files:
+                    for found in _of_kind(connection, record, folder, plan, kind, outcome, key, left):
+                        left -= 1
+                        yield found
+        if outcome in (None, "invalid") and plan.invalid is not None and left > 0:
+            yield from _invalid(connection, record, folder / plan.invalid.name, plan, key, left)
+    finally:
+        connection.close()
+
+
+def _of_kind(
+    connection: duckdb.DuckDBPyConnection,
+    record: RunRecord,
+    folder: Path,
+    plan: Plan,
+    kind: Kind,
+    outcome: RecordOutcome | None,
+    key: str | None,
+    limit: int,
+) -> Iterator[Record]:
+    path = folder / plan.files[kind].name
+    columns = _column_names(path)
+    wanted = [name for name in columns if name.startswith(("key.", "before.", "after."))]
+    conditions: list[str] = []
+    parameters: list[Any] = [str(path)]
+    if key is not None:
+        conditions.append(f"{_key_text(plan)} = ?")
+        parameters.append(key)
+    if outcome is not None:
+        conditions.append("outcome = ?")
+        parameters.append(outcome)
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    statement = f"""
+        SELECT {", ".join(_quoted(name) for name in wanted)}, outcome, reason, code, request_id
+        FROM (
+            SELECT operations.*,
+                   CASE WHEN batches.first IS NULL OR operations.sequence >= batches.first + batches.size THEN 'unsent'
+                        ELSE coalesce(exceptions.outcome, batches.outcome) END AS outcome,
+                   CASE WHEN exceptions.outcome IS NULL THEN batches.reason ELSE exceptions.reason END AS reason,
+                   CASE WHEN exceptions.outcome IS NULL THEN batches.code ELSE exceptions.code END AS code,
+                   batches.request_id AS request_id
+            FROM (
+                SELECT *, file_row_number + {plan.first(kind)} AS sequence
+                FROM read_parquet(?, file_row_number = true)
+            ) AS operations
+            ASOF LEFT JOIN batches ON operations.sequence >= batches.first
+            LEFT JOIN exceptions ON exceptions.sequence = operations.sequence
+        )
+        {where}
+        ORDER BY sequence
+        LIMIT {int(limit)}
+    """
+    for row in _rows(connection, statement, parameters):
+        known = row["outcome"]
+        yield Record(
+            sync=record.sync,
+            run_id=record.run_id,
+            kind=kind,
+            key=key_of(row, plan.keys),
+            before=side(row, "before"),
+            after=side(row, "after"),
+            outcome=known,
+            reason=(row["reason"] or "") if known != "unsent" else "",
+            code=(row["code"] or "") if known != "unsent" else "",
+            request_id=(row["request_id"] or "") if known != "unsent" else "",
+        )
+
+
+def _invalid(
+    connection: duckdb.DuckDBPyConnection, record: RunRecord, path: Path, plan: Plan, key: str | None, limit: int
+) -> Iterator[Record]:
+    where = f"WHERE {_key_text(plan)} = ?" if key is not None else ""
+    statement = f"SELECT * FROM read_parquet(?) {where} LIMIT {int(limit)}"
+    for row in _rows(connection, statement, [str(path), *([key] if key is not None else [])]):
+        yield Record(
+            sync=record.sync,
+            run_id=record.run_id,
+            kind=None,
+            key=key_of(row, plan.keys),
+            before=None,
+            after=None,
+            outcome="invalid",
+            reason=row["reason"] or "",
+            code=row["code"] or "",
+            field=row["field"] or "",
+        )
+
+
+def key_of(row: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    """The key in a row of a plan's file: a value, or a dict for several columns."""
+    if len(keys) == 1:
+        return row[f"key.{keys[0]}"]
+    return {name: row[f"key.{name}"] for name in keys}
+
+
+def side(row: Mapping[str, Any], prefix: str) -> dict[str, Any] | None:
+    """The fields of one side of a row (`before` or `after`); None if the file has no such side."""
+    found = {name[len(prefix) + 1 :]: value for name, value in row.items() if name.startswith(prefix + ".")}
+    return found or None
+
+
+def journal_tables(entries: Iterable[JournalEntry]) -> tuple[pa.Table, pa.Table]:
+    """The journal as two tables: batches by their first operation, and exceptions by sequence."""
+    batches: dict[str, list[Any]] = {name: [] for name in ("first", "size", "outcome", "reason", "code", "request_id")}
+    exceptions: dict[str, list[Any]] = {name: [] for name in ("sequence", "outcome", "reason", "code")}
+    for entry in entries:
+        outcomes = entry.outcomes
+        batches["first"].append(entry.intent.first)
+        batches["size"].append(entry.intent.size)
+        batches["outcome"].append(_as_outcome(outcomes.common.end) if outcomes else "unknown")
+        batches["reason"].append(outcomes.common.reason if outcomes else "")
+        batches["code"].append(outcomes.common.code if outcomes else "")
+        batches["request_id"].append(outcomes.request_id if outcomes else "")
+        for index, exception in (outcomes.exceptions if outcomes else {}).items():
+            exceptions["sequence"].append(entry.intent.first + index)
+            exceptions["outcome"].append(_as_outcome(exception.end))
+            exceptions["reason"].append(exception.reason)
+            exceptions["code"].append(exception.code)
+    text = pa.string()
+    return (
+        pa.table(
+            batches,
+            schema=pa.schema(
+                [
+                    ("first", pa.int64()),
+                    ("size", pa.int64()),
+                    ("outcome", text),
+                    ("reason", text),
+                    ("code", text),
+                    ("request_id", text),
+                ]
+            ),
+        ),
+        pa.table(
+            exceptions,
+            schema=pa.schema([("sequence", pa.int64()), ("outcome", text), ("reason", text), ("code", text)]),
+        ),
+    )
+
+
+def _as_outcome(end: str) -> str:
+    return "unsent" if end == "not_applied" else end
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, statement: str, parameters: list[Any]) -> Iterator[dict[str, Any]]:
+    reader = connection.execute(statement, parameters).to_arrow_reader(ROWS_AT_ONCE)
+    for batch in reader:
+        yield from batch.to_pylist()
+
+
+def _column_names(path: Path) -> list[str]:
+    import pyarrow.parquet as parquet
+
+    return list(parquet.read_schema(path).names)
+
+
+def _key_text(plan: Plan) -> str:
+    parts = [f"CAST({_quoted('key.' + name)} AS VARCHAR)" for name in plan.keys]
+    return parts[0] if len(parts) == 1 else f"concat_ws(',', {', '.join(parts)})"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

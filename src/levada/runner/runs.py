@@ -1,0 +1,21 @@
+"""The runs that the store remembers, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from levada.store import RunRecord
+
+if TYPE_CHECKING:
+    from levada.runner.project import Project
+
+RUNS_DEFAULT = 20
+RUNS_MAX = 10_000
+
+
+def runs(project: Project, sync: str | None = None, limit: int = RUNS_DEFAULT) -> Sequence[RunRecord]:
+    """At most `limit` runs, of one sync or of all. Raises ConfigError for a sync that there is not."""
+    if sync is not None:
+        project.sync_file(sync)
+    return project.store.runs(sync, min(limit, RUNS_MAX))
