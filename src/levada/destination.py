@@ -254,6 +254,10 @@ class WriteOrder:
     #: how the columns of a table to be created are named in the destination's own types, where declared
     natives: Mapping[str, str] = field(default_factory=dict)
     operations: int = 0
+    #: what a NULL does to a record that is there: empty the field, or leave it as it is
+    nulls: Literal["clear", "skip"] = "clear"
+    #: fields that are written only where the record's own is NULL
+    only_if_empty: frozenset[str] = frozenset()
 
 
 class Writer(Protocol):
