@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "connectors": ("connectors", "List the kinds of sources and destinations."),
     "test": ("test", "Run the cases of the project's own connectors."),
     "schema": ("schema", "Print the JSON Schemas of the project's files."),
-    "secret": ("secret", "Keep credentials in the project's encrypted store."),
+    "secrets": ("secrets", "Keep credentials in the project's encrypted store."),
     "doctor": ("doctor", "Examine this installation and the project's state."),
     "version": ("version", "Print the version."),
 }

@@ -84,7 +84,7 @@ Function = Callable[..., int | None]
 
 
 def command(
-    name: str | None = None, *, hidden: bool = False, epilog: str | None = None
+    name: str, *, cls: type[click.Command] = click.Command, epilog: str | None = None
 ) -> Callable[[Function], click.Command]:
     """Declare a command: a function of an Invocation and its own options, which returns an exit code."""
 
@@ -97,7 +97,7 @@ def command(
             found = function(invocation, **options)
             return found or 0
 
-        made = click.command(name, hidden=hidden, epilog=epilog)(called)
+        made = click.command(name, cls=cls, epilog=epilog)(called)
         made.params.extend(COMMON_OPTIONS())
         return made
 

@@ -120,7 +120,7 @@ def found_run(store: Store, sync: str, run: str | None) -> tuple[RunRecord, Path
             raise ConfigError(
                 f"run {record.run_id} has no plan to list records of",
                 code="usage.run_without_plan",
-                hint="it ended before a plan was made, or the retention took its details: `levada runs` shows what is left",
+                hint="it ended before a plan was made, or retention took its details; `levada runs` lists the others",
             )
         folder = plan_folder(store, record)
         return record, folder, Plan.read(folder)

@@ -53,11 +53,11 @@ class InvalidRow:
 
 def sample(plan: Plan, folder: Path, size: int) -> tuple[Sampled, ...]:
     """The first operations of each kind, `size` in all: added, changed, removed."""
-    found: list[Sampled] = []
-    for kind, share in sample_kinds(plan, min(size, SAMPLE_ROWS_MAX)):
-        for row in first_rows(folder / plan.files[kind].name, share, ("key.", "before.", "after.")):
-            found.append(Sampled(kind, key_of(row, plan.keys), side(row, "before"), side(row, "after")))
-    return tuple(found)
+    return tuple(
+        Sampled(kind, key_of(row, plan.keys), side(row, "before"), side(row, "after"))
+        for kind, share in sample_kinds(plan, min(size, SAMPLE_ROWS_MAX))
+        for row in first_rows(folder / plan.files[kind].name, share, ("key.", "before.", "after."))
+    )
 
 
 def sample_invalid(plan: Plan, folder: Path, size: int) -> tuple[InvalidRow, ...]:

@@ -1,0 +1,28 @@
+# Needs Python 3.11 or newer and make; everything else is installed into .venv.
+.PHONY: setup demo test check format docs clean
+
+setup: .venv/.test
+
+demo: .venv/.core
+	.venv/bin/levada demo
+
+test: .venv/.test check
+	.venv/bin/python -m pytest -n 2
+
+check: .venv/.test
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+format: .venv/.test
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+docs: .venv/.test
+	.venv/bin/python -m levada.cli.reference docs/reference/cli.md
+
+.venv/.core .venv/.test: pyproject.toml uv.lock packaging/install.sh
+	packaging/install.sh $(patsubst .venv/.%,%,$@)
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo

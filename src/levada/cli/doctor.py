@@ -1,0 +1,33 @@
+"""`levada doctor`."""
+
+from __future__ import annotations
+
+from levada.cli.invocation import Invocation
+from levada.cli.invocation import command as declared
+
+
+@declared("doctor")
+def command(invocation: Invocation) -> int:
+    """Examine this installation, and the project's state byte by byte. Exit code 2 if something is wrong."""
+    from levada.runner.doctor import doctor
+    from levada.runner.project import find_root
+
+    terminal = invocation.terminal
+    if find_root(invocation.project or ".") is None and invocation.project is None:
+        found = doctor(None)
+    else:
+        with invocation.open() as project:
+            found = doctor(project)
+    code = 2 if any(one.state == "wrong" for one in found) else 0
+    if terminal.json:
+        terminal.document({"ok": code == 0, "findings": [one.as_dict() for one in found]})
+        return code
+    from rich.text import Text
+
+    marks = {"ok": ("✓", "green"), "notice": ("·", "yellow"), "wrong": ("✗", "bold red")}
+    width = max(len(one.subject) for one in found)
+    for one in found:
+        terminal.line(Text.assemble(marks[one.state], " ", one.subject.ljust(width), "  ", one.message))
+        if one.hint:
+            terminal.line(Text(f"  {' ' * width}  hint: {one.hint}", "dim"))
+    return code

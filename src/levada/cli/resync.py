@@ -1,0 +1,21 @@
+"""`levada resync`."""
+
+from __future__ import annotations
+
+import click
+
+from levada.cli.invocation import Invocation
+from levada.cli.invocation import command as declared
+from levada.cli.running import run_one
+
+
+@declared("resync")
+@click.argument("sync")
+@click.option("--rebuild", is_flag=True, help="Begin a new ledger: for a state that is corrupted. Removals are lost.")
+def command(invocation: Invocation, sync: str, rebuild: bool) -> int:
+    """Compare again with everything at the destination unknown: every record is sent, pending removals too.
+
+    For a destination that was edited or restored behind Levada's back. The guard on changes does not hold
+    here; the guard on removals does.
+    """
+    return run_one(invocation, lambda project: project.resync(sync, rebuild=rebuild))

@@ -1,0 +1,36 @@
+"""`levada status`."""
+
+from __future__ import annotations
+
+from levada.cli.invocation import Invocation
+from levada.cli.invocation import command as declared
+from levada.cli.selection import SelectingCommand, chosen, selecting
+
+
+@declared("status", cls=SelectingCommand)
+@selecting
+def command(invocation: Invocation, names: tuple[str, ...], select: tuple[str, ...], exclude: tuple[str, ...]) -> int:
+    """Say what needs you, then how each sync stands and what to do about it."""
+    terminal = invocation.terminal
+    with invocation.open() as project:
+        view = project.status(chosen(project, names, select, exclude))
+    if terminal.json:
+        terminal.document(view.as_dict())
+        return 0
+    from rich.text import Text
+
+    terminal.line(Text(view.sentence, "bold"))
+    for one in view.syncs:
+        style = "bold red" if one.needs_you else "green" if one.state == "well" else "yellow"
+        terminal.line()
+        terminal.line(
+            Text.assemble(
+                ("● ", style),
+                (one.sync, "bold"),
+                f"  {one.model} → {one.to}  ({one.mode}, {one.schedule})  {one.records:,} records",
+            )
+        )
+        terminal.line(f"  {one.sentence}")
+        if one.next_command:
+            terminal.line(Text(f"  {one.next_command}", "cyan"))
+    return 0
