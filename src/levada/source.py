@@ -19,6 +19,13 @@ from pydantic import BaseModel
 BATCH_ROWS_MAX = 65_536
 """The most rows that a source may put into one Arrow batch."""
 
+TYPE_KEY = b"levada.type"
+"""Field metadata of `Source.read` that says what a text column holds: `json`, `uuid` or `numeric_text`.
+
+`numeric_text` is a number that no Arrow decimal holds for sure: digits with a sign and a point, or NaN,
+Infinity, -Infinity, exactly as the warehouse writes it.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -82,8 +89,11 @@ class Source(Protocol):
         """
         ...
 
-    def attachment(self) -> Attachment | None:
-        """For in-place sources; None otherwise."""
+    def attachment(self, query: str | None = None) -> Attachment | None:
+        """For in-place sources; None otherwise. With a query, only what it reads has to be there.
+
+        The statements end by USEing a catalog of the source's own. Raises SourceError as `check` does.
+        """
         ...
 
     def close(self) -> None: ...
