@@ -19,6 +19,12 @@ from levada.planner import Ledger
 from levada.run import Phase, Status
 
 
+LEASE_SECONDS = 60.0
+"""An owner that gave no sign of life for so long is given up, even if its process still exists."""
+HEARTBEAT_SECONDS = 10.0
+"""How often whoever holds a lease calls `renew`, from a thread of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """The right to write for a sync, until another `epoch` is given out."""
@@ -193,6 +199,23 @@ class Store(Protocol):
         """Commit `ledger` as it is but distrusted (resync): keys stay, every value counts as unknown."""
         ...
 
+    def rebuild(self, lease: Lease, sync: str) -> Ledger:
+        """The way out of a corrupted ledger or journal: a ledger of the next generation that holds nothing.
+
+        Reads neither the old ledger's row nor its files. A run of the sync that is open is closed as
+        cancelled. Removals that were pending are forgotten with the keys.
+        """
+        ...
+
+    def accept_rollback(self, actor: str) -> Sequence[str]:
+        """The way out of a store that is older than its high-water mark: go on with it, and trust no ledger.
+
+        Every ledger is distrusted (emptied where its row or files are gone), open runs are closed as cancelled,
+        rows that are not as written are set right or dropped, and the mark is raised. Returns what was done,
+        as sentences. Raises BusyError while a living process holds a lease.
+        """
+        ...
+
     # -- holds, approvals, marks
     def hold(self, sync: str) -> Hold | None: ...
 
@@ -229,6 +252,13 @@ class Store(Protocol):
     def secret_names(self) -> Sequence[str]: ...
 
     def delete_secret(self, name: str) -> bool: ...
+
+    def rotate_master_key(self, new_key: str | None = None) -> str:
+        """Wrap every secret under a new master key (base64 of 32 bytes; a fresh one if None); returns its id.
+
+        A key file is replaced; a key in the environment must be given, and set there afterwards.
+        """
+        ...
 
     # -- audit
     def note(self, entry: AuditEntry) -> None: ...
