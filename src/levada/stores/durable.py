@@ -1,0 +1,86 @@
+"""Files and folders that are private and survive a power cut: modes, fsync, renaming, locking.
+
+What is not here: what the files mean.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from levada.errors import StoreError
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+LOCK_POLL_SECONDS = 0.02
+LOCK_WAIT_SECONDS = 30.0
+_LOCK_POLLS_MAX = int(LOCK_WAIT_SECONDS / LOCK_POLL_SECONDS)
+
+
+def private_folder(folder: Path) -> None:
+    """Make the folder, for its owner only, whatever the umask. A folder that is there is narrowed."""
+    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o777 != FOLDER_MODE:
+        folder.chmod(FOLDER_MODE)
+
+
+def private_file(path: Path) -> None:
+    """Make the file if it is missing, empty and for its owner only; narrow one that is there."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, FILE_MODE)
+    try:
+        if os.fstat(descriptor).st_mode & 0o777 != FILE_MODE:
+            os.fchmod(descriptor, FILE_MODE)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names inside the folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace the file in one step: after a crash it holds either what it held or `content`."""
+    partial = path.with_name(f"{path.name}.partial")
+    descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+    try:
+        os.fchmod(descriptor, FILE_MODE)
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    partial.replace(path)
+    sync_folder(path.parent)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the file's lock against other processes and threads. Raises StoreError after LOCK_WAIT_SECONDS."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, FILE_MODE)
+    try:
+        pause = threading.Event()
+        for _ in range(_LOCK_POLLS_MAX):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                pause.wait(LOCK_POLL_SECONDS)
+        else:
+            raise StoreError(
+                f"{path} has been locked by another process for {LOCK_WAIT_SECONDS:.0f} s",
+                code="store.locked",
+                hint="wait for it to end, or look for a hanging levada process",
+            )
+        yield
+    finally:
+        os.close(descriptor)

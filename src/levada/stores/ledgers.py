@@ -1,0 +1,207 @@
+"""The pointer to each sync's ledger: which immutable segment files it consists of.
+
+A commit swaps the pointer and closes the run in one transaction, after the files are durable and before
+anything older is deleted. What is not here: reading and writing segments, which is the planner's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from levada.errors import CorruptedError, StoreError
+from levada.plan import PlanFile
+from levada.planner import Ledger, Segment
+from levada.run import Status
+from levada.store import Lease
+from levada.stores.database import Database, translated
+from levada.stores.durable import private_folder, sync_folder
+from levada.stores.highwater import Meta
+from levada.stores.leases import Leases
+from levada.stores.rows import REBUILD_HINT, Row, sealed, verified
+from levada.stores.runs import Runs
+
+FOLDER = "ledgers"
+REBUILT = "the sync's ledger was rebuilt; what this run had sent counts as unknown"
+
+
+class Ledgers:
+    def __init__(self, database: Database, meta: Meta, leases: Leases, runs: Runs, folder: Path) -> None:
+        self._database = database
+        self._meta = meta
+        self._leases = leases
+        self._runs = runs
+        self._folder = folder
+
+    def folder(self, sync: str) -> Path:
+        """Where the sync's segments are; made if missing."""
+        name = quote(sync, safe="")
+        folder = self._folder / FOLDER / (f"%2E{name[1:]}" if name.startswith(".") else name)
+        with translated(folder):
+            if not folder.is_dir():
+                private_folder(self._folder / FOLDER)
+                private_folder(folder)
+                sync_folder(folder.parent)
+        return folder
+
+    def ledger(self, sync: str) -> Ledger:
+        """See `Store.ledger`."""
+        self._meta.compare()
+        with self._database.read():
+            found = self.stored(sync)
+        folder = self.folder(sync)
+        for segment in found.segments:
+            problem = missing(folder, segment.file)
+            if problem:
+                raise CorruptedError(problem, code="store.segment", hint=REBUILD_HINT.format(sync=sync))
+        return found
+
+    # -- rows; each wants a transaction around it
+
+    def stored(self, sync: str) -> Ledger:
+        """The ledger's row, without a look at its files."""
+        row = self._database.row("ledgers.read", sync)
+        if row is None:
+            for other in self._database.rows("ledgers.all"):
+                _checked(other)
+            return Ledger(sync, self.folder(sync))
+        return self.from_row(row)
+
+    def all(self) -> list[Ledger]:
+        return [self.from_row(row) for row in self._database.rows("ledgers.all")]
+
+    def from_row(self, row: Row) -> Ledger:
+        sync, generation, document = _checked(row)
+        data = json.loads(document)
+        segments = tuple(
+            Segment(PlanFile(**part["file"]), part["kind"], part["mapping_version"], part["hash_version"])
+            for part in data["segments"]
+        )
+        return Ledger(
+            sync=sync,
+            folder=self.folder(sync),
+            generation=generation,
+            segments=segments,
+            rows=data["rows"],
+            nulls=data["nulls"],
+            keys=tuple(data["keys"]),
+            distrusted=data["distrusted"],
+        )
+
+    def write(self, ledger: Ledger) -> None:
+        values = (ledger.sync, ledger.generation, _document(ledger))
+        self._database.change("ledgers.write", sealed("ledger", values))
+        self._meta.next("commits")
+
+    # -- verbs
+
+    def commit(self, lease: Lease, run_id: str, ledger: Ledger, *, status: Status, result: Mapping[str, Any]) -> None:
+        """See `Store.commit`."""
+        assert ledger.sync == lease.sync, (ledger.sync, lease.sync)
+        self._prove_durable(ledger)
+        with self._database.write():
+            held = self._leases.fence(lease)
+            found = self._runs.expected(lease.sync, run_id)
+            assert found.run.phase != "closed", f"{run_id} is closed"
+            self._advance(ledger)
+            self._runs.close(held, found, status, result)
+        self._finish(ledger)
+
+    def distrust(self, lease: Lease, ledger: Ledger) -> None:
+        """See `Store.distrust`. The generation stays: no value has changed."""
+        assert ledger.sync == lease.sync, (ledger.sync, lease.sync)
+        self._prove_durable(ledger)
+        with self._database.write():
+            self._leases.fence(lease)
+            self.write(replace(ledger, distrusted=True))
+        self._finish(ledger)
+
+    def rebuild(self, lease: Lease, sync: str) -> Ledger:
+        """See `Store.rebuild`."""
+        assert sync == lease.sync, (sync, lease.sync)
+        with self._database.write():
+            held = self._leases.fence(lease)
+            row = self._database.row("ledgers.read", sync)
+            generation = row[1] if row is not None and isinstance(row[1], int) else 0
+            ledger = Ledger(sync, self.folder(sync), generation=max(0, generation) + 1)
+            self.write(ledger)
+            found = self._runs.find(held.run_id) if held.run_id else None
+            if found is not None:
+                self._runs.close(held, found, "cancelled", {"status": "cancelled", "message": REBUILT})
+            elif held.run_id:
+                self._leases.write(replace(held, run_id=""))
+        self._finish(ledger)
+        return ledger
+
+    def drop_unreferenced(self, ledger: Ledger) -> int:
+        """Delete the files of the sync's folder that its ledger does not name; returns how many."""
+        kept = {segment.file.name for segment in ledger.segments}
+        dropped = 0
+        for path in self.folder(ledger.sync).iterdir():
+            if path.name not in kept and path.is_file() and not path.is_symlink():
+                path.unlink(missing_ok=True)
+                dropped += 1
+        return dropped
+
+    def _advance(self, ledger: Ledger) -> None:
+        """Write the next ledger. One that is no further on must be the one that is stored."""
+        stored = self.stored(ledger.sync)
+        if ledger.generation < stored.generation or (
+            ledger.generation == stored.generation and _document(ledger) != _document(stored)
+        ):
+            raise StoreError(
+                f"the ledger of {ledger.sync} is at generation {stored.generation}; "
+                f"another one of generation {ledger.generation} cannot follow it",
+                code="store.generation",
+                hint="this is a mistake in Levada: please report it; nothing was changed",
+            )
+        self.write(ledger)
+
+    def _prove_durable(self, ledger: Ledger) -> None:
+        folder = self.folder(ledger.sync)
+        with translated(folder):
+            for segment in ledger.segments:
+                problem = missing(folder, segment.file)
+                if problem:
+                    raise CorruptedError(problem, code="store.segment", hint=REBUILD_HINT.format(sync=ledger.sync))
+            sync_folder(folder)
+
+    def _finish(self, ledger: Ledger) -> None:
+        with translated(self._folder):
+            self._meta.raise_mark()
+            self.drop_unreferenced(ledger)
+
+
+def missing(folder: Path, file: PlanFile) -> str | None:
+    """What is wrong with a segment's file at a glance, as a sentence: absent, or of another size."""
+    path = folder / file.name
+    if path.parent != folder:
+        return f"the ledger names a file outside its folder: {file.name}"
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return f"the ledger's file {path} is missing"
+    if size != file.bytes:
+        return f"the ledger's file {path} has {size} bytes instead of {file.bytes}"
+    return None
+
+
+def _checked(row: Row) -> Row:
+    return verified("ledger", row, what=f"the ledger of sync {row[0]!r}", hint=REBUILD_HINT.format(sync=row[0]))
+
+
+def _document(ledger: Ledger) -> str:
+    return json.dumps(
+        {
+            "segments": [asdict(segment) for segment in ledger.segments],
+            "rows": ledger.rows,
+            "nulls": dict(ledger.nulls),
+            "keys": list(ledger.keys),
+            "distrusted": ledger.distrusted,
+        },
+        separators=(",", ":"),
+    )
