@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from levada.change import Kind, Verb
+from levada.mapping import digest
 from levada.outcome import DELIVERED, Outcome, Outcomes, shortened
 
 
@@ -70,7 +71,13 @@ class Batch:
     def joined(self, separator: bytes) -> bytes:
         """The rendered records, joined."""
         assert self.rendered is not None, "this verb has no record template"
-        return separator.decode().join(cast("list[str]", self.rendered.to_pylist())).encode()
+        if not len(self):
+            return b""
+        import pyarrow.compute as pc
+
+        together = pa.ListArray.from_arrays(pa.array([0, len(self)], pa.int32()), self.rendered)
+        joined: pa.StringScalar = pc.binary_join(together, separator.decode())[0]
+        return cast("pa.Buffer", joined.as_buffer()).to_pybytes()
 
     def as_csv(self) -> bytes:
         """The table as CSV with a header, text quoted."""
@@ -79,23 +86,27 @@ class Batch:
         return sink.getvalue()
 
     def slice(self, start: int, length: int) -> Batch:
-        """A part of the batch, with an idempotency key of its own."""
-
-        def cut(column: Any) -> Any:
-            return None if column is None else column.slice(start, length)
-
-        return replace(
-            self,
+        """A run of records of the batch, with a number and an idempotency key of its own."""
+        return self._part(
+            lambda column: column.slice(start, length),
             sequence=self.sequence + start,
-            table=cut(self.table),
-            keys=cut(self.keys),
-            rendered=cut(self.rendered),
-            operations=cut(self.operations),
-            previous=cut(self.previous),
-            identifiers=cut(self.identifiers),
+            number=part_number(self.number, start, length),
             idempotency_key=f"{self.idempotency_key}-{start}-{length}",
-            notes={},
         )
+
+    def take(self, indices: Sequence[int]) -> Batch:
+        """Some records of the batch, in the order given; `sequence` is the first one's."""
+        wanted = pa.array(indices, pa.int64())
+        return self._part(
+            lambda column: column.take(wanted),
+            sequence=self.sequence + indices[0],
+            idempotency_key=f"{self.idempotency_key}-{digest([list(indices)])}",
+        )
+
+    def _part(self, cut: Callable[[Any], Any], **changes: Any) -> Batch:
+        columns = ("table", "keys", "rendered", "operations", "previous", "identifiers")
+        parts = {name: None if getattr(self, name) is None else cut(getattr(self, name)) for name in columns}
+        return replace(self, **parts, notes={}, **changes)
 
     def key_of(self, index: int) -> Any:
         """The model's key of one record: a value, or a dict for keys of several columns."""
@@ -128,6 +139,12 @@ class Batch:
         request_id: str = "",
     ) -> Outcomes:
         return Outcomes(common, exceptions, identifiers=identifiers or {}, request_id=request_id).simplified()
+
+
+def part_number(number: int, start: int, length: int) -> int:
+    """A number for a run of records of a batch, unlike that of any whole batch and any other run."""
+    assert start < 1 << 17 > length
+    return (number % (1 << 29) + 1) << 34 | start << 17 | length
 
 
 def json_bytes(value: object) -> bytes:

@@ -170,8 +170,10 @@ class Credential:
 class Auth(Protocol):
     """How an account signs its requests."""
 
-    #: can `sign_in` bring a fresh credential when one is refused?
-    refreshes: bool
+    @property
+    def refreshes(self) -> bool:
+        """Can `sign_in` bring a fresh credential when one is refused?"""
+        ...
 
     def sign_in(self, kept: Mapping[str, str]) -> Talk[Credential]:
         """A credential. `kept` is what an earlier one asked to keep. Requests are `anonymous`.
@@ -317,6 +319,34 @@ class Surroundings:
     root: Path
     #: hosts that may be sent to though they are private or loopback addresses
     allowed_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Records read back from a destination: their fields by name (absent ones left out), and the tool's ids.
+
+    `next` is what to read on with; None after the last page.
+    """
+
+    records: tuple[Mapping[str, Any], ...]
+    identifiers: tuple[str | None, ...] = ()
+    next: str | None = None
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A destination that can also be read back: for drift, and for forms. Optional."""
+
+    def objects(self) -> Talk[tuple[str, ...]]:
+        """The names of the objects of this account."""
+        ...
+
+    def read(self, object_name: str, fields: Sequence[str], after: str | None = None) -> Talk[Page]:
+        """One page of an object's records; `after` is an earlier page's `next`.
+
+        Raises ConfigError where the object cannot be read, DestinationError for an answer that does not tell.
+        """
+        ...
 
 
 Options = type[BaseModel]

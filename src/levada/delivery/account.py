@@ -1,0 +1,344 @@
+"""One account at a destination: everything that all its requests share.
+
+The rate, the daily quota and the number of requests under way; the credential and its single refresh; the
+wait that a 429 asks for; the circuit that opens in an outage. `exchange` returns an answer worth reading, or
+raises `Lost` (a write whose end is unknown) or `Paused` (nothing more can be sent for now).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+from urllib.parse import urljoin
+
+from levada import events
+from levada.clock import Clock
+from levada.delivery.wire import Lost, NotSent, Outgoing, Wire
+from levada.destination import Auth, Credential, Destination, Request, Response, Talk
+from levada.errors import AuthError, DestinationError, UnavailableError
+from levada.limits import Pace
+from levada.retry import RETRY_AFTER_MAX_SECONDS, RetryPolicy, retry_after_seconds
+from levada.run import PauseReason
+
+T = TypeVar("T")
+
+FAILURES_TO_OPEN = 5
+"""So many failures in a row, and requests go one at a time until one is answered."""
+EASE_EVERY = 20
+"""After so many good answers the pace, once slowed, quickens by a step."""
+TALK_REQUESTS_MAX = 10_000
+"""A connector that asks for more requests than this for one batch has gone astray."""
+
+
+class Paused(Exception):
+    """Nothing more can be sent for now; what was not sent stays unsent."""
+
+    def __init__(self, reason: PauseReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class Reservations(Protocol):
+    """The part of a store that an account needs."""
+
+    def reserve(self, account: str, now: float, interval_seconds: float, permits: int) -> float: ...
+
+    def use_quota(self, account: str, day: str, requests: int) -> int: ...
+
+    def secret(self, name: str) -> str | None: ...
+
+    def set_secret(self, name: str, value: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long delivery keeps trying. `contact`: until the first answer; `outage`: in the middle of a run."""
+
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    contact_seconds: float = 4.0
+    outage_seconds: float = 120.0
+    throttle_seconds: float = RETRY_AFTER_MAX_SECONDS
+
+
+class Account:
+    """Shared by everything that one process sends to one destination."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        wire: Wire,
+        shared: Reservations | None,
+        clock: Clock,
+        *,
+        patience: Patience,
+        listener: events.Listener = events.ignore,
+        clean: Callable[[str], str] = str,
+        learn: Callable[[str], None] = lambda secret: None,
+        sync: str = "",
+    ) -> None:
+        self.destination = destination
+        self.requests = 0
+        self.answered = False
+        self._wire = wire
+        self._shared = shared
+        self._clock = clock
+        self._patience = patience
+        self._listener = listener
+        self._clean = clean
+        self._learn = learn
+        self._sync = sync
+        self._name = account_name(destination)
+        limits = destination.spec.limits
+        self._limits = limits
+        self._pace = Pace(limits.seconds_per_request)
+        self._slots = asyncio.Semaphore(limits.concurrent_requests)
+        self._signing = asyncio.Lock()
+        self._probing = asyncio.Lock()
+        self._credential: Credential | None = None
+        self._credential_until: float | None = None
+        self._credential_number = 0
+        self._failures = 0
+        self._failing_since = 0.0
+        self._slowed_at = -1.0
+        self._good = 0
+
+    async def talk(self, talk: Talk[T], *, write: bool = False) -> T:
+        """Hold a connector's conversation to its end. Raises what `exchange` raises, and what the talk raises."""
+        answer: Response | None = None
+        try:
+            for _ in range(TALK_REQUESTS_MAX):
+                try:
+                    request = next(talk) if answer is None else talk.send(answer)
+                except StopIteration as stop:
+                    result: T = stop.value
+                    return result
+                if request.after_seconds:
+                    await asyncio.sleep(request.after_seconds)
+                answer = await self.exchange(request, write=write and not request.safe)
+            raise DestinationError(f"{self.destination.name}: over {TALK_REQUESTS_MAX:,} requests for one batch")
+        finally:
+            talk.close()
+
+    async def exchange(self, request: Request, *, write: bool) -> Response:
+        """Send a request until it has an answer that is the connector's to read."""
+        attempt = 0
+        refreshed = False
+        while True:
+            attempt += 1
+            number = self._credential_number
+            try:
+                answer = await self._once(request)
+            except NotSent as error:
+                await self._after_failure(attempt, str(error), sent=False)
+                continue
+            except Lost as error:
+                if write:
+                    self._count_failure()
+                    raise Lost(self._clean(str(error))) from error
+                await self._after_failure(attempt, str(error), sent=True)
+                continue
+            self.answered = True
+            if answer.status == 401 and not request.anonymous:
+                await self._refresh(answer, number, refreshed)
+                refreshed = True
+                continue
+            if answer.status == 403 and not request.anonymous:
+                raise Paused("auth", self._refusal(answer))
+            if answer.status in (425, 429):
+                await self._throttled(answer, attempt)
+                continue
+            if answer.status == 408 or answer.status >= 500:
+                if write and answer.status not in self.destination.spec.not_applied_statuses:
+                    self._count_failure()
+                    raise Lost(self._clean(f"answer {answer.status}: {_words(answer)}"))
+                await self._after_failure(attempt, f"answer {answer.status}: {_words(answer)}", sent=True)
+                continue
+            self._count_success()
+            return answer
+
+    async def _once(self, request: Request) -> Response:
+        """One request, when the limits allow it."""
+        credential = None if request.anonymous else await self._signed_in()
+        if self._failures >= FAILURES_TO_OPEN:
+            async with self._probing:
+                return await self._send(request, credential)
+        return await self._send(request, credential)
+
+    async def _send(self, request: Request, credential: Credential | None) -> Response:
+        async with self._slots:
+            await self._wait_for_turn()
+            headers = dict(request.headers)
+            query = dict(request.query)
+            if credential is not None:
+                headers.update(credential.headers)
+                query.update(credential.query)
+            if request.sign is not None:
+                headers.update(request.sign(int(self._clock.now().timestamp())))
+            self.requests += 1
+            return await self._wire.send(
+                Outgoing(
+                    request.method,
+                    absolute(self.destination.base_url, request.url),
+                    headers,
+                    query,
+                    request.body,
+                    self.destination.spec.timeout_seconds,
+                )
+            )
+
+    # -- limits
+
+    async def _wait_for_turn(self) -> None:
+        loop = asyncio.get_running_loop()
+        wait = self._pace.reserve(loop.time()) if self._pace.interval_seconds or self._pace.next_at else 0.0
+        declared = self._limits.seconds_per_request
+        if declared and self._shared is not None:
+            now = self._clock.monotonic()
+            wait = max(wait, await asyncio.to_thread(self._shared.reserve, self._name, now, declared, 1))
+        if self._limits.requests_per_day and self._shared is not None:
+            day = self._clock.now().date().isoformat()
+            used = await asyncio.to_thread(self._shared.use_quota, self._name, day, 1)
+            if used > self._limits.requests_per_day:
+                raise Paused("quota", f"the daily quota of {self._limits.requests_per_day:,} requests is used up")
+        if wait > 1.0:
+            self._listener(events.DeliveryWaiting(self._sync, "rate", wait))
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+    async def _throttled(self, answer: Response, attempt: int) -> None:
+        asked = retry_after_seconds(
+            answer.headers.get("retry-after"), date=answer.headers.get("date"), now=self._clock.now()
+        )
+        own = self._patience.policy.wait_seconds(attempt, self._clock.random())
+        wait = own if asked is None else max(asked, own if asked == 0 else 0.0)
+        loop = asyncio.get_running_loop()
+        if wait > self._patience.throttle_seconds or attempt > 4 * self._patience.policy.attempts_max:
+            raise Paused("rate", f"{self.destination.name} asks to wait {wait:,.0f} seconds")
+        if loop.time() >= self._slowed_at:
+            self._pace.slow_down()
+            self._slowed_at = loop.time() + wait
+        self._good = 0
+        self._pace.block_until(loop.time() + wait)
+        if wait > 0.5:
+            self._listener(events.DeliveryWaiting(self._sync, "rate", wait))
+
+    # -- failures
+
+    def _count_failure(self) -> None:
+        if self._failures == 0:
+            self._failing_since = asyncio.get_running_loop().time()
+        self._failures += 1
+
+    def _count_success(self) -> None:
+        self._failures = 0
+        self._good += 1
+        if self._good % EASE_EVERY == 0 and self._pace.interval_seconds > self._pace.declared_seconds:
+            self._pace.speed_up()
+
+    async def _after_failure(self, attempt: int, reason: str, *, sent: bool) -> None:
+        """Wait before the next try, or give up: at once for a first contact, later for an outage."""
+        self._count_failure()
+        loop = asyncio.get_running_loop()
+        failing = loop.time() - self._failing_since
+        patience = self._patience.outage_seconds if self.answered else self._patience.contact_seconds
+        wait = self._patience.policy.wait_seconds(attempt, self._clock.random())
+        if failing + wait > patience:
+            raise Paused("outage", self._clean(f"{self.destination.name} cannot be reached: {reason}"))
+        if wait > 1:
+            self._listener(events.DeliveryWaiting(self._sync, "outage", wait, self._clean(reason)))
+        await asyncio.sleep(wait)
+
+    async def wait_before_resend(self, attempt: int) -> None:
+        """The back-off before a write whose answer was lost is sent again. Raises Paused in a long outage."""
+        loop = asyncio.get_running_loop()
+        wait = self._patience.policy.wait_seconds(attempt, self._clock.random())
+        if self._failures and loop.time() - self._failing_since + wait > self._patience.outage_seconds:
+            raise Paused("outage", f"{self.destination.name} does not answer")
+        await asyncio.sleep(wait)
+
+    # -- credentials
+
+    async def _signed_in(self) -> Credential | None:
+        auth = self.destination.auth
+        if auth is None:
+            return None
+        expired = self._credential_until is not None and self._clock.monotonic() >= self._credential_until
+        if self._credential is None or expired:
+            await self._sign_in(auth, self._credential_number)
+        return self._credential
+
+    async def _sign_in(self, auth: Auth, number: int) -> None:
+        """One sign-in for all who found credential `number` missing or refused."""
+        async with self._signing:
+            if self._credential_number != number:
+                return
+            try:
+                credential = await self.talk(auth.sign_in(self._kept()))
+            except AuthError as error:
+                raise Paused("auth", self._clean(error.message)) from error
+            for secret in (*credential.headers.values(), *credential.query.values(), *credential.kept.values()):
+                self._learn(secret)
+            if credential.kept and self._shared is not None:
+                text = json.dumps(dict(credential.kept))
+                await asyncio.to_thread(self._shared.set_secret, self._kept_name, text)
+            self._credential = credential
+            self._credential_number += 1
+            until = credential.expires_in_seconds
+            self._credential_until = None if until is None else self._clock.monotonic() + max(0.0, until - 30)
+
+    async def _refresh(self, answer: Response, number: int, refreshed: bool) -> None:
+        auth = self.destination.auth
+        if refreshed or auth is None or not auth.refreshes:
+            raise Paused("auth", self._refusal(answer))
+        await self._sign_in(auth, number)
+
+    def _refusal(self, answer: Response) -> str:
+        words = _words(answer)
+        return self._clean(
+            f"{self.destination.name} refuses the credential (answer {answer.status}{': ' + words if words else ''})"
+        )
+
+    @property
+    def _kept_name(self) -> str:
+        return f"oauth:{self.destination.name}"
+
+    def _kept(self) -> Mapping[str, str]:
+        text = self._shared.secret(self._kept_name) if self._shared is not None else None
+        found: dict[str, str] = json.loads(text) if text else {}
+        return found
+
+
+def absolute(base_url: str, url: str) -> str:
+    """A request's URL below the account's base URL."""
+    if url.startswith(("http://", "https://")):
+        return url
+    return urljoin(base_url.rstrip("/") + "/", url.lstrip("/"))
+
+
+def account_name(destination: Destination) -> str:
+    """The same for all destinations that share an account's limits: its address and credential, hashed."""
+    secrets = destination.auth.secrets() if destination.auth else ()
+    text = json.dumps([destination.base_url, *secrets])
+    return f"{destination.spec.type}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _words(answer: Response) -> str:
+    """The beginning of an answer's text, on one line."""
+    return " ".join(answer.body[:400].decode("utf-8", errors="replace").split())[:200]
+
+
+def as_destination_error(paused: Paused) -> DestinationError:
+    """What a pause means before anything was sent."""
+
+    match paused.reason:
+        case "auth":
+            return AuthError(paused.message, hint="check the credential in the destination's file")
+        case "outage":
+            return UnavailableError(paused.message, hint="check base_url, and that the tool is up")
+        case _:
+            return DestinationError(paused.message, code=f"destination.{paused.reason}")

@@ -1,0 +1,176 @@
+"""The front of delivery: sends orders, and holds single conversations (checks, discovery) with destinations.
+
+Everything that needs an event loop lives behind these two blocking methods. One dispatcher serves a whole
+process; `halt` stops its deliveries cleanly from any thread or signal handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
+
+import pyarrow as pa
+
+from levada import events
+from levada.clock import Clock
+from levada.delivery.account import Account, Patience, Paused, as_destination_error
+from levada.delivery.addresses import AddressPolicy
+from levada.delivery.order import DeliveryOrder, DeliveryReport
+from levada.delivery.settled import settle
+from levada.delivery.wire import HttpWire, Wire
+from levada.destination import Destination, TableDestination, Talk
+from levada.run import PauseReason, Tally
+from levada.store import Journal, JournalEntry, Lease, Store
+
+T = TypeVar("T")
+
+
+class Redaction(Protocol):
+    """What keeps secrets out of words (see levada.redaction)."""
+
+    def clean(self, text: str) -> str: ...
+
+    def add(self, secret: str) -> None: ...
+
+
+class Dispatcher:
+    """Sends what plans say. `wire` and `run_loop` are replaced in simulations."""
+
+    def __init__(
+        self,
+        store: Store | None,
+        clock: Clock,
+        redaction: Redaction,
+        *,
+        policy: AddressPolicy,
+        patience: Patience | None = None,
+        listener: events.Listener = events.ignore,
+        wire: Callable[[], Wire] | None = None,
+        run_loop: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._redaction = redaction
+        self._patience = patience or Patience()
+        self._listener = listener
+        self._wire = wire or (lambda: HttpWire(policy))
+        self._run_loop = run_loop
+        self.halt = threading.Event()
+
+    def talk(self, destination: Destination, talk: Talk[T]) -> T:
+        """Hold a conversation that changes nothing. Raises DestinationError when it cannot be held."""
+
+        async def held() -> T:
+            wire = self._wire()
+            try:
+                return await self._account(destination, wire, "").talk(talk)
+            except Paused as paused:
+                raise as_destination_error(paused) from paused
+            finally:
+                await wire.close()
+
+        found: T = self._run_loop(held())
+        return found
+
+    def deliver(
+        self,
+        order: DeliveryOrder,
+        destination: Destination | TableDestination,
+        lease: Lease,
+        schema: pa.Schema,
+    ) -> DeliveryReport:
+        """Send an order, or what an earlier process left of it, to its end or to a pause."""
+        store = self._store
+        assert store is not None, "delivering needs a store"
+        journal = store.journal(lease, order.run_id)
+        entries = list(journal.entries())
+        if isinstance(destination, TableDestination):
+            requests, pause, message = self._to_table(order, destination, journal, entries, schema)
+        else:
+            requests, pause, message = self._over_http(order, destination, journal, entries)
+        entries = list(journal.entries())
+        settled, tally = settle(order.plan, entries, requests)
+        return DeliveryReport(
+            tally=tally,
+            settled=settled if pause is None else None,
+            pause=pause,
+            message=message,
+            untouched=pause is not None and _is_untouched(entries, tally),
+        )
+
+    def _to_table(
+        self,
+        order: DeliveryOrder,
+        destination: TableDestination,
+        journal: Journal,
+        entries: Sequence[JournalEntry],
+        schema: pa.Schema,
+    ) -> tuple[int, PauseReason | None, str]:
+        from levada.delivery.tables import TableEngine
+
+        engine = TableEngine(
+            order,
+            destination,
+            journal,
+            entries,
+            schema=schema,
+            policy=self._patience.policy,
+            halt=self.halt,
+            listener=self._listener,
+            clean=self._redaction.clean,
+            chance=self._clock.random,
+        )
+        engine.deliver()
+        return engine.writes, engine.pause, engine.message
+
+    def _over_http(
+        self, order: DeliveryOrder, destination: Destination, journal: Journal, entries: Sequence[JournalEntry]
+    ) -> tuple[int, PauseReason | None, str]:
+        from levada.delivery.engine import HttpEngine
+
+        async def sent() -> tuple[int, PauseReason | None, str]:
+            wire = self._wire()
+            account = self._account(destination, wire, order.sync)
+            engine = HttpEngine(
+                order,
+                destination,
+                account,
+                journal,
+                entries,
+                policy=self._patience.policy,
+                halt=self.halt,
+                listener=self._listener,
+                clean=self._redaction.clean,
+            )
+            try:
+                await engine.deliver()
+            finally:
+                await wire.close()
+            return account.requests, engine.pause, engine.message
+
+        found: tuple[int, PauseReason | None, str] = self._run_loop(sent())
+        return found
+
+    def _account(self, destination: Destination, wire: Wire, sync: str) -> Account:
+        for secret in destination.auth.secrets() if destination.auth else ():
+            self._redaction.add(secret)
+        return Account(
+            destination,
+            wire,
+            self._store,
+            self._clock,
+            patience=self._patience,
+            listener=self._listener,
+            clean=self._redaction.clean,
+            learn=self._redaction.add,
+            sync=sync,
+        )
+
+
+def _is_untouched(entries: Sequence[JournalEntry], tally: Tally) -> bool:
+    """Is it sure that nothing was applied?"""
+    if tally.operations != tally.unsent:
+        return False
+    return not any(entry.doubtful or entry.outcomes is None for entry in entries)

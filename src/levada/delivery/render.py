@@ -1,0 +1,287 @@
+"""Reads a plan's operations back as columns, renders the records, and cuts them into batches.
+
+Rendering is DuckDB's, in a thread beside the sending; no Python object is made per row. Chunks come in the
+order of the plan's files, so that an operation's place is its sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from levada.batch import Batch
+from levada.change import Kind, Verb
+from levada.delivery.json_sql import Columns, ColumnSql, literal, quoted, template_sql
+from levada.delivery.order import DeliveryOrder
+from levada.limits import Limits
+from levada.mapping import digest
+from levada.template import Node, placeholders
+
+if TYPE_CHECKING:
+    import duckdb
+    from duckdb.sqltypes import DuckDBPyType
+
+MEMORY = "160MB"
+CHUNK_ROWS = 20_480
+"""Rows rendered at a time for small records."""
+WIDE_CHUNK_ROWS = 122_880
+"""Rows read at a time for writers of tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive operations of one kind. `columns` is named as the reader's SQL names them."""
+
+    kind: Kind
+    first: int
+    columns: pa.Table
+
+    def __len__(self) -> int:
+        return int(self.columns.num_rows)
+
+
+@dataclass(slots=True)
+class PlanReader:
+    """Reads one order's plan. One per thread; `close` when done."""
+
+    order: DeliveryOrder
+    memory: str = MEMORY
+    _connection: duckdb.DuckDBPyConnection | None = field(default=None, init=False)
+
+    def chunks(
+        self,
+        kind: Kind,
+        verb: Verb,
+        node: Node | None,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        rows: int = CHUNK_ROWS,
+        with_operations: bool = False,
+    ) -> Iterator[Chunk]:
+        """The operations of a kind, from its `start`-th on, rendered for a verb if `node` is given."""
+        connection = self._open()
+        select = self._select(kind, verb, node, with_operations)
+        path = self.order.folder / self.order.plan.files[kind].name
+        where = [] if not start else [f"file_row_number >= {start}"]
+        if stop is not None:
+            where.append(f"file_row_number < {stop}")
+        condition = f" WHERE {' AND '.join(where)}" if where else ""
+        numbered = ", file_row_number = true" if where else ""
+        query = f"SELECT {select} FROM read_parquet({literal(str(path))}{numbered}){condition}"
+        first = self.order.plan.first(kind) + start
+        with connection.cursor() as cursor:
+            reader = cursor.sql(query).to_arrow_reader(rows)
+            for batch in reader:
+                if batch.num_rows:
+                    yield Chunk(kind, first, pa.Table.from_batches([batch]))
+                    first += batch.num_rows
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        if self._connection is None:
+            import duckdb
+
+            self._connection = duckdb.connect(
+                config={
+                    "memory_limit": self.memory,
+                    "threads": 2,
+                    "temp_directory": str(self.order.folder / "spill"),
+                    "autoinstall_known_extensions": False,
+                    "TimeZone": "UTC",
+                }
+            )
+        return self._connection
+
+    def types(self, kind: Kind) -> dict[str, DuckDBPyType]:
+        """The columns of a kind's file, with DuckDB's types."""
+        path: Path = self.order.folder / self.order.plan.files[kind].name
+        relation = self._open().sql(f"SELECT * FROM read_parquet({literal(str(path))}) LIMIT 0")
+        return dict(zip(relation.columns, relation.types, strict=True))
+
+    def _select(self, kind: Kind, verb: Verb, node: Node | None, with_operations: bool) -> str:
+        types = self.types(kind)
+        order = self.order
+        parts = [f"{quoted('key.' + key)}" for key in order.plan.keys]
+        values = self._values(kind, verb, types)
+        parts += [f"{column.sql} AS {quoted('field.' + name)}" for name, column in values.items()]
+        previous = self._previous(kind, types)
+        parts += [f"{column.sql} AS {quoted('previous.' + name)}" for name, column in previous.items()]
+        if "identifier" in types:
+            parts.append("identifier")
+        if "operation" in types:
+            parts.append("operation AS earlier")
+        operation = operation_sql(order, types)
+        used = {place.source for place in placeholders(node)} if node is not None else set()
+        if with_operations or "operation" in used:
+            parts.append(f"{operation} AS operation_id")
+        if node is not None:
+            columns = Columns(
+                fields=values,
+                match=previous or {name: values[name] for name in order.mapping.match},
+                before=self._before(types),
+                skip_nulls=order.mapping.nulls == "skip" and kind != "removed",
+                changed=self._changed(kind, types),
+                destination_id="identifier" if "identifier" in types else "NULL::VARCHAR",
+                operation=operation,
+                batch={"kind": kind, "verb": verb, "object": order.object, "sync": order.sync},
+            )
+            parts.append(f"{template_sql(node, columns)} AS rendered")
+        return ", ".join(parts)
+
+    def _values(self, kind: Kind, verb: Verb, types: dict[str, DuckDBPyType]) -> dict[str, ColumnSql]:
+        """What the fields hold: the new values, or for removals the last ones (emptied, for update and upsert)."""
+        side = "before." if kind == "removed" else "after."
+        found: dict[str, ColumnSql] = {}
+        for name in self.order.plan.fields:
+            type_ = types[side + name]
+            sql = quoted(side + name)
+            if kind == "removed" and verb in ("update", "upsert") and name not in self.order.mapping.match:
+                sql = f"NULL::{type_}"
+            found[name] = ColumnSql(sql, type_)
+        return found
+
+    def _previous(self, kind: Kind, types: dict[str, DuckDBPyType]) -> dict[str, ColumnSql]:
+        """The match fields as last confirmed; an unconfirmed NULL gives way to the new value."""
+        if kind == "added":
+            return {}
+        found: dict[str, ColumnSql] = {}
+        for name in self.order.mapping.match:
+            sql = quoted("before." + name)
+            if kind == "changed":
+                sql = f"coalesce({sql}, {quoted('after.' + name)})"
+            found[name] = ColumnSql(sql, types["before." + name])
+        return found
+
+    def _before(self, types: dict[str, DuckDBPyType]) -> dict[str, ColumnSql] | None:
+        names = [name for name in self.order.plan.fields if "before." + name in types]
+        if not names:
+            return None
+        return {name: ColumnSql(quoted("before." + name), types["before." + name]) for name in names}
+
+    def _changed(self, kind: Kind, types: dict[str, DuckDBPyType]) -> dict[str, str] | None:
+        """For confirmed rows: the condition under which a field changed."""
+        if kind != "changed":
+            return None
+        unknown = "state IS DISTINCT FROM 'confirmed' OR " if "state" in types else ""
+        return {
+            name: f"({unknown}{quoted('before.' + name)} IS DISTINCT FROM {quoted('after.' + name)})"
+            for name in self.order.plan.fields
+        }
+
+
+def operation_sql(order: DeliveryOrder, types: dict[str, DuckDBPyType] | dict[str, str]) -> str:
+    """The id of an operation, 32 hex digits: an earlier attempt's, else made of the plan and the key.
+
+    The plan's id depends on the ledger's generation and on every value, so it changes when the operation
+    does, and stays the same over attempts and restarts (E5).
+    """
+    keys = ", ".join(f"to_json({quoted('key.' + key)})" for key in order.plan.keys)
+    made = f"left(sha256(concat_ws('|', {literal(order.plan.plan_id)}, {keys})), 32)"
+    return f"coalesce(operation, {made})" if "operation" in types else made
+
+
+def cut(chunk: Chunk, limits: Limits, *, last: bool) -> tuple[list[tuple[int, int]], int]:
+    """Where batches begin and end in a chunk, as (start, length), and how many rows they cover.
+
+    A batch holds at most `records_per_request` records and, rendered, about `bytes_per_request` bytes; a
+    record longer than that goes alone. Unless this is the last chunk, rows that do not fill a batch are left.
+    """
+    size = len(chunk)
+    step = limits.records_per_request
+    if "rendered" not in chunk.columns.column_names:
+        stops = list(range(step, size + 1, step))
+        if last and (not stops or stops[-1] < size):
+            stops.append(size)
+        starts = [0, *stops[:-1]]
+        return [(a, b - a) for a, b in zip(starts, stops, strict=True)], stops[-1] if stops else 0
+    lengths = pc.binary_length(chunk.columns["rendered"])
+    most = pc.max(lengths).as_py() or 0
+    if (most + 1) * step <= limits.bytes_per_request:
+        return cut(Chunk(chunk.kind, chunk.first, chunk.columns.drop_columns(["rendered"])), limits, last=last)
+    batches: list[tuple[int, int]] = []
+    start = weight = 0
+    for index, length in enumerate(lengths.to_pylist()):
+        if index > start and (weight + length + 1 > limits.bytes_per_request or index - start >= step):
+            batches.append((start, index - start))
+            start, weight = index, 0
+        weight += length + 1
+    if last and start < size:
+        batches.append((start, size - start))
+        start = size
+    return batches, start
+
+
+def joined(rest: Chunk | None, chunk: Chunk) -> Chunk:
+    """What was left of the chunk before, and this one, as one."""
+    if rest is None:
+        return chunk
+    return Chunk(chunk.kind, rest.first, pa.concat_tables([rest.columns, chunk.columns]).combine_chunks())
+
+
+class BatchMaker:
+    """Makes batches of one order's chunks."""
+
+    def __init__(self, order: DeliveryOrder) -> None:
+        self._order = order
+
+    def batch(self, chunk: Chunk, verb: Verb, number: int, start: int, length: int) -> Batch:
+        """Rows [start, start + length) of a chunk as a batch."""
+        order = self._order
+        part = chunk.columns.slice(start, length)
+        operations = _column(part, "operation_id")
+        key = self.key(chunk.first + start, length)
+        if length == 1 and operations is not None:
+            key = operations[0].as_py()
+        return Batch(
+            sync=order.sync,
+            plan_id=order.plan.plan_id,
+            number=number,
+            sequence=chunk.first + start,
+            kind=chunk.kind,
+            verb=verb,
+            object=order.object,
+            match=order.mapping.match,
+            table=_group(part, "field."),
+            keys=_group(part, "key."),
+            idempotency_key=key,
+            rendered=_column(part, "rendered"),
+            operations=operations,
+            previous=_group(part, "previous.") if chunk.kind != "added" else None,
+            identifiers=_column(part, "identifier"),
+        )
+
+    def key(self, first: int, size: int) -> str:
+        """The idempotency key of a batch: the same whenever the same operations of the same plan are sent."""
+        return digest([self._order.plan.plan_id, first, size]) + digest([first, self._order.plan.plan_id])
+
+
+def earlier_attempts(chunk: Chunk, start: int, length: int) -> Sequence[int]:
+    """Which rows were sent before by a run whose answer was lost, by index within the batch."""
+    if "earlier" not in chunk.columns.column_names:
+        return []
+    column = chunk.columns["earlier"].slice(start, length)
+    if column.null_count == length:
+        return []
+    return [index for index, value in enumerate(column.to_pylist()) if value is not None]
+
+
+def _group(table: pa.Table, prefix: str) -> pa.Table:
+    names = [name for name in table.column_names if name.startswith(prefix)]
+    return table.select(names).rename_columns([name[len(prefix) :] for name in names])
+
+
+def _column(table: pa.Table, name: str) -> pa.Array[Any] | None:
+    if name not in table.column_names:
+        return None
+    column: Any = table[name]
+    return cast("pa.Array[Any]", column.chunk(0) if column.num_chunks == 1 else column.combine_chunks())

@@ -1,0 +1,305 @@
+"""Sends a plan to a table destination: one writer, one batch after the other, rows and mark together.
+
+Class T needs no windows: whether a batch was committed is read from the destination. Where no mark can be
+kept (class A), a batch without an outcome is written again, which is harmless for every verb but create and
+append, and those are then at least once (the reference page says so).
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from queue import Empty, Full, Queue
+
+import pyarrow as pa
+
+from levada import events
+from levada.batch import Batch
+from levada.change import KINDS, Kind, Verb
+from levada.delivery.engine import BISECTION_PARTS_MAX, Progress
+from levada.delivery.order import DeliveryOrder
+from levada.delivery.render import WIDE_CHUNK_ROWS, BatchMaker, Chunk, PlanReader, joined
+from levada.destination import TableDestination, WriteOrder, Writer
+from levada.errors import UnavailableError
+from levada.outcome import Outcome, Outcomes
+from levada.retry import RetryPolicy
+from levada.run import PauseReason
+from levada.store import Intent, Journal, JournalEntry
+
+REPEATABLE: tuple[Verb, ...] = ("upsert", "update", "delete", "archive")
+"""Verbs that may be applied again without a second effect."""
+
+
+class _Ahead:
+    """Reads chunks in a thread of its own, two ahead of the writer."""
+
+    def __init__(self, produce: Callable[[Callable[[Chunk], bool]], None]) -> None:
+        self._queue: Queue[Chunk | BaseException | None] = Queue(maxsize=2)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(produce,), name="plan-reader", daemon=True)
+        self._thread.start()
+
+    def _run(self, produce: Callable[[Callable[[Chunk], bool]], None]) -> None:
+        try:
+            produce(self._put)
+            self._put(None)
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
+            self._put(error)
+
+    def _put(self, item: Chunk | BaseException | None) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.2)
+            except Full:
+                continue
+            return True
+        return False
+
+    def __iter__(self) -> _Ahead:
+        return self
+
+    def __next__(self) -> Chunk:
+        item = self._queue.get()
+        if item is None:
+            raise StopIteration
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def close(self) -> None:
+        self._stop.set()
+        while True:
+            try:
+                self._queue.get_nowait()
+            except Empty:
+                break
+        self._thread.join()
+
+
+class TableEngine:
+    """Delivers one order through one writer, in the calling thread."""
+
+    def __init__(
+        self,
+        order: DeliveryOrder,
+        destination: TableDestination,
+        journal: Journal,
+        entries: Sequence[JournalEntry],
+        *,
+        schema: pa.Schema,
+        policy: RetryPolicy,
+        halt: threading.Event,
+        listener: events.Listener = events.ignore,
+        clean: Callable[[str], str] = str,
+        chance: Callable[[], float] = lambda: 0.5,
+    ) -> None:
+        self._order = order
+        self._destination = destination
+        self._journal = journal
+        self._entries = {entry.intent.number: entry for entry in entries}
+        self._policy = policy
+        self._halt = halt
+        self._listener = listener
+        self._clean = clean
+        self._chance = chance
+        self._schema = schema
+        self._maker = BatchMaker(order)
+        self._number = max(self._entries, default=-1) + 1
+        self._writer: Writer | None = None
+        self.notices: list[str] = []
+        self.pause: PauseReason | None = None
+        self.message = ""
+        self.writes = 0
+        self.progress = Progress(order.plan.counts.operations)
+
+    def deliver(self) -> None:
+        """Bring every operation to an end, or set `pause`."""
+        unanswered = [n for n, entry in self._entries.items() if entry.outcomes is None]
+        if unanswered:
+            self._journal.doubt(unanswered, 0.0)
+        for entry in self._entries.values():
+            if entry.outcomes is not None:
+                self._count(entry.outcomes, entry.intent.size)
+        try:
+            self._open()
+            for kind in KINDS:
+                if self._order.plan.counts.of(kind):
+                    self._phase(kind)
+                if self.pause is not None:
+                    return
+            assert self._writer is not None
+            self._writer.finish()
+        except UnavailableError as error:
+            self._stop("outage", self._clean(error.message))
+        finally:
+            self._close()
+
+    def _open(self) -> Writer:
+        if self._writer is None:
+            order = self._order
+            self._writer = self._destination.open(
+                WriteOrder(
+                    sync=order.sync,
+                    run_id=order.run_id,
+                    plan_id=order.plan.plan_id,
+                    object=order.object,
+                    mode=order.mode,
+                    removal=order.removal,
+                    match=order.mapping.match,
+                    schema=self._schema,
+                    natives={f.field: f.native for f in order.mapping.fields if f.native},
+                    operations=order.plan.counts.operations,
+                )
+            )
+            for notice in getattr(self._writer, "notices", ()):
+                if notice not in self.notices:
+                    self.notices.append(notice)
+                    self._listener(events.Notice(order.sync, "destination", notice))
+        return self._writer
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _phase(self, kind: Kind) -> None:
+        verb = self._order.verbs[kind]
+        base = self._order.plan.first(kind)
+        reached = base
+        for number, entry in sorted(self._entries.items()):
+            if entry.intent.kind != kind:
+                continue
+            reached = max(reached, entry.intent.first + entry.intent.size)
+            if entry.outcomes is None or entry.outcomes.common.end == "not_applied":
+                start = entry.intent.first - base
+                for batch in self._batches(kind, verb, start, start + entry.intent.size, number=number):
+                    self._one(batch, doubtful=entry.outcomes is None)
+                    if self.pause is not None:
+                        return
+        total = self._order.plan.counts.of(kind)
+        if reached - base < total:
+            for batch in self._batches(kind, verb, reached - base, total):
+                intent = Intent(batch.number, kind, batch.sequence, len(batch), batch.idempotency_key)
+                self._journal.intend([intent])
+                self._one(batch, doubtful=False)
+                if self.pause is not None:
+                    return
+
+    def _batches(self, kind: Kind, verb: Verb, start: int, stop: int, *, number: int | None = None) -> Iterator[Batch]:
+        """Operations [start, stop) of a kind as batches; with `number`, as the one batch of that number."""
+        limits = self._destination.limits(self._order.object, verb)
+        step = stop - start if number is not None else limits.records_per_request
+
+        def produce(put: Callable[[Chunk], bool]) -> None:
+            reader = PlanReader(self._order)
+            try:
+                for chunk in reader.chunks(kind, verb, None, start=start, stop=stop, rows=min(step, WIDE_CHUNK_ROWS)):
+                    if not put(chunk):
+                        return
+            finally:
+                reader.close()
+
+        ahead = _Ahead(produce)
+        rest: Chunk | None = None
+        seen = start
+        try:
+            for chunk in ahead:
+                seen += len(chunk)
+                whole = joined(rest, chunk)
+                position = 0
+                while len(whole) - position >= step or (seen >= stop and position < len(whole)):
+                    size = min(step, len(whole) - position)
+                    yield self._maker.batch(whole, verb, self._number if number is None else number, position, size)
+                    self._number += number is None
+                    position += size
+                left = whole.columns.slice(position)
+                rest = Chunk(kind, whole.first + position, left) if left.num_rows else None
+        finally:
+            ahead.close()
+
+    def _one(self, batch: Batch, *, doubtful: bool) -> None:
+        """Write one batch, and its outcome into the journal."""
+        if self._halt.is_set():
+            self._stop("operator", "stopped")
+            if not doubtful:
+                self._settle(batch, Outcomes(Outcome("not_applied")))
+            return
+        for attempt in range(1, self._policy.attempts_max + 1):
+            try:
+                outcomes = self._write(replace(batch, attempt=attempt), doubtful, [BISECTION_PARTS_MAX])
+            except UnavailableError as error:
+                reason = error.message
+            except ConnectionError as error:
+                reason = str(error)
+                doubtful = True
+                self._journal.doubt([batch.number], 0.0)
+            else:
+                self._settle(batch, outcomes)
+                return
+            self._close()
+            if attempt == self._policy.attempts_max or self._halt.is_set() or not self._reopened(attempt):
+                self._stop("outage", self._clean(reason))
+                if not doubtful:
+                    self._settle(batch, Outcomes(Outcome("not_applied")))
+                return
+        raise AssertionError("unreachable")
+
+    def _reopened(self, attempt: int) -> bool:
+        """Wait, and connect again; False if the destination stays away."""
+        wait = self._policy.wait_seconds(attempt, self._chance())
+        self._listener(events.DeliveryWaiting(self._order.sync, "outage", wait))
+        self._halt.wait(wait)
+        try:
+            self._open()
+        except UnavailableError:
+            return attempt < self._policy.attempts_max - 1
+        return True
+
+    def _write(self, batch: Batch, doubtful: bool, parts: list[int]) -> Outcomes:
+        """Write a batch, halving it while it is refused whole."""
+        writer = self._open()
+        if doubtful and batch.verb not in REPEATABLE and writer.applied(batch.number):
+            return batch.delivered()
+        parts[0] -= 1
+        self.writes += 1
+        outcomes = writer.write(batch)
+        if outcomes.attributed or len(batch) == 1 or parts[0] <= 0:
+            return replace(outcomes, attributed=True)
+        half = math.ceil(len(batch) / 2)
+        left = self._write(batch.slice(0, half), doubtful, parts)
+        right = self._write(batch.slice(half, len(batch) - half), doubtful, parts)
+        return Outcomes.joined([(half, left), (len(batch) - half, right)])
+
+    def _settle(self, batch: Batch, outcomes: Outcomes) -> None:
+        exceptions = {i: replace(o, reason=self._clean(o.reason)) for i, o in outcomes.exceptions.items()}
+        common = replace(outcomes.common, reason=self._clean(outcomes.common.reason))
+        cleaned = replace(outcomes, common=common, exceptions=exceptions).simplified()
+        self._journal.settle([(batch.number, cleaned)])
+        self._count(cleaned, len(batch))
+        seen = self.progress
+        self._listener(
+            events.BatchSettled(
+                self._order.sync,
+                self._order.run_id,
+                seen.done,
+                seen.total,
+                seen.delivered,
+                seen.rejected,
+                seen.unknown,
+                self.writes,
+            )
+        )
+
+    def _count(self, outcomes: Outcomes, size: int) -> None:
+        counts = outcomes.counts(size)
+        self.progress.done += size - counts.get("not_applied", 0)
+        self.progress.delivered += counts.get("delivered", 0)
+        self.progress.rejected += counts.get("rejected", 0)
+        self.progress.unknown += counts.get("unknown", 0)
+
+    def _stop(self, reason: PauseReason, message: str) -> None:
+        if self.pause is None:
+            self.pause = reason
+            self.message = message

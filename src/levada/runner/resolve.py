@@ -1,0 +1,273 @@
+"""Brings a sync's two ends together: the model's columns, the destination's fields, and the mapping between.
+
+Every mistake that can be seen without reading a row is found here, with the place in the file that holds it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from levada.change import Kind, Verb
+from levada.destination import Destination, ObjectSpec, TableDestination, verbs_for
+from levada.errors import ConfigError, Where
+from levada.guard import GuardDeclaration
+from levada.mapping import FieldDeclaration, FieldMapping
+from levada.mapping import Mapping as FieldMappings
+from levada.model import Model
+from levada.planner import KindPolicy
+from levada.source import Column, Source
+from levada.sync import Sync
+
+if TYPE_CHECKING:
+    from levada.project.files import SyncFile
+    from levada.runner.project import Project
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A sync that is ready to be planned."""
+
+    name: str
+    sync: Sync
+    model_name: str
+    model: Model
+    source: Source
+    destination: Destination | TableDestination
+    object_spec: ObjectSpec
+    mapping: FieldMappings
+    verbs: Mapping[Kind, Verb]
+    policy: KindPolicy
+    guard: GuardDeclaration
+    #: the mapped fields as Arrow types, in order: what a table destination is opened with
+    schema: pa.Schema
+    notices: tuple[str, ...] = field(default=())
+
+
+def resolve(project: Project, name: str) -> Resolved:
+    """Resolve one sync. Raises ConfigError with file:line:column, SourceError, AccessError, DestinationError."""
+    file = project.sync_file(name)
+    sync = file.sync
+    assert sync.model is not None, "an audience is refused when the files are read"
+    model = project.model(sync.model)
+    source = project.source(model.source)
+    columns = source.columns(model_query(model))
+    _check_key(project, sync.model, model, columns)
+    destination = project.destination(sync.destination)
+    declared = _declared_fields(file, model, columns)
+    match = _match(file, model, columns, declared)
+    drafts = tuple(_draft(file, target, declaration, columns) for target, declaration in declared.items())
+    draft = FieldMappings(drafts, tuple(match), sync.nulls)
+    schema = project.planner.types(draft, columns)
+    notices: tuple[str, ...] = ()
+    if isinstance(destination, TableDestination):
+        spec = destination.describe(sync.object, schema, tuple(match))
+    else:
+        spec = project.talk(destination, destination.describe(sync.object))
+    mapping = _fitted(file, draft, spec, destination)
+    verbs = verbs_for(sync.mode, sync.removal, spec.verbs)
+    if isinstance(verbs, str):
+        raise ConfigError(
+            f"{sync.to}: {verbs}", code="config.mode_not_possible", where=file.position("mode") or file.position("to")
+        )
+    _check_modes(file, destination, mapping)
+    return Resolved(
+        name=name,
+        sync=sync,
+        model_name=sync.model,
+        model=model,
+        source=source,
+        destination=destination,
+        object_spec=spec,
+        mapping=mapping,
+        verbs=verbs,
+        policy=policy_of(sync, verbs),
+        guard=project.guard_of(sync),
+        schema=project.planner.types(mapping, columns),
+        notices=notices,
+    )
+
+
+def policy_of(sync: Sync, verbs: Mapping[Kind, Verb]) -> KindPolicy:
+    """Which kinds of operations a sync plans."""
+    if sync.mode == "replace":
+        return KindPolicy(added=True, changed=False, removed=False, everything=True)
+    changed = "changed" in verbs and (sync.mode != "append" or sync.changed == "send")
+    return KindPolicy(added="added" in verbs, changed=changed, removed="removed" in verbs)
+
+
+def model_query(model: Model) -> str:
+    """The SELECT of a model, `table:` written out."""
+    if model.query is not None:
+        return model.query
+    assert model.table is not None
+    parts = ['"' + part.strip('"').replace('"', '""') + '"' for part in model.table.split(".")]
+    return f"SELECT * FROM {'.'.join(parts)}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint that names what was probably meant, or what there is."""
+    names = list(known)
+    close = difflib.get_close_matches(name.lower(), {n.lower(): n for n in names}, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {next(n for n in names if n.lower() == close[0])}?"
+    listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    return f"there are: {listed}" if names else "there are none"
+
+
+def _check_key(project: Project, model_name: str, model: Model, columns: Sequence[Column]) -> None:
+    names = [column.name for column in columns]
+    for key in model.key:
+        if key not in names:
+            raise ConfigError(
+                f"model {model_name} has no column {key}, which is its key",
+                code="config.missing_key_column",
+                where=project.model_position(model_name, "key"),
+                hint=nearest(key, names),
+            )
+
+
+def _declared_fields(file: SyncFile, model: Model, columns: Sequence[Column]) -> dict[str, FieldDeclaration]:
+    """The fields to send, in order; match fields that are not among them are added, first."""
+    sync = file.sync
+    if sync.fields == "all":
+        declared = {column.name: FieldDeclaration(column=column.name) for column in columns}
+    else:
+        declared = dict(sync.fields)
+    if not declared:
+        raise ConfigError("a sync without fields sends nothing", code="config.no_fields", where=file.position("fields"))
+    missing: dict[str, FieldDeclaration] = {}
+    for target, column in sync.match.items():
+        if target not in declared:
+            missing[target] = FieldDeclaration(column=column)
+    if not sync.match:
+        origins = {d.column: t for t, d in declared.items() if d.column is not None and not d.apply}
+        for key in model.key:
+            if key not in origins and key not in declared:
+                missing[key] = FieldDeclaration(column=key)
+    return {**missing, **declared}
+
+
+def _match(
+    file: SyncFile, model: Model, columns: Sequence[Column], declared: Mapping[str, FieldDeclaration]
+) -> tuple[str, ...]:
+    """The destination's fields that identify a record."""
+    names = [column.name for column in columns]
+    for target, column in file.sync.match.items():
+        if column not in names:
+            raise ConfigError(
+                f"match: the model has no column {column}",
+                code="config.unknown_column",
+                where=file.position("match", target),
+                hint=nearest(column, names),
+            )
+    if file.sync.match:
+        return tuple(file.sync.match)
+    found: list[str] = []
+    for key in model.key:
+        by_origin = [t for t, d in declared.items() if d.column == key and not d.apply]
+        found.append(key if key in declared else by_origin[0])
+    return tuple(found)
+
+
+def _draft(file: SyncFile, target: str, declared: FieldDeclaration, columns: Sequence[Column]) -> FieldMapping:
+    """One field before the destination was asked."""
+    if declared.column is not None:
+        names = [column.name for column in columns]
+        if declared.column not in names:
+            raise ConfigError(
+                f"{target}: the model has no column {declared.column}",
+                code="config.unknown_column",
+                where=file.position("fields", target, "column") or file.position("fields", target),
+                hint=nearest(declared.column, names),
+            )
+        return FieldMapping(target, "column", declared.column, None, declared.apply, declared.only_if_empty)
+    if declared.sql is not None:
+        return FieldMapping(target, "sql", declared.sql, None, declared.apply, declared.only_if_empty)
+    if declared.template is not None:
+        return FieldMapping(target, "template", declared.template, None, declared.apply, declared.only_if_empty)
+    return FieldMapping(target, "value", "", declared.value, declared.apply, declared.only_if_empty)
+
+
+def _fitted(
+    file: SyncFile, draft: FieldMappings, spec: ObjectSpec, destination: Destination | TableDestination
+) -> FieldMappings:
+    """The mapping with the destination's types and limits."""
+    known = {declared.name: declared for declared in spec.fields}
+    fitted: list[FieldMapping] = []
+    for mapped in draft.fields:
+        declared = known.get(mapped.field) or known.get(mapped.field.split(".")[0].split("[")[0])
+        if declared is None:
+            if not spec.open:
+                raise ConfigError(
+                    f"{destination.name}.{spec.name} has no field {mapped.field}",
+                    code="config.unknown_field",
+                    where=_field_position(file, mapped.field),
+                    hint=nearest(mapped.field, known),
+                )
+            fitted.append(mapped)
+            continue
+        if not declared.writable:
+            raise ConfigError(
+                f"{destination.name}.{spec.name}.{mapped.field} cannot be written",
+                code="config.field_not_writable",
+                where=_field_position(file, mapped.field),
+            )
+        nested = declared.name != mapped.field
+        fitted.append(
+            FieldMapping(
+                mapped.field,
+                mapped.kind,
+                mapped.origin,
+                mapped.constant,
+                mapped.apply,
+                mapped.only_if_empty,
+                "any" if nested else declared.type,
+                "" if nested else declared.native,
+                type(declared.limits)() if nested else declared.limits,
+            )
+        )
+    if spec.match is not None:
+        for name in draft.match:
+            if name not in spec.match:
+                raise ConfigError(
+                    f"records of {destination.name}.{spec.name} cannot be found by {name}",
+                    code="config.match_not_possible",
+                    where=file.position("match", name) or file.position("match"),
+                    hint=f"match by {' or '.join(spec.match)}",
+                )
+    missing = [f.name for f in spec.fields if f.required and f.name not in {m.field.split(".")[0] for m in fitted}]
+    if missing and file.sync.mode not in ("update",):
+        raise ConfigError(
+            f"{destination.name}.{spec.name} needs the field {', '.join(missing)}, which is not mapped",
+            code="config.required_field",
+            where=file.position("fields"),
+            hint="map it, or use mode update, which never creates a record",
+        )
+    return FieldMappings(tuple(fitted), draft.match, draft.nulls)
+
+
+def _check_modes(file: SyncFile, destination: Destination | TableDestination, mapping: FieldMappings) -> None:
+    if file.sync.mode == "replace" and not destination.spec.replaces:
+        raise ConfigError(
+            f"{destination.name} cannot swap a whole object, so it has no mode replace",
+            code="config.mode_not_possible",
+            where=file.position("mode"),
+            hint="mode mirror keeps the object equal to the model record by record",
+        )
+    for mapped in mapping.fields:
+        if mapped.only_if_empty and not destination.spec.only_if_empty:
+            raise ConfigError(
+                f"{destination.name} cannot set {mapped.field} only where it is empty",
+                code="config.only_if_empty_not_possible",
+                where=_field_position(file, mapped.field),
+                hint="leave out only_if_empty, or the field",
+            )
+
+
+def _field_position(file: SyncFile, target: str) -> Where | None:
+    return file.position("fields", target) or file.position("fields") or file.position("match", target)

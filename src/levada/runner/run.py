@@ -1,0 +1,450 @@
+"""A run, from its trigger to its commit: resume, read, plan, guard, deliver, fold.
+
+The order of durable writes is that of docs/internals/state.md (c0 to c12). A run that was planned is never
+thrown away: it is resumed by the next start of its sync, unless nothing of it can have been applied.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from levada import events
+from levada.change import Counts, Kind, Verb
+from levada.clock import isoformat
+from levada.delivery.account import Paused, as_destination_error
+from levada.delivery.order import DeliveryOrder, DeliveryReport
+from levada.destination import Destination, TableDestination
+from levada.errors import CorruptedError, LevadaError, StoreError
+from levada.guard import GuardDecision
+from levada.mapping import FieldMapping
+from levada.mapping import Mapping as FieldMappings
+from levada.plan import Plan, Purpose
+from levada.planner import Ledger, PlanRequest
+from levada.run import RunResult, Status, Tally
+from levada.runner.approve import standing_approval
+from levada.runner.guarding import decide
+from levada.runner.heartbeat import Heartbeat
+from levada.runner.resolve import Resolved, resolve
+from levada.runner.undone import forget_undone, undone_reason
+from levada.store import Lease, RunRecord
+
+if TYPE_CHECKING:
+    from levada.runner.project import Project
+
+ORDER_FILE = "order.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """One run on its way. `make` plans into the request's folder."""
+
+    project: Project
+    sync: str
+    run_id: str
+    lease: Lease
+    folder: Path
+    started: datetime
+    began: float
+    purpose: Purpose = "sync"
+    notices: tuple[str, ...] = ()
+
+    def result(
+        self,
+        status: Status,
+        *,
+        counts: Counts = Counts(),  # noqa: B008 - a frozen value
+        tally: Tally = Tally(),  # noqa: B008 - a frozen value
+        plan_id: str = "",
+        guard: GuardDecision = GuardDecision(),  # noqa: B008 - a frozen value
+        **more: Any,
+    ) -> RunResult:
+        clock = self.project.clock
+        return RunResult(
+            sync=self.sync,
+            run_id=self.run_id,
+            status=status,
+            counts=counts,
+            tally=tally,
+            plan_id=plan_id,
+            started_at=isoformat(self.started),
+            finished_at=isoformat(clock.now()),
+            seconds=clock.monotonic() - self.began,
+            guard=guard,
+            **more,
+        )
+
+
+Make = Callable[[PlanRequest], Plan]
+
+
+def run(
+    project: Project,
+    sync: str,
+    *,
+    purpose: Purpose = "sync",
+    make: Make | None = None,
+    verbs: Mapping[Kind, Verb] | None = None,
+    discard_plan: bool = False,
+) -> RunResult:
+    """Run a sync: first whatever an earlier process left open, then a fresh plan.
+
+    `make` plans instead of the planner's `plan` (undo), with `verbs` instead of the mode's. `discard_plan`
+    drops an open run whose plan cannot be read: what it may have sent counts as unknown.
+
+    Raises BusyError if the sync runs elsewhere, ConfigError and the errors of `resolve`. What goes wrong
+    once the run exists is told by the result (`status`, `error`), but for StoreError, which is raised.
+    """
+    resolved = resolve(project, sync)
+    store = project.store
+    lease = store.acquire(sync)
+    try:
+        with Heartbeat(store, lease, project.dispatcher.halt):
+            earlier: RunResult | None = None
+            unfinished = store.open_run(sync)
+            if unfinished is not None and discard_plan:
+                _discard(project, unfinished, lease)
+            elif unfinished is not None:
+                earlier = _resume(project, unfinished, lease)
+                if earlier.status in ("paused", "failed"):
+                    return earlier
+            fresh = _fresh(project, resolved, lease, purpose, make, verbs)
+    finally:
+        store.release(lease)
+    if earlier is None:
+        return fresh
+    if fresh.status == "succeeded" and not fresh.counts.operations and purpose == "sync":
+        return replace(earlier, seconds=earlier.seconds + fresh.seconds)
+    return fresh.with_resumed(earlier)
+
+
+# -- a fresh run
+
+
+def _fresh(
+    project: Project,
+    resolved: Resolved,
+    lease: Lease,
+    purpose: Purpose,
+    make: Make | None,
+    verbs: Mapping[Kind, Verb] | None,
+) -> RunResult:
+    store, clock = project.store, project.clock
+    run_id = clock.new_id("run")
+    folder = store.folder / "plans" / run_id
+    trip = Trip(
+        project, resolved.name, run_id, lease, folder, clock.now(), clock.monotonic(), purpose, resolved.notices
+    )
+    store.create_run(lease, run_id, purpose)
+    project.listener(events.RunStarted(resolved.name, run_id))
+    try:
+        folder.mkdir(parents=True, mode=0o700)
+        ledger = store.ledger(resolved.name)
+        if not ledger.exists and resolved.sync.first_run == "skip" and purpose == "sync":
+            result = _skipped(trip, resolved, ledger)
+        else:
+            result = _planned(trip, resolved, ledger, make, verbs)
+    except StoreError as error:
+        if not _was_begun(trip):
+            _failed(trip, error)
+        raise
+    except LevadaError as error:
+        result = _failed(trip, error)
+    except OSError as error:
+        if _was_begun(trip):
+            raise _system_error(trip, error) from error
+        raise _failed_by_system(trip, error) from error
+    except BaseException:
+        if not _was_begun(trip):
+            _close(trip, trip.result("cancelled", message="stopped before anything was sent"))
+        raise
+    project.listener(events.RunFinished(resolved.name, run_id, result.status))
+    return result
+
+
+def _planned(
+    trip: Trip, resolved: Resolved, ledger: Ledger, make: Make | None, verbs: Mapping[Kind, Verb] | None
+) -> RunResult:
+    """Plan, ask the guard, deliver."""
+    project = trip.project
+    asked = _request(trip, resolved, ledger)
+    before = project.clock.monotonic()
+    plan = (make or project.planner.plan)(asked)
+    decision = _guarded(trip, resolved, plan, ledger)
+    plan = replace(plan, guard=decision, created_at=isoformat(trip.started))
+    project.listener(events.PlanMade(trip.sync, plan.plan_id, plan.counts, project.clock.monotonic() - before))
+    notices = tuple(dict.fromkeys((*trip.notices, *plan.notices)))
+    trip = replace(trip, notices=notices)
+    if decision.blocked:
+        plan.write(trip.folder)
+        result = _result_of(trip, plan, "blocked", Tally(unsent=plan.counts.operations))
+        _close(trip, result, plan)
+        return result
+    if not plan.counts.operations:
+        forget_undone(project, trip.sync)
+        status: Status = "partial" if plan.counts.invalid else "succeeded"
+        result = _result_of(trip, plan, status, Tally())
+        if plan.counts.invalid:
+            plan.write(trip.folder)
+            _close(trip, result, plan)
+        else:
+            _close(trip, result)
+        return result
+    plan.write(trip.folder)
+    order = _order(trip, resolved, plan, verbs or resolved.verbs)
+    _write_order(order, resolved)
+    project.store.update_run(trip.lease, trip.run_id, phase="planned", plan_id=plan.plan_id, folder=trip.folder.name)
+    _wait_for_hold(trip)
+    return _deliver(trip, order, resolved.destination, resolved.schema, ledger)
+
+
+def _request(trip: Trip, resolved: Resolved, ledger: Ledger) -> PlanRequest:
+    return PlanRequest(
+        sync=trip.sync,
+        model=resolved.model,
+        source=resolved.source,
+        mapping=resolved.mapping,
+        policy=resolved.policy,
+        ledger=replace(ledger, distrusted=True) if trip.purpose == "resync" else ledger,
+        folder=trip.folder,
+        purpose=trip.purpose,
+        listener=trip.project.listener,
+    )
+
+
+def _guarded(trip: Trip, resolved: Resolved, plan: Plan, ledger: Ledger) -> GuardDecision:
+    """The guard's decision, an approval of this very plan considered. An undo was asked for by name."""
+    if trip.purpose == "undo":
+        return GuardDecision()
+    decision = decide(resolved.guard, plan, trip.folder, ledger)
+    reason = undone_reason(trip.project, plan, trip.folder)
+    if reason is not None:
+        decision = GuardDecision(True, (*decision.reasons, reason))
+    if decision.blocked and standing_approval(trip.project, plan.plan_id) is not None:
+        return GuardDecision(False, decision.reasons)
+    return decision
+
+
+def _skipped(trip: Trip, resolved: Resolved, ledger: Ledger) -> RunResult:
+    """first_run: skip. The model is taken as synced."""
+    folded = trip.project.planner.confirmed(_request(trip, resolved, ledger))
+    notice = f"first_run: skip took {folded.rows:,} rows as already synced and sent nothing"
+    result = trip.result("succeeded", counts=Counts(unchanged=folded.rows), notices=(*trip.notices, notice))
+    shutil.rmtree(trip.folder, ignore_errors=True)
+    trip.project.store.commit(trip.lease, trip.run_id, folded, status="succeeded", result=result.as_dict())
+    return result
+
+
+# -- delivering, in this process or after another one
+
+
+def _deliver(
+    trip: Trip,
+    order: DeliveryOrder,
+    destination: Destination | TableDestination,
+    schema: pa.Schema,
+    ledger: Ledger,
+) -> RunResult:
+    project, plan = trip.project, order.plan
+    project.store.update_run(trip.lease, trip.run_id, phase="delivering")
+    try:
+        report = project.dispatcher.deliver(order, destination, trip.lease, schema)
+    except StoreError:
+        raise
+    except LevadaError as error:
+        if not _was_begun(trip):
+            return _failed(trip, error, plan)
+        message = project.redaction.clean(error.message)
+        report = DeliveryReport(Tally(), None, pause="outage", message=message)
+    if report.pause is not None:
+        return _paused(trip, plan, report)
+    assert report.settled is not None
+    project.store.update_run(trip.lease, trip.run_id, phase="settling")
+    folded = project.planner.fold(plan, trip.folder, ledger, report.settled)
+    tally = report.tally
+    clean = not (tally.rejected or tally.unknown or tally.unsent or plan.counts.invalid)
+    result = _result_of(trip, plan, "succeeded" if clean else "partial", tally)
+    project.store.commit(trip.lease, trip.run_id, folded, status=result.status, result=result.as_dict())
+    if plan.purpose == "sync":
+        forget_undone(project, trip.sync)
+    return result
+
+
+def _was_begun(trip: Trip) -> bool:
+    """May anything have been sent?"""
+    return any(True for _ in trip.project.store.journal_entries(trip.run_id))
+
+
+def _paused(trip: Trip, plan: Plan, report: DeliveryReport) -> RunResult:
+    """A pause; or, where nothing can have been applied and a person has to act, a failure without a trace."""
+    assert report.pause is not None
+    if report.untouched and report.pause in ("auth", "outage"):
+        return _failed(trip, as_destination_error(Paused(report.pause, report.message)), plan)
+    result = _result_of(trip, plan, "paused", report.tally, pause=report.pause, message=report.message)
+    trip.project.store.update_run(trip.lease, trip.run_id, phase="paused", status="paused", result=result.as_dict())
+    return result
+
+
+def _resume(project: Project, record: RunRecord, lease: Lease) -> RunResult:
+    """Finish a run that an earlier process left open: the same plan, from where its journal ends (G5)."""
+    clock = project.clock
+    folder = project.store.folder / "plans" / record.folder
+    trip = Trip(project, record.sync, record.run_id, lease, folder, clock.now(), clock.monotonic())
+    plan = Plan.read(folder)
+    order, destination_name, schema = _read_order(trip, plan)
+    project.listener(events.RunStarted(record.sync, record.run_id, resumed=True))
+    destination = project.destination(destination_name)
+    ledger = project.store.ledger(record.sync)
+    if ledger.generation != plan.generation:
+        raise CorruptedError(
+            f"run {record.run_id} was planned from generation {plan.generation}, and the ledger is at "
+            f"{ledger.generation}",
+            code="store.plan_outdated",
+            hint=f"`levada run {record.sync} --discard-plan` drops the plan and compares anew",
+        )
+    result = _deliver(replace(trip, purpose=plan.purpose), order, destination, schema, ledger)
+    project.listener(events.RunFinished(record.sync, record.run_id, result.status))
+    return result
+
+
+def _discard(project: Project, record: RunRecord, lease: Lease) -> None:
+    """Drop an open run. What it may have sent is not known: the whole ledger is distrusted."""
+    entries = list(project.store.journal_entries(record.run_id))
+    if entries:
+        ledger = project.store.ledger(record.sync)
+        project.store.distrust(lease, replace(ledger, generation=ledger.generation + 1, distrusted=True))
+    project.store.update_run(lease, record.run_id, phase="closed", status="cancelled")
+
+
+def _wait_for_hold(trip: Trip) -> None:
+    """After a lost answer, nothing newer is sent before that request can no longer be applied (E10)."""
+    hold = trip.project.store.hold(trip.sync)
+    if hold is None or hold.seconds_left <= 0:
+        return
+    trip.project.listener(
+        events.DeliveryWaiting(
+            trip.sync, "hold", hold.seconds_left, "an earlier request without an answer may still be applied"
+        )
+    )
+    trip.project.dispatcher.halt.wait(hold.seconds_left)
+
+
+# -- what stands beside a plan so that another process can deliver it
+
+
+def _order(trip: Trip, resolved: Resolved, plan: Plan, verbs: Mapping[Kind, Verb]) -> DeliveryOrder:
+    return DeliveryOrder(
+        sync=trip.sync,
+        run_id=trip.run_id,
+        plan=plan,
+        folder=trip.folder,
+        mapping=resolved.mapping,
+        object=resolved.sync.object,
+        verbs=verbs,
+        mode=resolved.sync.mode,
+        removal=resolved.sync.removal,
+        repeats=resolved.sync.delivery,
+    )
+
+
+def _write_order(order: DeliveryOrder, resolved: Resolved) -> None:
+    schema = resolved.schema.serialize().to_pybytes().hex()
+    document = {
+        "destination": resolved.destination.name,
+        "object": order.object,
+        "verbs": dict(order.verbs),
+        "mode": order.mode,
+        "removal": order.removal,
+        "repeats": order.repeats,
+        "nulls": order.mapping.nulls,
+        "natives": {f.field: f.native for f in order.mapping.fields if f.native},
+        "schema": schema,
+    }
+    (order.folder / ORDER_FILE).write_text(json.dumps(document), encoding="utf-8")
+
+
+def _read_order(trip: Trip, plan: Plan) -> tuple[DeliveryOrder, str, pa.Schema]:
+    path = trip.folder / ORDER_FILE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(document["schema"])))
+    except (OSError, ValueError, KeyError) as error:
+        raise CorruptedError(
+            f"{path} cannot be read: {error}",
+            code="store.plan_corrupted",
+            hint=f"`levada run {trip.sync} --discard-plan` drops the plan and compares anew",
+        ) from error
+    natives = document["natives"]
+    fields = tuple(FieldMapping(name, "column", name, native=natives.get(name, "")) for name in plan.fields)
+    order = DeliveryOrder(
+        sync=trip.sync,
+        run_id=trip.run_id,
+        plan=plan,
+        folder=trip.folder,
+        mapping=FieldMappings(fields, plan.match, document["nulls"]),
+        object=document["object"],
+        verbs=document["verbs"],
+        mode=document["mode"],
+        removal=document["removal"],
+        repeats=document["repeats"],
+    )
+    return order, document["destination"], schema
+
+
+# -- ends
+
+
+def _result_of(trip: Trip, plan: Plan, status: Status, tally: Tally, **more: Any) -> RunResult:
+    return trip.result(
+        status, counts=plan.counts, tally=tally, plan_id=plan.plan_id, guard=plan.guard, notices=trip.notices, **more
+    )
+
+
+def _close(trip: Trip, result: RunResult, plan: Plan | None = None) -> None:
+    """Close a run that sent nothing. Without a plan to keep, its folder goes."""
+    if plan is None:
+        shutil.rmtree(trip.folder, ignore_errors=True)
+    trip.project.store.update_run(
+        trip.lease,
+        trip.run_id,
+        phase="closed",
+        status=result.status,
+        plan_id=plan.plan_id if plan else None,
+        folder=trip.folder.name if plan else None,
+        result=result.as_dict(),
+    )
+
+
+def _failed(trip: Trip, error: LevadaError, plan: Plan | None = None) -> RunResult:
+    """Nothing was sent, and nothing is changed."""
+    error.message = trip.project.redaction.clean(error.message)
+    counts = plan.counts if plan else Counts()
+    tally = Tally(unsent=counts.operations)
+    plan_id = plan.plan_id if plan else ""
+    result = trip.result("failed", counts=counts, tally=tally, plan_id=plan_id, error=error, notices=trip.notices)
+    _close(trip, result)
+    return result
+
+
+def _failed_by_system(trip: Trip, error: OSError) -> StoreError:
+    """A full or broken disk while planning: nothing was sent."""
+    found = _system_error(trip, error)
+    _failed(trip, found)
+    return found
+
+
+def _system_error(trip: Trip, error: OSError) -> StoreError:
+    full = error.errno == errno.ENOSPC
+    return StoreError(
+        f"the disk is full: {trip.folder}" if full else f"{error}",
+        code="store.disk_full" if full else "store.io",
+        hint="make room and run again: nothing is lost",
+    )
