@@ -1,0 +1,347 @@
+"""A database as a destination: what its tables take, what is missing, and how a writer comes to be.
+
+The same for all databases; what differs is the `Engine`. Not here: writing (`writer`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import pyarrow as pa
+
+from levada.change import Verb
+from levada.destination import DeliveryClass, DestinationSpec, FieldSpec, ObjectSpec, WriteOrder
+from levada.destinations.tables.engine import Engine, Refused, Session, TableColumn, TableFacts, Transient
+from levada.destinations.tables.marks import MARKS_TABLE, STAGING, SWAPPED, Mark, Marks, create_marks
+from levada.destinations.tables.names import TableName, derived, nearest, quoted, table_name
+from levada.destinations.tables.statements import quoted_table
+from levada.destinations.tables.values import simple
+from levada.destinations.tables.writer import TableWriter
+from levada.errors import AccessError, ConfigError, DestinationError, UnavailableError
+from levada.limits import Limits
+
+VERBS: tuple[Verb, ...] = ("create", "update", "upsert", "delete", "append")
+NATIVE = re.compile(r"[A-Za-z_][A-Za-z0-9_ ]*(\(\d+(, ?\d+)?\))?( with(out)? time zone)?(\[\])*", re.IGNORECASE)
+"""What a declared column type may look like before it is put into a statement."""
+
+
+def classes(marked: bool) -> Mapping[Verb, DeliveryClass]:
+    """The delivery class of each verb: T where rows and mark move together, else by what a repeat does."""
+    if marked:
+        return dict.fromkeys(VERBS, "T")
+    return {"create": "A", "update": "A", "upsert": "A", "delete": "A", "append": "D"}
+
+
+@dataclass(slots=True)
+class SqlDestination:
+    """Fulfils `levada.destination.TableDestination`."""
+
+    name: str
+    engine: Engine
+    declared: DestinationSpec
+    create_tables: bool = False
+    schema: str = ""
+    #: may the mark table be used? Becomes False when the database does not let us make it
+    marks: bool = True
+
+    @property
+    def spec(self) -> DestinationSpec:
+        return replace(self.declared, classes=classes(self.marks), only_if_empty=True, replaces=True)
+
+    def limits(self, object_name: str, verb: Verb) -> Limits:
+        return self.declared.limits
+
+    def check(self) -> None:
+        session = self.engine.connect()
+        try:
+            session.fetch("SELECT 1")
+        finally:
+            session.close()
+
+    def describe(self, object_name: str, wanted: pa.Schema | None = None, match: Sequence[str] = ()) -> ObjectSpec:
+        target = self._target(object_name)
+        session = self.engine.connect()
+        try:
+            facts = self.engine.facts(session, target)
+            if wanted is None and facts is None:
+                raise self._missing_table(session, target, None)
+            lacking = self._lacking(session, target, facts, wanted, match)
+            if lacking and not self.create_tables:
+                raise self._missing(session, target, facts, wanted, lacking)
+            if self.marks and not self._can_mark(session, target):
+                self.marks = False
+        finally:
+            session.close()
+        if facts is None or (wanted is not None and lacking):
+            assert wanted is not None
+            facts = self._as_if(target, facts, wanted, match)
+        return self._object(object_name, facts, wanted)
+
+    def open(self, order: WriteOrder) -> TableWriter:
+        """Raises ConfigError for what is missing and may not be created. See `Writer` for the rest."""
+        target = self._target(order.object)
+        session = self.engine.connect()
+        try:
+            return self._opened(session, target, order)
+        except Refused as error:
+            session.close()
+            raise DestinationError(error.reason, code="destination.statement") from error
+        except Transient as error:
+            session.close()
+            raise UnavailableError(str(error)) from error
+        except BaseException:
+            session.close()
+            raise
+
+    # -- what is there, and what is not
+
+    def _target(self, object_name: str) -> TableName:
+        target = table_name(object_name)
+        grammar = self.engine.grammar
+        quoted_table(grammar, target)
+        if target.table.startswith("_levada_"):
+            raise ConfigError(
+                f"{object_name!r}: names that begin with _levada_ are Levada's own", code="destination.object"
+            )
+        return target if target.schema else TableName(self.schema, target.table)
+
+    def _lacking(
+        self,
+        session: Session,
+        target: TableName,
+        facts: TableFacts | None,
+        wanted: pa.Schema | None,
+        match: Sequence[str],
+    ) -> list[str]:
+        """The statements that would make the table what the sync needs."""
+        if wanted is None:
+            return []
+        if facts is None:
+            return [self._create_statement(target, wanted, match, {})]
+        return [
+            self._add_statement(target, wanted.field(name), {}) for name in wanted.names if facts.column(name) is None
+        ]
+
+    def _missing(
+        self,
+        session: Session,
+        target: TableName,
+        facts: TableFacts | None,
+        wanted: pa.Schema | None,
+        lacking: Sequence[str],
+    ) -> ConfigError:
+        if facts is None:
+            return self._missing_table(session, target, lacking)
+        assert wanted is not None
+        names = [name for name in wanted.names if facts.column(name) is None]
+        known = [column.name for column in facts.columns]
+        guess = nearest(names[0], known)
+        what = f"no column {names[0]}" if len(names) == 1 else f"no columns {', '.join(names)}"
+        return ConfigError(
+            f"the table {target} has {what}" + (f"; did you mean {guess}?" if guess else ""),
+            code="destination.missing_column",
+            hint=f"run: {' '.join(f'{statement};' for statement in lacking)} — or set create_tables: true",
+        )
+
+    def _missing_table(self, session: Session, target: TableName, lacking: Sequence[str] | None) -> ConfigError:
+        guess = nearest(target.table, self.engine.tables(session, target.schema))
+        hint = (
+            f"run: {' '.join(f'{statement};' for statement in lacking)} — or set create_tables: true"
+            if lacking
+            else None
+        )
+        return ConfigError(
+            f"there is no table {target}" + (f"; did you mean {guess}?" if guess else ""),
+            code="destination.missing_table",
+            hint=hint or "see `levada connectors` for what the destination offers",
+        )
+
+    def _create_statement(
+        self, target: TableName, wanted: pa.Schema, match: Sequence[str], natives: Mapping[str, str]
+    ) -> str:
+        columns = []
+        for wanted_field in wanted:
+            matches = len(match) if wanted_field.name in match else 0
+            empty = " NOT NULL" if matches else ""
+            columns.append(f"{self._quoted(wanted_field.name)} {self._native(wanted_field, matches, natives)}{empty}")
+        if match:
+            columns.append(f"PRIMARY KEY ({', '.join(self._quoted(name) for name in match)})")
+        return f"CREATE TABLE {quoted_table(self.engine.grammar, target)} ({', '.join(columns)})"
+
+    def _add_statement(self, target: TableName, wanted: pa.Field[pa.DataType], natives: Mapping[str, str]) -> str:
+        native = self._native(wanted, 0, natives)
+        return (
+            f"ALTER TABLE {quoted_table(self.engine.grammar, target)} ADD COLUMN {self._quoted(wanted.name)} {native}"
+        )
+
+    def _native(self, wanted: pa.Field[pa.DataType], matches: int, natives: Mapping[str, str]) -> str:
+        declared = natives.get(wanted.name)
+        if declared:
+            if not NATIVE.fullmatch(declared):
+                raise ConfigError(f"{wanted.name}: {declared!r} is no column type", code="destination.type")
+            return declared
+        found = None if simple(wanted.type) is None else self.engine.native(wanted.type, matches)
+        if found is None:
+            raise ConfigError(
+                f"{wanted.name}: {self.engine.title} has no column type for {wanted.type}",
+                code="destination.type",
+                hint="change the type in the model or with {sql: …}, for instance to text",
+            )
+        return found
+
+    def _quoted(self, name: str) -> str:
+        return quoted(name, self.engine.grammar.mark, bytes_max=self.engine.grammar.name_bytes_max)
+
+    def _as_if(
+        self, target: TableName, facts: TableFacts | None, wanted: pa.Schema, match: Sequence[str]
+    ) -> TableFacts:
+        """The table as it will be once it has been created or altered."""
+        known = facts.columns if facts else ()
+        added = tuple(
+            TableColumn(
+                f.name, self._native(f, len(match) if f.name in match and not facts else 0, {}), f.name not in match
+            )
+            for f in wanted
+            if facts is None or facts.column(f.name) is None
+        )
+        uniques = facts.uniques if facts else ((frozenset(match),) if match else ())
+        return TableFacts(target, (*known, *added), uniques)
+
+    def _object(self, object_name: str, facts: TableFacts, wanted: pa.Schema | None) -> ObjectSpec:
+        fields = []
+        for column in facts.columns:
+            kind = wanted.field(column.name).type if wanted is not None and column.name in wanted.names else None
+            type_, limits = self.engine.field(column, kind)
+            fields.append(
+                FieldSpec(
+                    column.name,
+                    type_,
+                    column.native,
+                    required=not column.nullable and not column.default and column.writable,
+                    writable=column.writable,
+                    unique=frozenset((column.name,)) in facts.uniques,
+                    limits=replace(limits, nullable=column.nullable, choices=column.choices),
+                )
+            )
+        return ObjectSpec(object_name, tuple(fields), verbs=VERBS)
+
+    # -- opening
+
+    def _opened(self, session: Session, target: TableName, order: WriteOrder) -> TableWriter:
+        match = () if order.mode == "append" else order.match
+        notices: list[str] = []
+        facts = self.engine.facts(session, target)
+        statements = self._lacking(session, target, facts, order.schema, match)
+        if statements:
+            if not self.create_tables:
+                raise self._missing(session, target, facts, order.schema, statements)
+            if facts is None:
+                statements = [self._create_statement(target, order.schema, match, order.natives)]
+            else:
+                absent = [f for f in order.schema if facts.column(f.name) is None]
+                statements = [self._add_statement(target, f, order.natives) for f in absent]
+            self._execute(session, statements)
+            notices += [f"ran: {statement}" for statement in statements]
+            facts = self.engine.facts(session, target)
+        assert facts is not None
+        marks = self._opened_marks(session, target, order, notices)
+        if order.match and order.mode not in ("append", "replace") and not facts.unique_on(order.match):
+            names = ", ".join(order.match)
+            notices.append(
+                f"{target} has no unique index on ({names}): records are found by comparing, which is slower, and"
+                " rows that others add meanwhile may become duplicates"
+            )
+        staging = retired = None
+        if order.mode == "replace":
+            staging, retired = self._opened_staging(session, target, order, marks)
+        return TableWriter(self.engine, session, order, facts, marks, tuple(notices), staging, retired)
+
+    def _can_mark(self, session: Session, target: TableName) -> bool:
+        marks = target.beside(MARKS_TABLE)
+        return self.engine.facts(session, marks) is not None or self.engine.may_create(session, target.schema)
+
+    def _opened_marks(self, session: Session, target: TableName, order: WriteOrder, notices: list[str]) -> Marks | None:
+        if not self.marks:
+            notices.append(self._weaker(target))
+            return None
+        table = target.beside(MARKS_TABLE)
+        if self.engine.facts(session, table) is None:
+            try:
+                self._execute(session, [create_marks(self.engine, table)])
+                notices.append(f"made the table {table}, by which a batch is never written twice")
+            except AccessError:
+                self.marks = False
+                notices.append(self._weaker(target))
+                return None
+            except DestinationError:
+                # another process may have made it at this very moment
+                if self.engine.facts(session, table) is None:
+                    raise
+        marks = Marks(self.engine, table, order.sync, order.plan_id)
+        try:
+            marks.read(session)
+        except AccessError:
+            self.marks = False
+            notices.append(self._weaker(target))
+            return None
+        return marks
+
+    def _weaker(self, target: TableName) -> str:
+        return (
+            f"the table {target.beside(MARKS_TABLE)} is not used (marks: false, or no right to make it): a batch whose"
+            " answer was lost is written again, which changes nothing except in mode append, where rows may double"
+        )
+
+    def _opened_staging(
+        self, session: Session, target: TableName, order: WriteOrder, marks: Marks | None
+    ) -> tuple[TableName, TableName]:
+        if marks is None:
+            raise ConfigError(
+                f"{order.sync}: mode replace on {self.engine.title} needs the table {MARKS_TABLE}",
+                code="destination.replace_marks",
+                hint=f"allow the user to create tables beside {target}, and do not set marks: false",
+            )
+        staging = target.beside(derived("_levada_new", order.plan_id, str(target)))
+        retired = target.beside(derived("_levada_old", order.plan_id, str(target)))
+        for name in marks.abandoned(session):
+            self._execute(session, [f"DROP TABLE IF EXISTS {quoted_table(self.engine.grammar, target.beside(name))}"])
+            self._alone(session, partial(marks.forget, session, name))
+        present = self.engine.tables(session, target.schema)
+        if marks.of(SWAPPED) or staging.table in present or retired.table in present:
+            return staging, retired
+        if marks.of(STAGING) and any(mark.batch >= 0 for mark in marks.found):
+            raise DestinationError(
+                f"the table {staging} that was being filled is gone",
+                code="destination.staging_missing",
+                hint="drop the plan (`levada run --discard-plan`) and run again",
+            )
+        if not marks.of(STAGING):
+            mark = Mark(STAGING, -2, 0, staging.table)
+            self._alone(session, lambda: marks.write(session, mark))
+            marks.keep(mark)
+        self.engine.like(session, target, staging)
+        return staging, retired
+
+    def _execute(self, session: Session, statements: Sequence[str]) -> None:
+        """Run statements, committed together where the database can."""
+
+        def run() -> None:
+            for statement in statements:
+                session.run(statement)
+
+        self._alone(session, run)
+
+    def _alone(self, session: Session, action: Callable[[], None]) -> None:
+        session.begin()
+        try:
+            action()
+            session.commit()
+        except Refused as error:
+            session.rollback()
+            raise DestinationError(error.reason, code="destination.statement") from error
+        except BaseException:
+            session.rollback()
+            raise
