@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
 from levada.errors import ConfigError
+from levada.model import NAME_PATTERN
+from levada.project.yaml import plain_scalar
 
 _LEVADA = """\
 # The folder of this file is the project. See README.md.
@@ -87,7 +91,7 @@ tags: [example]
 _README = """\
 # $name
 
-A [Levada](https://github.com/levada/levada) project: it keeps tools equal to the models in a warehouse.
+A Levada project: it keeps tools equal to the models in a warehouse.
 
 | file | what it is |
 |---|---|
@@ -143,7 +147,7 @@ def scaffold(root: Path, name: str) -> Scaffolded:
         )
     written: list[str] = []
     kept: list[str] = []
-    quoted = name if name.replace("-", "").replace("_", "").isalpha() else "'" + name.replace("'", "''") + "'"
+    quoted = name if re.fullmatch(NAME_PATTERN, name) and plain_scalar(name) == name else json.dumps(name)
     for relative, text in _FILES.items():
         path = root / relative
         try:

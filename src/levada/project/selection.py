@@ -38,11 +38,26 @@ _RAW_GIT = {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
 def select(files: ProjectFiles, select: Sequence[str] = (), exclude: Sequence[str] = ()) -> tuple[str, ...]:
     """The names of the selected syncs, in the order of the names; all of them if `select` is empty.
 
-    Raises ConfigError (config.selection) for a selector that matches nothing; only `state:modified` may. The
-    errors of a file that a selector names are raised in its place (ConfigErrors).
+    Raises ConfigError (config.selection) for a selector that matches nothing; only `state:modified` may.
+    Raises ConfigErrors for a sync whose file is wrong and that is named, or that may have been meant: whether
+    it has a tag cannot be told. Excluding it by name leaves it out.
     """
-    chosen = _united(files, select) if select else set(files.syncs)
-    return tuple(sorted(chosen - _united(files, exclude)))
+    excluded = _united(files, exclude)
+    chosen = _united(files, select) if select else set(files.listed["sync"])
+    words = [word for text in select for word in text.split()]
+    if not words or any(not _is_name(word) for word in words):
+        chosen |= _broken(files)
+    if errors := files.errors_for(sorted((chosen - excluded) & _broken(files))):
+        raise ConfigErrors(list(errors))
+    return tuple(sorted(chosen - excluded))
+
+
+def _broken(files: ProjectFiles) -> set[str]:
+    return set(files.listed["sync"]) - set(files.syncs)
+
+
+def _is_name(word: str) -> bool:
+    return ":" not in word and "+" not in word
 
 
 def _united(files: ProjectFiles, selectors: Sequence[str]) -> set[str]:
@@ -75,7 +90,7 @@ def _matched(files: ProjectFiles, selector: str) -> set[str]:
         found |= _reached(found, lambda name: descends[name])
     if before and method not in ("model", "source"):
         found |= _reached(found, lambda name: waits_for(files.syncs[name]) if name in files.syncs else ())
-    return found & set(files.syncs)
+    return found
 
 
 def _followers(files: ProjectFiles, name: str) -> tuple[str, ...]:
@@ -97,7 +112,7 @@ def _reached(start: Iterable[str], step: Callable[[str], Iterable[str]]) -> set[
 def _by_method(files: ProjectFiles, method: str, value: str) -> set[str]:
     match method:
         case "name":
-            return _by_name(files, value)
+            return set(_names(files, "sync", value, files.listed["sync"]))
         case "tag":
             tags = {name: _tags(files, name) for name in files.syncs}
             known = sorted({tag for found in tags.values() for tag in found})
@@ -118,15 +133,6 @@ def _by_method(files: ProjectFiles, method: str, value: str) -> set[str]:
     if not found:
         raise ConfigError(f"no sync uses the {method} `{value}`", code="config.selection", hint="see syncs/")
     return found
-
-
-def _by_name(files: ProjectFiles, value: str) -> set[str]:
-    wanted = _names(files, "sync", value, files.listed["sync"])
-    broken = [name for name in wanted if name not in files.syncs]
-    errors = files.errors_for(broken) if broken else ()
-    if errors and not _PATTERN.search(value):
-        raise ConfigErrors(list(errors))
-    return set(wanted)
 
 
 def _names(files: ProjectFiles, what: str, value: str, known: Iterable[str]) -> list[str]:
