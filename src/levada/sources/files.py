@@ -1,0 +1,193 @@
+"""Data files as a source: each file, and each folder of files of one format, is a table named after it.
+
+What a column of a CSV or JSON file is, is decided by `levada.sources.inference` from every value of the
+file, never from a sample alone. Parquet says it itself. Nothing is copied: the tables are views over the files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from levada.errors import SourceError
+from levada.model import Declaration
+from levada.source import Attachment, Column, SourceAbilities, SourceType
+from levada.sources import in_place, inference
+from levada.sources.inference import Encoding, Format, TableFiles
+from levada.sources.statements import identifier
+
+FILES_MAX = 20_000
+"""The most files below one path; more are a sign of a wrong path."""
+
+SUFFIXES: dict[str, Format] = {
+    ".parquet": "parquet", ".pq": "parquet",
+    ".csv": "csv", ".csv.gz": "csv", ".tsv": "csv", ".tsv.gz": "csv",
+    ".jsonl": "json", ".ndjson": "json", ".json": "json", ".jsonl.gz": "json", ".ndjson.gz": "json", ".json.gz": "json",
+}  # fmt: skip
+_GLOB_CHARACTERS = set("*?[")
+_RESERVED = {"main", "temp", "system", "memory"}
+
+
+class FilesOptions(Declaration):
+    type: Literal["files"] = "files"
+    """Parquet, CSV and JSON-lines files."""
+    path: str = Field(min_length=1)
+    """A folder, or one file; absolute or from the project's folder."""
+    text: tuple[str, ...] = ()
+    """Columns of CSV files to be kept as text whatever they hold: `column`, or `table.column`."""
+    encoding: Encoding = "utf-8"
+    """How the text of CSV files is encoded."""
+    description: str = ""
+    """For people."""
+
+
+@dataclass(slots=True)
+class FilesSource:
+    """The folder is looked at anew for every read; what was found out about an unchanged file is kept."""
+
+    name: str
+    path: Path
+    text: tuple[str, ...] = ()
+    encoding: Encoding = "utf-8"
+    abilities: SourceAbilities = field(default=SourceAbilities(dialect="duckdb", in_place=True), init=False)
+    _known: dict[str, tuple[in_place.State, str]] = field(default_factory=dict, init=False, repr=False)
+
+    def check(self) -> None:
+        if not self._found():
+            raise SourceError(
+                f"there is no Parquet, CSV or JSON-lines file in {self.path}",
+                code="source.empty",
+                hint=f"files end in {', '.join(sorted(SUFFIXES))}",
+            )
+        self.attachment()
+
+    def tables(self) -> tuple[str, ...]:
+        with in_place.connected(self.attachment()) as connection, in_place.translated():
+            return in_place.tables_of(connection)
+
+    def columns(self, query: str) -> tuple[Column, ...]:
+        return in_place.columns_of(self.attachment(query), query)
+
+    def read(self, query: str) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
+        return in_place.reading(self.attachment(query), query)
+
+    def attachment(self, query: str | None = None) -> Attachment:
+        """Views over the files. CSV and JSON files of tables that the query does not name are not looked into."""
+        tables = self._found()
+        if query is not None:
+            text = query.casefold()
+            tables = {
+                name: files for name, files in tables.items() if name.casefold().replace('"', '""') in text
+                or name.casefold() in text
+            }  # fmt: skip
+        alias = f"{self.name}_source" if self.name.lower() in _RESERVED else self.name
+        statements = [f"ATTACH ':memory:' AS {identifier(alias)}", f"USE {identifier(alias)}"]
+        statements += [f"CREATE VIEW {identifier(name)} AS {self._view(name, tables[name])}" for name in sorted(tables)]
+        paths: list[Path] = []
+        for files in tables.values():
+            paths += files.paths
+            # DuckDB compares a path with what is allowed as it was written, and these are written escaped
+            paths += {path.parent for path in files.paths if _GLOB_CHARACTERS & set(str(path))}
+        return Attachment(tuple(statements), tuple(sorted(set(paths))))
+
+    def close(self) -> None:
+        self._known.clear()
+
+    def _view(self, name: str, table: TableFiles) -> str:
+        """The SELECT over a table's files, from memory if none of them has changed."""
+        state = in_place.state_of(table.paths)
+        if (known := self._known.get(name)) and known[0] == state:
+            return known[1]
+        kept = {column.partition(".")[2] or column for column in self.text if column.partition(".")[0] == name} | {
+            column for column in self.text if "." not in column
+        }
+        with in_place.translated():
+            view = inference.select(table, kept, self.encoding)
+        in_place.check_unchanged(state)
+        self._known[name] = (state, view)
+        return view
+
+    def _found(self) -> dict[str, TableFiles]:
+        """The tables below the path, by name. Raises SourceError for names or formats that clash."""
+        if not self.path.exists():
+            raise SourceError(
+                f"there is no file or folder {self.path}",
+                code="source.missing",
+                hint="`path:` counts from the project's folder",
+            )
+        try:
+            entries = [self.path] if self.path.is_file() else sorted(self.path.iterdir())
+        except OSError as error:
+            raise SourceError(f"{self.path} cannot be read: {error.strerror}", code="source.missing") from error
+        tables: dict[str, TableFiles] = {}
+        origins: dict[str, Path] = {}
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            table = _folder(entry) if entry.is_dir() else _file(entry)
+            if table is None:
+                continue
+            name = entry.name if entry.is_dir() else entry.name[: -len(_suffix(entry))]
+            if other := origins.get(name.casefold()):
+                raise SourceError(
+                    f"{other.name} and {entry.name} in {self.path} would both be the table {name!r}",
+                    code="source.tables",
+                    hint="rename one, or put files that belong together into a folder of their own",
+                )
+            origins[name.casefold()], tables[name] = entry, table
+        if (count := sum(len(table.paths) for table in tables.values())) > FILES_MAX:
+            raise SourceError(f"{count:,} files below {self.path}; the most is {FILES_MAX:,}", code="source.tables")
+        return tables
+
+
+def _suffix(path: Path) -> str:
+    """The longest known suffix of a file's name as it is written, or nothing."""
+    lower = path.name.lower()
+    known = max((suffix for suffix in SUFFIXES if lower.endswith(suffix)), key=len, default="")
+    return path.name[len(path.name) - len(known) :] if known and len(known) < len(lower) else ""
+
+
+def _file(path: Path) -> TableFiles | None:
+    suffix = _suffix(path)
+    return TableFiles(SUFFIXES[suffix.lower()], (path.absolute(),)) if suffix else None
+
+
+def _folder(folder: Path) -> TableFiles | None:
+    """All data files below a folder as one table; None if there are none."""
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+        found += [Path(place, name) for name in names if not name.startswith((".", "_")) and _suffix(Path(name))]
+    if not found:
+        return None
+    formats = {SUFFIXES[_suffix(path).lower()] for path in found}
+    if len(formats) > 1:
+        raise SourceError(
+            f"the folder {folder} mixes {' and '.join(sorted(formats))} files",
+            code="source.tables",
+            hint="a folder is one table: keep one format in it",
+        )
+    partitioned = all("=" in part for path in found for part in path.parent.relative_to(folder).parts)
+    nested = any(path.parent != folder for path in found)
+    return TableFiles(formats.pop(), tuple(sorted(path.absolute() for path in found)), partitioned and nested)
+
+
+def _open(name: str, options: FilesOptions, root: Path) -> FilesSource:
+    path = (root / Path(options.path).expanduser()).absolute()
+    return FilesSource(name, path, options.text, options.encoding)
+
+
+TYPE = SourceType(
+    type="files",
+    title="Files",
+    docs="A folder of Parquet, CSV or JSON-lines files, read where they are.",
+    options=FilesOptions,
+    open=_open,
+)
