@@ -47,7 +47,7 @@ Source = Literal[
     "fields", "fields_all", "match", "before", "key", "key_field", "destination_id", "operation",
     "kind", "verb", "object", "sync", "other",
 ]  # fmt: skip
-"""`other` is a name that only the caller of `parse` knows (`records`, `job`); no record has a value for it."""
+"""`other` is a name that only the caller of `parse` knows (`records`, `job`); no column of a batch has it."""
 
 SIMPLE: frozenset[str] = frozenset(
     {"key", "key_field", "destination_id", "operation", "kind", "verb", "object", "sync"}
@@ -356,6 +356,8 @@ class Record:
     sync: str = ""
     nulls: Literal["clear", "skip"] = "clear"
     embedded: frozenset[str] = frozenset()
+    #: values for the names that only the caller knows
+    others: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,7 +425,7 @@ def _of(place: Placeholder, record: Record) -> Any:
         case "key_field":
             return next(iter(record.match))
         case "other":
-            raise KeyError(name)
+            return record.others[name]
         case source:
             return getattr(record, source)
 

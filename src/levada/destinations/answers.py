@@ -1,0 +1,331 @@
+"""Reading the outcome of each record from an answer, as a connector's file declares it.
+
+The rule over all others: a record is delivered only if the answer vouches for it. What an answer leaves
+open (no body, a body that is none, an entry that names no record, too few entries, two entries that
+contradict) is unknown. Statuses that delivery handles itself (401, 403, 408, 425, 429, 5xx) do not come here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from levada.batch import Batch
+from levada.destination import Response
+from levada.destinations.language import Entries, Expectation, Reading, StatusEnd
+from levada.destinations.paths import MISSING, answer_words, code, document, look, same, steps, text_at, words
+from levada.destinations.requests import String, Values, record_of
+from levada.errors import DestinationError
+from levada.outcome import DELIVERED, UNKNOWN, End, Outcome, Outcomes, shortened
+from levada.template import Names, Placeholder, as_text, parse_text
+
+_GONE_VERBS = frozenset({"delete", "archive", "remove"})
+_CONTRADICTION = Outcome("unknown", "the answer says two things of this record")
+
+
+@dataclass(slots=True)
+class _Verdicts:
+    """What the entries of an answer say. `strays`: entries that name no record of the batch."""
+
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    identifiers: dict[int, str] = field(default_factory=dict)
+    strays: int = 0
+    present: bool = False
+    #: the number of records said to be taken, where they are only counted
+    counted: int | None = None
+
+    def add(self, index: int, outcome: Outcome, identifier: str = "") -> None:
+        earlier = self.outcomes.get(index)
+        if earlier is not None and earlier.end != outcome.end:
+            outcome = _CONTRADICTION
+        self.outcomes[index] = outcome
+        if identifier and outcome.end == "delivered":
+            self.identifiers[index] = identifier
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads the answers to one verb. `addressed`: the record stands in the request's address, so 404 is about it."""
+
+    reading: Reading
+    verb: str
+    addressed: bool
+    names: Names = Names()
+
+    def __post_init__(self) -> None:
+        """Every place and template is parsed once, so that a mistake is found when the file is read."""
+        for place in _places(self.reading):
+            steps(place)
+        for entries in self._lists():
+            parse_text(entries.to, self.names)
+
+    def read(self, batch: Batch, response: Response) -> Outcomes:
+        outcomes = self._read(batch, response)
+        return Outcomes(
+            outcomes.common, outcomes.exceptions, outcomes.attributed, outcomes.identifiers, response.request_id
+        )
+
+    def _read(self, batch: Batch, response: Response) -> Outcomes:
+        said = self._said_of(response.status)
+        if said is not None:
+            return self._ended(batch, response, said)
+        if response.ok:
+            return self._of_success(batch, response)
+        if 400 <= response.status < 500:
+            return self._of_refusal(batch, response)
+        return batch.unknown(f"answer {response.status}: {answer_words(response, self.reading.message)}")
+
+    def _said_of(self, status: int) -> StatusEnd | None:
+        return self.reading.statuses.get(str(status)) or self.reading.statuses.get(f"{status // 100}xx")
+
+    def _ended(self, batch: Batch, response: Response, end: StatusEnd) -> Outcomes:
+        reason = "" if end == "delivered" else answer_words(response, self.reading.message)
+        if end == "stop":
+            raise DestinationError(shortened(reason), code="destination.refused")
+        if end == "refused":
+            return batch.refused(reason, code=str(response.status))
+        return Outcomes(Outcome(end, shortened(reason), "" if end == "delivered" else str(response.status)))
+
+    # -- 2xx
+
+    def _of_success(self, batch: Batch, response: Response) -> Outcomes:
+        found = document(response)
+        if not self.reading.success and not self.reading.reads_lists:
+            return batch.delivered(identifiers=self._identifier(batch, found))
+        if found is MISSING:
+            return batch.unknown("the answer cannot be read")
+        return self.of_document(batch, response, found)
+
+    def of_document(self, batch: Batch, response: Response, found: Any) -> Outcomes:
+        """The outcomes that a document tells, of an answer that is one of success."""
+        verdicts = [holds(expected, found) for expected in self.reading.success]
+        if False in verdicts:
+            return self._of_refusal(batch, response, found)
+        if None in verdicts:
+            return batch.unknown("the answer lacks what a success has")
+        if not self.reading.reads_lists:
+            return batch.delivered(identifiers=self._identifier(batch, found))
+        return self._rest(batch, self._verdicts(batch, found))
+
+    def _rest(self, batch: Batch, verdicts: _Verdicts) -> Outcomes:
+        """The records that no entry names are delivered only if all the entries leave no doubt of it."""
+        if not verdicts.present:
+            if self.reading.empty_is == "delivered":
+                return batch.delivered()
+            return batch.unknown("the answer says nothing of the records")
+        common = Outcome("unknown", "the answer does not name this record")
+        if self.reading.items is None:
+            accepted = self.reading.accepted
+            if accepted is None:
+                if not verdicts.strays:
+                    common = DELIVERED
+            elif verdicts.counted is not None and not verdicts.strays:
+                refused = sum(1 for each in verdicts.outcomes.values() if each.end != "delivered")
+                if verdicts.counted + refused == len(batch):
+                    common = DELIVERED
+        taken = {
+            index: text
+            for index, text in verdicts.identifiers.items()
+            if verdicts.outcomes.get(index, common).end == "delivered"
+        }
+        return batch.outcomes(verdicts.outcomes, common=common, identifiers=taken)
+
+    def _identifier(self, batch: Batch, found: Any) -> dict[int, str]:
+        text = "" if found is MISSING or len(batch) != 1 else text_at(found, self.reading.identifier)
+        return {0: text} if text else {}
+
+    # -- 4xx, and a 2xx that says no
+
+    def _of_refusal(self, batch: Batch, response: Response, found: Any = None) -> Outcomes:
+        found = document(response) if found is None else found
+        reason = answer_words(response, self.reading.message)
+        own_code = code(found, self.reading.code) if found is not MISSING else ""
+        if len(batch) == 1 and own_code in self.reading.ends:
+            return Outcomes(_outcome(self.reading.ends[own_code], reason, own_code))
+        if found is not MISSING and self.reading.reads_lists:
+            named = self._named(batch, self._verdicts(batch, found))
+            if named is not None:
+                return named
+        if len(batch) == 1 and response.status in (404, 410) and self.addressed:
+            if self.verb in _GONE_VERBS:
+                return batch.delivered()
+            if self.verb == "update":
+                return Outcomes(Outcome("suppressed", "not found", "not_found"))
+        return batch.refused(reason, code=own_code or str(response.status))
+
+    def _named(self, batch: Batch, verdicts: _Verdicts) -> Outcomes | None:
+        """What a refusal says of single records, if it names any."""
+        refused = {i: each for i, each in verdicts.outcomes.items() if each.end not in ("delivered", "unknown")}
+        if not refused:
+            return None
+        if self.reading.partial_4xx:
+            return self._rest(batch, verdicts)
+        common = Outcome("not_applied", "refused together with other records", "refused_together")
+        return batch.outcomes(refused, common=common)
+
+    # -- entries
+
+    def _lists(self) -> Iterator[Entries]:
+        yield from self.reading.refused
+        if self.reading.accepted is not None:
+            yield self.reading.accepted
+        if self.reading.items is not None:
+            yield self.reading.items
+
+    def _verdicts(self, batch: Batch, found: Any) -> _Verdicts:
+        verdicts = _Verdicts()
+        for refused in self.reading.refused:
+            for index, entry in self._entries(batch, found, refused, verdicts):
+                verdicts.add(index, self._refusal(refused, entry))
+        accepted = self.reading.accepted
+        if accepted is not None:
+            self._accepted(batch, found, verdicts)
+        items = self.reading.items
+        if items is not None:
+            for index, entry in self._entries(batch, found, items, verdicts):
+                match holds(items.ok, entry):
+                    case True:
+                        verdicts.add(index, DELIVERED, text_at(entry, items.identifier))
+                    case False:
+                        verdicts.add(index, self._refusal(items, entry))
+                    case None:
+                        verdicts.add(index, Outcome("unknown", "the answer does not tell of this record"))
+        return verdicts
+
+    def _accepted(self, batch: Batch, found: Any, verdicts: _Verdicts) -> None:
+        accepted = self.reading.accepted
+        assert accepted is not None
+        if accepted.count is not None:
+            number = look(found, accepted.count)
+            if isinstance(number, int) and not isinstance(number, bool):
+                verdicts.present, verdicts.counted = True, number
+        elif accepted.index is None and accepted.match is None:
+            entries = _list_at(found, accepted)
+            if entries is not None:
+                verdicts.present, verdicts.counted = True, len(entries)
+                if len(batch) == 1 == len(entries):
+                    identifier = text_at(entries[0], accepted.identifier)
+                    verdicts.identifiers.update({0: identifier} if identifier else {})
+        else:
+            for index, entry in self._entries(batch, found, accepted, verdicts):
+                verdicts.add(index, DELIVERED, text_at(entry, accepted.identifier))
+
+    def _refusal(self, declared: Entries, entry: Any) -> Outcome:
+        own_code = code(entry, declared.code)
+        reason = words(entry, declared.message) if not isinstance(entry, str) or declared.match != "" else ""
+        return _outcome(self.reading.ends.get(own_code, "rejected"), reason or declared.words or own_code, own_code)
+
+    def _entries(self, batch: Batch, found: Any, declared: Entries, verdicts: _Verdicts) -> Iterator[tuple[int, Any]]:
+        """Each entry with the record that it names; what names none is a stray."""
+        entries = _list_at(found, declared)
+        if entries is None:
+            return
+        verdicts.present = True
+        if declared.index is not None:
+            for entry in entries:
+                index = _index(look(entry, declared.index), declared, len(batch))
+                if index is None:
+                    verdicts.strays += 1
+                else:
+                    yield index, entry
+        elif declared.match is not None:
+            yield from self._matched(batch, entries, declared, verdicts)
+        elif len(entries) == len(batch):
+            yield from enumerate(entries)
+        else:
+            verdicts.strays += 1
+
+    def _matched(
+        self, batch: Batch, entries: Sequence[Any], declared: Entries, verdicts: _Verdicts
+    ) -> Iterator[tuple[int, Any]]:
+        assert declared.match is not None
+        known: dict[str, list[int]] = {}
+        for index, text in enumerate(record_texts(batch, parse_text(declared.to, self.names))):
+            known.setdefault(text.casefold() if declared.ignore_case else text, []).append(index)
+        for entry in entries:
+            value = look(entry, declared.match)
+            texts = _texts(value)
+            verdicts.strays += not texts
+            for text in texts:
+                indexes = known.get(text.casefold() if declared.ignore_case else text, [])
+                if len(indexes) == 1:
+                    yield indexes[0], entry
+                else:
+                    verdicts.strays += 1
+                    for index in indexes:
+                        verdicts.outcomes[index] = UNKNOWN
+
+
+def _outcome(end: End, reason: str, own_code: str) -> Outcome:
+    return DELIVERED if end == "delivered" else Outcome(end, shortened(reason), own_code)
+
+
+def holds(expected: Expectation, found: Any) -> bool | None:
+    """Does an answer meet an expectation? None if it does not tell."""
+    value = look(found, expected.path)
+    if expected.absent:
+        return value is MISSING or value is None or value in ([], {}, "")
+    if value is MISSING:
+        return None
+    if expected.empty:
+        return value in ([], {}, "") if isinstance(value, list | dict | str) else (True if value is None else None)
+    if expected.one_of is not None:
+        return any(same(value, each) for each in expected.one_of)
+    return same(value, expected.equals)
+
+
+def _list_at(found: Any, declared: Entries) -> list[Any] | None:
+    value = look(found, declared.list)
+    if declared.keyed and isinstance(value, Mapping):
+        return [{"name": name, "value": each} for name, each in value.items()]
+    return value if isinstance(value, list) else None
+
+
+def _index(value: Any, declared: Entries, size: int) -> int | None:
+    if isinstance(value, str) and declared.index_pattern is not None:
+        before, _, after = declared.index_pattern.partition("{index}")
+        inside = re.search(re.escape(before) + r"(\d{1,9})" + (re.escape(after) if after else r"(?!\d)"), value)
+        value = inside[1] if inside else None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    index = value - declared.first_index
+    return index if 0 <= index < size else None
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(each, str | int) or type(each).__name__ == "Decimal" for each in values):
+        return ()
+    return tuple(as_text(each) for each in values)
+
+
+def record_texts(batch: Batch, node: String) -> list[str]:
+    """A template as text for every record of a batch; a lone field is read as one column."""
+    if isinstance(node, Placeholder):
+        name = node.name
+        if node.source == "key" and len(batch.match) == 1:
+            name = batch.match[0]
+        plain = batch.previous is None or name not in batch.previous.column_names or node.source == "fields"
+        if node.source in ("fields", "match", "key") and name in batch.table.column_names and plain:
+            return [as_text(value) for value in batch.table.column(name).to_pylist()]
+        if node.source == "destination_id" and batch.identifiers is not None:
+            return [value or "" for value in batch.identifiers.to_pylist()]
+    return [Values(record_of(batch, index)).text(node) for index in range(len(batch))]
+
+
+def _places(reading: Reading) -> Iterator[str]:
+    yield from (place for place in (reading.message, reading.code, reading.identifier) if place)
+    yield from (expected.path for expected in reading.success)
+    lists: list[Entries] = [*reading.refused]
+    lists += [each for each in (reading.accepted, reading.items) if each is not None]
+    for entries in lists:
+        given = (entries.list, entries.index, entries.match, entries.message, entries.code, entries.identifier)
+        yield from (place for place in given if place)
+    if reading.accepted is not None and reading.accepted.count:
+        yield reading.accepted.count
+    if reading.items is not None:
+        yield reading.items.ok.path

@@ -1,0 +1,347 @@
+"""A destination made from the connector language: `type: http`, and every connector's file.
+
+Here the words of `language` become talks. How a request is made is in `requests`, how an answer is read in
+`answers`, jobs in `jobs`, discovery, look-ups and read-back in `asking`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+
+from levada.batch import Batch
+from levada.change import Verb
+from levada.destination import (
+    Auth,
+    DeliveryClass,
+    DestinationSpec,
+    DestinationType,
+    FieldSpec,
+    Found,
+    ObjectSpec,
+    Page,
+    Request,
+    Surroundings,
+    Talk,
+)
+from levada.destinations import asking, jobs
+from levada.destinations.answers import Reader
+from levada.destinations.auth import auth_from
+from levada.destinations.language import VERBS, Action, FieldFacts, HttpOptions, LookUp, Object, Read, Scalar
+from levada.destinations.paths import answer_words
+from levada.destinations.requests import Sender, Unaddressable, address, scalars, sender
+from levada.errors import ConfigError, DestinationError
+from levada.limits import Limits
+from levada.mapping import ValueLimits
+from levada.outcome import Outcome, Outcomes, shortened
+from levada.template import Names, Node, Placeholder, placeholders
+
+_CLASS_ORDER = "TABCD"
+_IDEMPOTENT = frozenset({"update", "upsert", "delete", "archive", "add", "remove"})
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """One verb of one object, made ready."""
+
+    action: Action
+    sender: Sender
+    reader: Reader
+    job: jobs.JobTalk | None
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredDestination:
+    """Fulfils `levada.destination.Destination` and `Readable`."""
+
+    name: str
+    spec: DestinationSpec
+    options: HttpOptions = field(repr=False)
+    #: what `{options.…}` stands for
+    given: Mapping[str, Scalar] = field(default_factory=dict, repr=False)
+    _abilities: dict[tuple[str, Verb], Ability] = field(default_factory=dict, repr=False)
+
+    @property
+    def base_url(self) -> str:
+        return self.options.base_url
+
+    @property
+    def auth(self) -> Auth | None:
+        return auth_from(self.options.auth)
+
+    # -- what there is
+
+    def describe(self, object_name: str) -> Talk[ObjectSpec]:
+        declared = self.options.objects.get(object_name)
+        if declared is None:
+            known = yield from self.objects()
+            if object_name not in known:
+                raise self._unknown(object_name, known)
+        facts = declared.fields if declared is not None else {}
+        fields = {name: _field_spec(name, each) for name, each in facts.items()}
+        discovery = self.options.discover.fields
+        if discovery is not None:
+            names = replace(self._names(object_name), fields=frozenset())
+            where = address(discovery, names, self.options.headers)
+            found = yield from asking.fields(where, discovery, object_name)
+            fields = {**{each.name: each for each in found}, **fields}
+        is_open = declared.open if declared is not None else None
+        return ObjectSpec(
+            object_name,
+            tuple(fields.values()),
+            open=not fields if is_open is None else is_open,
+            verbs=tuple(verb for verb in VERBS if self._action(object_name, verb) is not None),
+            match=declared.match if declared is not None else None,
+            title=declared.title if declared is not None else "",
+        )
+
+    def objects(self) -> Talk[tuple[str, ...]]:
+        names = tuple(self.options.objects)
+        discovery = self.options.discover.objects
+        if discovery is None:
+            return names
+        where = address(discovery, Names(frozenset(), constants=self._constants(None)), self.options.headers)
+        found = yield from asking.objects(where, discovery)
+        return (*names, *(name for name in found if name not in names))
+
+    def check(self) -> Talk[None]:
+        if self.options.check is None:
+            return
+        method, _, path = self.options.check.partition(" ")
+        answer = yield Request(method, path, headers=dict(self.options.headers), safe=True)
+        if not answer.ok:
+            raise DestinationError(
+                f"{self.name}: {method} {path} was answered with {answer.status}: {shortened(answer_words(answer))}",
+                hint="check base_url and the credential",
+            )
+
+    def template(self, object_name: str, verb: Verb) -> Node | None:
+        return self._ability(object_name, verb).sender.template
+
+    def limits(self, object_name: str, verb: Verb) -> Limits:
+        return self._ability(object_name, verb).limits
+
+    # -- talks
+
+    def deliver(self, batch: Batch) -> Talk[Outcomes]:
+        ability = self._ability(batch.object, batch.verb)
+        lacking = self._lacking(ability, batch)
+        if not lacking:
+            return (yield from self._send(ability, batch))
+        found: Mapping[int, str] = {}
+        look_up = self._look_up(batch.object)
+        if look_up is not None and ability.sender.address.per_record:
+            there = yield from asking.look_up(look_up, batch.take(lacking))
+            found = {lacking[index]: identifier for index, identifier in there.identifiers.items()}
+        parts: list[tuple[int, Outcomes]] = []
+        for start, length, is_lacking in _runs(len(batch), set(lacking) - set(found)):
+            part = batch.slice(start, length)
+            if is_lacking:
+                parts.append((length, _without_identifier(part, looked_up=look_up is not None)))
+            else:
+                outcomes = yield from self._send(ability, asking.identified(part, found, start))
+                parts.append((length, outcomes))
+        joined = Outcomes.joined(parts)
+        return replace(joined, attributed=all(outcomes.attributed for _, outcomes in parts))
+
+    def _send(self, ability: Ability, batch: Batch) -> Talk[Outcomes]:
+        try:
+            request = ability.sender.request(batch)
+        except Unaddressable as error:
+            reason = f"the request's address needs {error}, which is empty here"
+            return batch.rejected(reason, code="value.unaddressable")
+        answer = yield request
+        if ability.job is not None and answer.ok:
+            return (yield from ability.job.follow(batch, answer))
+        return ability.reader.read(batch, answer)
+
+    def look_up(self, batch: Batch) -> Talk[Found]:
+        look_up = self._look_up(batch.object)
+        if look_up is None:
+            raise DestinationError(
+                f"{self.name}: {batch.object} has no look_up", hint="declare look_up, or another class"
+            )
+        return (yield from asking.look_up(look_up, batch))
+
+    def read(self, object_name: str, fields: Sequence[str], after: str | None = None) -> Talk[Page]:
+        declared = self._of(object_name, "read")
+        if not isinstance(declared, Read):
+            raise ConfigError(f"{self.name}: {object_name} cannot be read back", code="config.cannot_read")
+        names = replace(self._names(object_name), fields=frozenset(), others=frozenset({"field_names"}))
+        where = address(declared, names, self.options.headers)
+        return (yield from asking.read(where, declared, object_name, fields, after, self.base_url))
+
+    # -- what was declared, made ready
+
+    def _ability(self, object_name: str, verb: Verb) -> Ability:
+        found = self._abilities.get((object_name, verb))
+        if found is None:
+            found = self._abilities[object_name, verb] = self._made(object_name, verb)
+        return found
+
+    def _made(self, object_name: str, verb: Verb) -> Ability:
+        action = self._action(object_name, verb)
+        if action is None:
+            raise ConfigError(f"{self.name}: {object_name} has no verb {verb}", code="config.no_verb")
+        limits = self.options.limits
+        names = self._names(object_name)
+        made = sender(action, verb, names, self.options.headers, limits.records_per_request)
+        records = 1 if made.single else action.records_per_request or limits.records_per_request
+        within = limits.model_copy(
+            update={
+                "records_per_request": records,
+                "bytes_per_request": action.bytes_per_request or limits.bytes_per_request,
+            }
+        )
+        reader = Reader(action.outcomes, verb, made.address.per_record, names)
+        job = jobs.made(action, verb, names, self.options.headers, reader) if action.job is not None else None
+        return Ability(action, made, reader, job, within)
+
+    def checked(self) -> DeclaredDestination:
+        """Make every verb of every object ready now. Raises ConfigError for the first mistake."""
+        for object_name in self.options.objects:
+            for verb in VERBS:
+                if self._action(object_name, verb) is not None:
+                    try:
+                        self._ability(object_name, verb)
+                    except ConfigError as error:
+                        place = f"{object_name}.{verb}"
+                        raise ConfigError(f"{place}: {error.message}", code=error.code, hint=error.hint) from error
+            self._look_up(object_name)
+        return self
+
+    def _of(self, object_name: str, what: str) -> Action | LookUp | Read | None:
+        declared = self.options.objects.get(object_name)
+        own: Action | LookUp | Read | None = getattr(declared, what) if declared is not None else None
+        shared: Action | LookUp | Read | None = getattr(self.options.verbs, what)
+        return own or shared
+
+    def _action(self, object_name: str, verb: Verb) -> Action | None:
+        found = self._of(object_name, verb)
+        return found if isinstance(found, Action) else None
+
+    def _look_up(self, object_name: str) -> asking.LookUpTalk | None:
+        declared = self._of(object_name, "look_up")
+        if not isinstance(declared, LookUp):
+            return None
+        return asking.look_up_talk(declared, self._names(object_name), self.options.headers)
+
+    def _names(self, object_name: str) -> Names:
+        """Fields that a template may name: those declared, where the object takes no others."""
+        declared = self.options.objects.get(object_name)
+        closed = declared is not None and declared.fields and not declared.open and self.options.discover.fields is None
+        fields = frozenset(declared.fields) if declared is not None and closed else None
+        return Names(fields, constants=self._constants(declared))
+
+    def _constants(self, declared: Object | None) -> dict[str, Scalar]:
+        own = declared.constants if declared is not None else {}
+        return scalars(self.given, self.options.constants, own)
+
+    def _lacking(self, ability: Ability, batch: Batch) -> list[int]:
+        """Records whose request needs the tool's own id, and which have none."""
+        if not any(place.source == "destination_id" for place in self._named(ability)):
+            return []
+        if batch.identifiers is None:
+            return list(range(len(batch)))
+        return [index for index, value in enumerate(batch.identifiers.to_pylist()) if not value]
+
+    @staticmethod
+    def _named(ability: Ability) -> Iterator[Placeholder]:
+        yield from ability.sender.address.named()
+        if ability.sender.template is not None:
+            yield from placeholders(ability.sender.template)
+
+    def _unknown(self, object_name: str, known: Sequence[str]) -> ConfigError:
+        near = get_close_matches(object_name, known, n=1)
+        return ConfigError(
+            f"{self.name} has no object {object_name}",
+            code="config.unknown_object",
+            hint=f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}",
+        )
+
+
+def _without_identifier(batch: Batch, *, looked_up: bool) -> Outcomes:
+    """What becomes of records whose id is not known: looked up and not found, or never told."""
+    if not looked_up:
+        return batch.rejected("the destination's own id of this record is not known", code="no_identifier")
+    if batch.verb in ("delete", "archive", "remove"):
+        return batch.delivered()
+    return Outcomes(Outcome("suppressed", "not found", "not_found"))
+
+
+def _runs(size: int, marked: set[int]) -> Iterator[tuple[int, int, bool]]:
+    """Consecutive indexes that are alike: start, length, marked."""
+    start = 0
+    for index in range(1, size + 1):
+        if index == size or (index in marked) != (start in marked):
+            yield start, index - start, start in marked
+            start = index
+
+
+def _field_spec(name: str, facts: FieldFacts) -> FieldSpec:
+    limits = ValueLimits(
+        text_characters=facts.text_characters,
+        text_bytes=facts.text_bytes,
+        integer_bits=facts.integer_bits,
+        decimal_digits=facts.decimal_digits,
+        decimal_scale=facts.decimal_scale,
+        choices=facts.choices,
+        nullable=facts.nullable,
+    )
+    return FieldSpec(
+        name, facts.type, facts.native, facts.required, facts.writable, facts.unique, limits, facts.description
+    )
+
+
+def classes_of(options: HttpOptions) -> dict[Verb, DeliveryClass]:
+    """The class of each verb: as declared, else by what the verb means; the weakest where objects differ.
+
+    A verb that names its record may be sent again (A). A create may be under an idempotency key (B), or be
+    looked for first (C); otherwise nothing is known after an answer was lost (D).
+    """
+    if isinstance(options.class_, str):
+        return dict.fromkeys(VERBS, options.class_)
+    found: dict[Verb, DeliveryClass] = {}
+    for declared in (options.verbs, *options.objects.values()):
+        for verb in VERBS:
+            action = getattr(declared, verb)
+            if action is None:
+                continue
+            look_up = declared.look_up or options.verbs.look_up
+            letter = _class_of(verb, action, look_up=look_up is not None)
+            found[verb] = max(found.get(verb, "T"), letter, key=_CLASS_ORDER.index)
+    return {**found, **(options.class_ or {})}
+
+
+def _class_of(verb: Verb, action: Action, *, look_up: bool) -> DeliveryClass:
+    if verb in _IDEMPOTENT:
+        return "A"
+    if action.idempotency_header is not None:
+        return "B"
+    return "C" if look_up and verb == "create" else "D"
+
+
+def spec_of(type_name: str, title: str, docs: str, options: HttpOptions) -> DestinationSpec:
+    """What a connector declares about its tool."""
+    return DestinationSpec(
+        type_name,
+        title,
+        docs,
+        limits=options.limits,
+        classes=classes_of(options),
+        max_server_seconds=options.max_server_seconds,
+        index_lag_seconds=options.index_lag_seconds,
+        idempotency_seconds=options.idempotency_seconds,
+        timeout_seconds=options.timeout_seconds,
+        not_applied_statuses=frozenset(options.not_applied_statuses),
+    )
+
+
+def open_http(name: str, options: HttpOptions, surroundings: Surroundings) -> DeclaredDestination:
+    """A destination of `type: http`."""
+    return DeclaredDestination(name, spec_of("http", "HTTP", "", options), options).checked()
+
+
+TYPE = DestinationType("http", "HTTP", "docs/reference/connector-language.md", HttpOptions, open_http)

@@ -1,0 +1,644 @@
+"""The connector language: what can stand in a connector's file, as classes.
+
+These classes are the vocabulary: they check a file, make its JSON Schema, and the reference
+(docs/reference/connector-language.md) is generated from their docstrings. The vocabulary is closed: there
+are no conditions, no loops, no inheritance and no names of classes. What it cannot say is a Python function
+(docs/guides/your-own-destination.md). What the words do is in the modules beside this one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from levada.change import Verb
+from levada.destination import DeliveryClass
+from levada.limits import Limits
+from levada.mapping import FieldType
+from levada.model import Declaration, Name
+from levada.outcome import End
+
+VERBS: tuple[Verb, ...] = get_args(Verb)
+Scalar = str | int | float | bool | None
+Send = Annotated[str, Field(pattern=r"^(GET|POST|PUT|PATCH|DELETE) (/|https?://|\{)\S*$")]
+"""A method and a path below the base URL: `POST /contacts/batch`."""
+StatusEnd = End | Literal["refused", "stop"]
+"""`refused`: the request as a whole, naming no record, so that it is halved. `stop`: pause the sync."""
+Encoding = Literal["json", "form", "json_lines", "csv"]
+NOT_OURS = frozenset({"401", "403", "408", "425", "429"})
+"""Statuses that delivery answers by itself, like every 5xx."""
+
+
+class Basic(Declaration):
+    username: str = ""
+    """The user's name."""
+    password: str = Field(default="", repr=False)
+    """The password."""
+
+
+class OAuth2(Declaration):
+    token_url: str
+    """Where tokens are asked for."""
+    client_id: str
+    """The client's id."""
+    client_secret: str = Field(default="", repr=False)
+    """The client's secret."""
+    scope: str = ""
+    """The scopes asked for, separated by spaces."""
+    refresh_token: str | None = Field(default=None, repr=False)
+    """The first refresh token; a rotated one is kept, encrypted, and used from then on."""
+    grant: Literal["client_credentials", "refresh_token"] | None = None
+    """How a token is obtained; by default `refresh_token` where there is one, else `client_credentials`."""
+    client: Literal["body", "basic"] = "body"
+    """Whether the client's id and secret go into the form or into a basic authorization header."""
+    parameters: dict[str, str] = Field(default_factory=dict)
+    """Further form fields of a token request: `audience`, `resource`."""
+
+    @model_validator(mode="after")
+    def _has_token(self) -> OAuth2:
+        if self.grant == "refresh_token" and not self.refresh_token:
+            raise ValueError("grant refresh_token needs a refresh_token")
+        return self
+
+
+class AuthDeclaration(Declaration):
+    """How requests are signed: exactly one of these, or `auth: none`."""
+
+    bearer: str | None = Field(default=None, repr=False)
+    """A token, sent as `Authorization: Bearer …`."""
+    header: dict[str, str] | None = Field(default=None, repr=False)
+    """Headers with their values: `{X-Api-Key: …}`."""
+    basic: Basic | None = None
+    """A user name and a password."""
+    query: dict[str, str] | None = Field(default=None, repr=False)
+    """Query parameters; only where the tool knows nothing better, because URLs get logged."""
+    oauth2: OAuth2 | None = None
+    """OAuth 2: client credentials, or a refresh token."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> AuthDeclaration:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("auth has exactly one of bearer, header, basic, query and oauth2, or is none")
+        return self
+
+
+class Expectation(Declaration):
+    """What a place in an answer must be. A bare path means: it must be `true`."""
+
+    path: str
+    """The place: `data.items[0].ok`; empty for the whole answer."""
+    equals: Scalar = None
+    """It must be this value; if it is absent, nothing is known."""
+    one_of: tuple[Scalar, ...] | None = None
+    """It must be one of these values; if it is absent, nothing is known."""
+    empty: Literal[True] | None = None
+    """It must be an empty list, object or text, or null; if it is absent, nothing is known."""
+    absent: Literal[True] | None = None
+    """It must be absent, null or empty."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_path(cls, value: object) -> object:
+        return {"path": value, "equals": True} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Expectation:
+        if len({"equals", "one_of", "empty", "absent"} & self.model_fields_set) != 1:
+            raise ValueError("an expectation has a path and exactly one of equals, one_of, empty and absent")
+        return self
+
+
+class Entries(Declaration):
+    """A list in an answer whose entries speak of single records, found by `index` or by `match`."""
+
+    list: str = ""
+    """The place of the list in the answer; empty for the whole answer."""
+    keyed: bool = False
+    """The list is an object: each member becomes an entry `{name, value}`."""
+    index: str | None = None
+    """The place, in an entry, of the record's position in the request."""
+    index_pattern: str | None = None
+    """How the position stands in a longer text: `/data/{index}/attributes`."""
+    first_index: Literal[0, 1] = 0
+    """What the first record is called."""
+    match: str | None = None
+    """The place, in an entry, of a value (or a list of them) that names the record; empty for the entry itself."""
+    to: str = "{key}"
+    """What that value is compared with, as text: a template over the record."""
+    ignore_case: bool = False
+    """Compare without regard to upper and lower case."""
+    message: str | None = None
+    """The place, in an entry, of the tool's words; by default the usual places are tried."""
+    code: str | None = None
+    """The place, in an entry, of the tool's error code."""
+    words: str = ""
+    """What to say where an entry has no words of its own."""
+    identifier: str | None = None
+    """The place, in an entry, of the tool's own id of the record."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Entries:
+        if self.index is not None and self.match is not None:
+            raise ValueError("entries are found by index or by match, not both")
+        if self.index_pattern is not None and (self.index is None or self.index_pattern.count("{index}") != 1):
+            raise ValueError("index_pattern holds {index} once, and needs index")
+        return self
+
+
+class Refused(Entries):
+    """Entries of records that were refused."""
+
+    @model_validator(mode="after")
+    def _found(self) -> Refused:
+        if self.index is None and self.match is None:
+            raise ValueError("refused needs index or match: how an entry names its record")
+        return self
+
+
+class Accepted(Entries):
+    """Entries of records that were taken. Without `index` and `match` they are only counted."""
+
+    count: str | None = None
+    """Instead of a list: the place of the number of records taken."""
+
+
+class Items(Entries):
+    """One entry for each record, taken or not: in the order of the request, unless `index` or `match` say more."""
+
+    ok: Expectation
+    """What an entry of a record that was taken looks like."""
+
+
+class Reading(Declaration):
+    """How the outcome of each record is read from an answer."""
+
+    statuses: dict[str, StatusEnd] = Field(default_factory=dict)
+    """What a status means for all records of the request, whatever the body says: `{409: suppressed}`."""
+    success: tuple[Expectation, ...] = ()
+    """What a 2xx must say to be one: an expectation or a list of them, which must all hold."""
+    refused: tuple[Refused, ...] = ()
+    """Records that were refused: a list of the answer, or several. All others count as taken."""
+    accepted: Accepted | None = None
+    """Records that were taken. All others are unknown, unless they were refused."""
+    items: Items | None = None
+    """One entry for each record. What has none is unknown."""
+    empty_is: Literal["unknown", "delivered"] = "unknown"
+    """What a 2xx means that has none of the lists declared."""
+    partial_4xx: bool = False
+    """A 4xx that names refused records means that the others were taken; otherwise that nothing was."""
+    message: str | None = None
+    """The place of the tool's words in an answer that refuses; by default the usual places are tried."""
+    code: str | None = None
+    """The place of the tool's error code in an answer that refuses."""
+    ends: dict[str, End] = Field(default_factory=dict)
+    """What an error code means, where it is not a refusal: `{ALREADY_MEMBER: delivered}`."""
+    identifier: str | None = None
+    """The place of the tool's own id of the record, in the answer to a request of one record."""
+
+    @field_validator("statuses", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        return {str(key): end for key, end in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("statuses")
+    @classmethod
+    def _ours(cls, value: dict[str, StatusEnd]) -> dict[str, StatusEnd]:
+        for status in value:
+            if not (status.isdigit() and len(status) == 3) and status not in ("2xx", "3xx", "4xx"):
+                raise ValueError(f"{status} is no status; write 409 or 4xx")
+            if status in NOT_OURS or status.startswith("5"):
+                raise ValueError(f"{status} is answered by delivery itself: it waits, signs in again, or settles")
+        return value
+
+    @field_validator("success", "refused", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, dict | str) else value
+
+    @property
+    def reads_lists(self) -> bool:
+        return bool(self.refused or self.accepted or self.items)
+
+
+class Until(Declaration):
+    """When a job has ended."""
+
+    path: str
+    """The place of the job's state in the answer."""
+    done: tuple[Scalar, ...]
+    """States of a job that went through."""
+    failed: tuple[Scalar, ...] = ()
+    """States of a job that took nothing. Every other state counts as running."""
+
+
+class Results(Reading):
+    """The answer that says what became of each record of a job."""
+
+    send: Send
+    """The request for it; `{job}` is the job's id."""
+    format: Literal["json", "json_lines", "csv"] = "json"
+    """How the answer is written; lines and rows become a list."""
+
+
+class Job(Declaration):
+    """A job that the tool works on after its answer: it is polled to its end, and then read."""
+
+    id: str
+    """The place of the job's id in the first answer."""
+    status: Send
+    """The request for its state; `{job}` is the id."""
+    until: Until
+    """When it has ended."""
+    every_seconds: float = Field(default=2.0, gt=0, le=3600)
+    """How long to wait before each poll."""
+    polls_max: int = Field(default=300, gt=0, le=10_000)
+    """After so many polls the records are unknown."""
+    results: Results | None = None
+    """Where the outcomes are; without it, `outcomes` of the verb reads the last state."""
+
+
+class RequestDeclaration(Declaration):
+    """One request."""
+
+    send: Send
+    """Method and path; `{email}` and the like are put in, URL-encoded."""
+    query: dict[str, str] = Field(default_factory=dict)
+    """Query parameters."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Headers besides the connector's."""
+    body: Any = None
+    """The body as a tree; see *Templates*. A request that writes has one by itself."""
+
+
+class Action(RequestDeclaration):
+    """What a verb sends, and how its answer is read. A bare string is its `send`."""
+
+    record: Any = None
+    """How one record looks: a template. By default `{fields_all}`; `{fields}` for update; `{match}` for removals."""
+    encoding: Encoding = "json"
+    """How the body is written. `form` takes one record a request."""
+    records_per_request: int | None = Field(default=None, gt=0, le=1_000_000)
+    """The most records in one request of this verb; one, if the path or the query names a field."""
+    bytes_per_request: int | None = Field(default=None, gt=0)
+    """The most bytes in one body of this verb."""
+    idempotency_header: str | None = None
+    """The header that takes a key by which the tool knows a repeated request."""
+    outcomes: Reading = Reading()
+    """How the answer is read; without it, by its status."""
+    job: Job | None = None
+    """The answer names a job, which is polled to its end."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_send(cls, value: object) -> object:
+        return {"send": value} if isinstance(value, str) else value
+
+
+class LookUp(RequestDeclaration):
+    """How records are found by their match fields: for creates that may not be repeated, and for ids."""
+
+    record: Any = "{key}"
+    """How one record is asked for, where the body holds `{records}`."""
+    list: str = ""
+    """The place of the records found; empty for the whole answer."""
+    match: str | None = None
+    """The place, in a record found, of the value that names it; needed where one request asks for several."""
+    to: str = "{key}"
+    """What that value is compared with, as text: a template over the record."""
+    ignore_case: bool = False
+    """Compare without regard to upper and lower case."""
+    identifier: str
+    """The place of the tool's own id."""
+    absent_statuses: tuple[int, ...] = (404,)
+    """Statuses that mean: there is none."""
+    records_per_request: int = Field(default=1, gt=0, le=10_000)
+    """The most records in one look-up."""
+
+    @model_validator(mode="after")
+    def _several_by_match(self) -> LookUp:
+        if self.records_per_request > 1 and self.match is None:
+            raise ValueError("a look-up of several records needs match: which record an entry is")
+        return self
+
+
+class ObjectsDiscovery(RequestDeclaration):
+    """The objects of this account."""
+
+    list: str = ""
+    """The place of the list in the answer."""
+    name: str = ""
+    """The place, in an entry, of the object's name; empty for the entry itself."""
+    title: str | None = None
+    """The place, in an entry, of its title."""
+
+
+class FieldsDiscovery(RequestDeclaration):
+    """The fields of an object. Places beginning with `!` are read as their opposite."""
+
+    list: str = ""
+    """The place of the list in the answer."""
+    name: str = "name"
+    """The place, in an entry, of the field's name."""
+    type: str | None = None
+    """The place of its type."""
+    types: dict[str, FieldType] = Field(default_factory=dict)
+    """The tool's types, in our words; a type that is not listed is `any`."""
+    required: str | None = None
+    """The place of a truth: must it be sent?"""
+    writable: str | None = None
+    """The place of a truth: can it be written?"""
+    unique: str | None = None
+    """The place of a truth: is it unique?"""
+    description: str | None = None
+    """The place of its description."""
+    choices: str | None = None
+    """The place of the list of the values that it takes."""
+    choice: str = ""
+    """The place, in an entry of that list, of the value; empty for the entry itself."""
+
+
+class Discovery(Declaration):
+    """How an account is asked what it has."""
+
+    objects: ObjectsDiscovery | None = None
+    """Its objects, besides those declared; the connector's `verbs` hold for them."""
+    fields: FieldsDiscovery | None = None
+    """The fields of an object, besides those declared."""
+
+
+class Next(Declaration):
+    """How the next page is asked for: exactly one of cursor, link, page and offset."""
+
+    cursor: str | None = None
+    """The place of a cursor in the answer; sent as the query parameter `query`."""
+    link: str | None = None
+    """The place of the next page's address in the answer."""
+    page: int | None = None
+    """The number of the first page; sent as the query parameter `query`."""
+    offset: int | None = None
+    """The first offset; sent as the query parameter `query`."""
+    query: str | None = None
+    """The query parameter."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Next:
+        given = [name for name in ("cursor", "link", "page", "offset") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("next has exactly one of cursor, link, page and offset")
+        if given[0] != "link" and self.query is None:
+            raise ValueError(f"next by {given[0]} needs query: the parameter it is sent as")
+        return self
+
+
+class Read(RequestDeclaration):
+    """How an object's records are read back, page by page. `{field_names}` is the list, joined by commas."""
+
+    list: str = ""
+    """The place of the records in the answer."""
+    fields: str = ""
+    """The place, in a record, of the object that holds its fields."""
+    identifier: str | None = None
+    """The place, in a record, of the tool's own id."""
+    next: Next | None = None
+    """How the next page is asked for; without it there is one page."""
+
+
+class FieldFacts(Declaration):
+    """What is known of a field. A bare word is its type."""
+
+    type: FieldType = "any"
+    """What it takes."""
+    native: str = ""
+    """The tool's own name of the type."""
+    required: bool = False
+    """Must it be sent?"""
+    writable: bool = True
+    """Can it be written?"""
+    unique: bool = False
+    """Is it unique?"""
+    nullable: bool = True
+    """Can it be emptied with null?"""
+    description: str = ""
+    """For people."""
+    text_characters: int | None = Field(default=None, gt=0)
+    """The most characters."""
+    text_bytes: int | None = Field(default=None, gt=0)
+    """The most bytes in UTF-8."""
+    integer_bits: int | None = Field(default=None, gt=0)
+    """Integers from -2^(bits-1) to 2^(bits-1)-1."""
+    decimal_digits: int | None = Field(default=None, gt=0)
+    """The most digits."""
+    decimal_scale: int | None = Field(default=None, ge=0)
+    """The most digits after the point."""
+    choices: tuple[str, ...] | None = None
+    """The values that it takes."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_type(cls, value: object) -> object:
+        return {"type": value} if isinstance(value, str) else value
+
+
+class Verbs(Declaration):
+    """What can be done with records."""
+
+    create: Action | None = None
+    """Make a new record."""
+    update: Action | None = None
+    """Change a record that exists."""
+    upsert: Action | None = None
+    """Change the record, or make it where there is none."""
+    delete: Action | None = None
+    """Delete the record."""
+    archive: Action | None = None
+    """Put the record away, so that it can be brought back."""
+    add: Action | None = None
+    """Add a member to an audience."""
+    remove: Action | None = None
+    """Remove a member from an audience."""
+    append: Action | None = None
+    """Add an entry that is never changed: an event, a line."""
+    look_up: LookUp | None = None
+    """Find records by their match fields."""
+    read: Read | None = None
+    """Read the records back."""
+
+
+class Object(Verbs):
+    """Something that records can be written to. Its verbs go before the connector's of the same name."""
+
+    title: str = ""
+    """For people."""
+    match: tuple[str, ...] | None = None
+    """The fields by which a record can be found; without it, any."""
+    fields: dict[str, FieldFacts] = Field(default_factory=dict)
+    """Its fields; without them, and without discovery, every field is taken."""
+    open: bool | None = None
+    """Take fields that are not listed, too?"""
+    constants: dict[str, Scalar] = Field(default_factory=dict)
+    """Names for templates: `{path: contacts}` makes `{path}` stand for contacts."""
+
+    @field_validator("match", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+
+class HttpOptions(Declaration):
+    """A destination of `type: http`, and the greater part of a connector's file."""
+
+    base_url: str
+    """Where all paths begin: `https://api.example.com/v1`."""
+    auth: AuthDeclaration | None = None
+    """How requests are signed; `none` for not at all."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Headers of every request."""
+    limits: Limits = Limits()
+    """How much may be sent, and how fast; shared by all syncs that send to this account."""
+    class_: DeliveryClass | dict[Verb, DeliveryClass] | None = Field(default=None, alias="class")
+    """What may be done when an answer is lost (docs/concepts/destination-classes.md): one letter, or one for a verb."""
+    max_server_seconds: float = Field(default=60.0, gt=0)
+    """How long after being sent a request whose answer was lost may still be applied."""
+    index_lag_seconds: float = Field(default=0.0, ge=0)
+    """How long a created record may stay invisible to look-ups."""
+    idempotency_seconds: float = Field(default=24 * 3600.0, gt=0)
+    """How long an idempotency key is honoured."""
+    timeout_seconds: float = Field(default=60.0, gt=0, le=3600)
+    """How long to wait for an answer."""
+    not_applied_statuses: tuple[int, ...] = ()
+    """Statuses of 5xx that are documented to mean: surely not applied."""
+    constants: dict[str, Scalar] = Field(default_factory=dict)
+    """Names for the templates of all objects."""
+    objects: dict[str, Object] = Field(default_factory=dict)
+    """What can be written to, by name."""
+    verbs: Verbs = Verbs()
+    """Verbs that all objects have; `{object}` is the object's name."""
+    check: Send | None = None
+    """A request that proves the credential and changes nothing: `GET /me`."""
+    discover: Discovery = Discovery()
+    """How the account is asked for its objects and fields."""
+
+    @field_validator("auth", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        return None if value == "none" else value
+
+    @model_validator(mode="after")
+    def _has_objects(self) -> HttpOptions:
+        if not self.objects and self.discover.objects is None:
+            raise ValueError("objects: name at least one, or say how they are discovered")
+        for name, declared in self.objects.items():
+            if not any(getattr(declared, verb) or getattr(self.verbs, verb) for verb in VERBS):
+                raise ValueError(f"object {name} has no verb: give it upsert, create, update, delete, add or append")
+        return self
+
+
+class Option(Declaration):
+    """What a destination of this type says in its file."""
+
+    description: str = ""
+    """For people."""
+    required: bool = True
+    """Must it be given?"""
+    secret: bool = False
+    """Is it a secret? It is kept out of every output."""
+    default: str | None = None
+    """Its value where none is given."""
+
+
+class CaseAnswer(Declaration):
+    """An answer of the tool, as a case gives it."""
+
+    status: int = 200
+    """The status."""
+    json_: Any = Field(default=None, alias="json")
+    """The body as JSON."""
+    text: str | None = None
+    """The body as text, instead."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Headers."""
+
+
+class CaseRequest(Declaration):
+    """A request that a case expects. A bare string is its method and path."""
+
+    send: str
+    """Method, path and query, as sent: `DELETE /contacts/ada%40example.com`."""
+    json_: Any = Field(default=None, alias="json")
+    """The body as JSON, compared by value."""
+    text: str | None = None
+    """The body as text, instead."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Headers that must be among those sent."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, value: object) -> object:
+        return {"send": value} if isinstance(value, str) else value
+
+
+class Case(Declaration):
+    """Records in, requests out, answers in, outcomes out."""
+
+    name: str
+    """What the case shows, as a sentence."""
+    create: str | None = None
+    """The verb of the case, with the object: `upsert: contacts`. Exactly one verb."""
+    update: str | None = None
+    upsert: str | None = None
+    delete: str | None = None
+    archive: str | None = None
+    add: str | None = None
+    remove: str | None = None
+    append: str | None = None
+    records: tuple[dict[str, Any], ...]
+    """The records, by field name."""
+    match: tuple[str, ...] | None = None
+    """The match fields; by default the object's."""
+    kind: Literal["added", "changed", "removed"] | None = None
+    """What happened to the records; by default what suits the verb."""
+    changed: tuple[str, ...] | None = None
+    """The fields that changed; by default all."""
+    identifiers: tuple[str | None, ...] | None = None
+    """The tool's own ids of the records, where known."""
+    sends: tuple[CaseRequest, ...] = ()
+    """The requests expected, in order: one or a list."""
+    answer: CaseAnswer | None = None
+    """The answer, where there is one request."""
+    answers: tuple[CaseAnswer, ...] = ()
+    """The answers, in order."""
+    outcomes: tuple[str, ...]
+    """The end of each record: `delivered`, `rejected: its words`, `unknown`."""
+
+    @field_validator("sends", mode="before")
+    @classmethod
+    def _one_request(cls, value: object) -> object:
+        return (value,) if isinstance(value, dict | str) else value
+
+    @field_validator("match", mode="before")
+    @classmethod
+    def _one_match(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_verb(self) -> Case:
+        if len([verb for verb in VERBS if getattr(self, verb) is not None]) != 1:
+            raise ValueError("a case has exactly one verb, with the object it is done to: `upsert: contacts`")
+        if self.answer is not None and self.answers:
+            raise ValueError("a case has either answer or answers")
+        return self
+
+
+class Connector(HttpOptions):
+    """A connector's file, `connectors/NAME.yml`: a destination type of that name."""
+
+    title: str
+    """The tool's name, as people write it."""
+    docs: str = ""
+    """The page of the vendor that this is made from."""
+    options: dict[Name, Option] = Field(default_factory=dict)
+    """What a destination of this type must say; `{options.token}` stands for it in every template."""
+    cases: tuple[Case, ...] = ()
+    """Examples that are also tests: `levada test`."""
