@@ -17,7 +17,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -79,8 +79,14 @@ def _wait_until_ready(child: subprocess.Popen[bytes], ready: Path, state: Path) 
             continue
 
 
-async def serve(state: Path, ports_file: Path, secrets: Mapping[str, str], stop: asyncio.Event) -> None:
-    """Listen until `stop` is set."""
+async def serve(
+    state: Path,
+    ports_file: Path,
+    secrets: Mapping[str, str],
+    stop: asyncio.Event,
+    ready: Callable[[Mapping[str, int]], None] | None = None,
+) -> None:
+    """Listen until `stop` is set. `ready` is called with the ports once all three listen."""
     clock: Clock = SystemClock()
     tools: dict[str, Crm | Ads | Inbox] = {
         "crm": Crm(state / "crm.sqlite", secrets["CRM_TOKEN"], clock),
@@ -99,6 +105,8 @@ async def serve(state: Path, ports_file: Path, secrets: Mapping[str, str], stop:
         partial.write_text(json.dumps({name: wanted[name] for name in TOOLS}), encoding="utf-8")
         partial.replace(ports_file)
         ports_file.with_suffix(".ready").touch()
+        if ready is not None:
+            ready(wanted)
         await stop.wait()
     finally:
         for runner in runners:
@@ -130,13 +138,20 @@ async def _listen(runner: web.AppRunner, wanted: int) -> int:
     raise AssertionError("port 0 always answers or raises")
 
 
-async def _main(state: Path, ports_file: Path, with_parent: bool) -> None:
+def stopped_by_signal() -> asyncio.Event:
+    """An event of the running loop that SIGTERM and Ctrl-C set."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _main(state: Path, ports_file: Path, with_parent: bool) -> None:
+    stop = stopped_by_signal()
     if with_parent:
-        loop.add_reader(sys.stdin.fileno(), lambda: stop.set() if not os.read(sys.stdin.fileno(), 1024) else None)
+        asyncio.get_running_loop().add_reader(
+            sys.stdin.fileno(), lambda: stop.set() if not os.read(sys.stdin.fileno(), 1024) else None
+        )
     await serve(state, ports_file, os.environ, stop)
 
 
