@@ -71,7 +71,7 @@ class SqlDestination:
             lacking = self._lacking(session, target, facts, wanted, match)
             if lacking and not self.create_tables:
                 raise self._missing(session, target, facts, wanted, lacking)
-            if self.marks and not self._can_mark(session, target):
+            if self.marks and not self._can_mark(session, facts.name if facts else target):
                 self.marks = False
         finally:
             session.close()
@@ -247,6 +247,7 @@ class SqlDestination:
             notices += [f"ran: {statement}" for statement in statements]
             facts = self.engine.facts(session, target)
         assert facts is not None
+        target = facts.name
         marks = self._opened_marks(session, target, order, notices)
         if order.match and order.mode not in ("append", "replace") and not facts.unique_on(order.match):
             names = ", ".join(order.match)

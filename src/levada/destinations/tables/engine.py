@@ -42,6 +42,8 @@ class TableColumn:
     default: bool = False
     writable: bool = True
     choices: tuple[str, ...] | None = None
+    #: the type below a domain, where that is another
+    base: str = ""
 
 
 @dataclass(frozen=True, slots=True)
