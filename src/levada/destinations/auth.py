@@ -38,6 +38,7 @@ class OAuth2Auth:
     """An access token for a limited time, from client credentials or a refresh token. Source: RFC 6749."""
 
     options: OAuth2 = field(repr=False)
+    also: tuple[str, ...] = field(default=(), repr=False)
     refreshes: bool = True
 
     def sign_in(self, kept: Mapping[str, str]) -> Talk[Credential]:
@@ -65,7 +66,7 @@ class OAuth2Auth:
         )
 
     def secrets(self) -> tuple[str, ...]:
-        return tuple(text for text in (self.options.client_secret, self.options.refresh_token) if text)
+        return tuple(text for text in (self.options.client_secret, self.options.refresh_token, *self.also) if text)
 
     @property
     def _grant(self) -> str:
@@ -122,22 +123,21 @@ def basic(username: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
-def auth_from(declared: AuthDeclaration | None) -> Auth | None:
-    """The auth that a file declares."""
+def auth_from(declared: AuthDeclaration | None, also: tuple[str, ...] = ()) -> Auth | None:
+    """The auth that a file declares. `also`: further secrets of the account, for redaction."""
     match declared:
         case None:
-            return None
+            return StaticAuth(Credential(), also) if also else None
         case AuthDeclaration(bearer=str() as token):
-            return StaticAuth(Credential(headers={"Authorization": f"Bearer {token}"}), (token,))
+            return StaticAuth(Credential(headers={"Authorization": f"Bearer {token}"}), (token, *also))
         case AuthDeclaration(header=dict() as headers):
-            return StaticAuth(Credential(headers=headers), tuple(headers.values()))
+            return StaticAuth(Credential(headers=headers), (*headers.values(), *also))
         case AuthDeclaration(query=dict() as query):
-            return StaticAuth(Credential(query=query), tuple(query.values()))
+            return StaticAuth(Credential(query=query), (*query.values(), *also))
         case AuthDeclaration(basic=given) if given is not None:
             text = basic(given.username, given.password)
-            return StaticAuth(
-                Credential(headers={"Authorization": text}), tuple(v for v in (given.password, text[6:]) if v)
-            )
+            values = (given.password, text.removeprefix("Basic "), *also)
+            return StaticAuth(Credential(headers={"Authorization": text}), tuple(filter(None, values)))
         case AuthDeclaration(oauth2=OAuth2() as oauth):
-            return OAuth2Auth(oauth)
+            return OAuth2Auth(oauth, also=also)
     raise AssertionError("auth has exactly one of its forms")

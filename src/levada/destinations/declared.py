@@ -61,6 +61,8 @@ class DeclaredDestination:
     options: HttpOptions = field(repr=False)
     #: what `{options.…}` stands for
     given: Mapping[str, Scalar] = field(default_factory=dict, repr=False)
+    #: secrets besides those of the auth
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     _abilities: dict[tuple[str, Verb], Ability] = field(default_factory=dict, repr=False)
 
     @property
@@ -69,7 +71,7 @@ class DeclaredDestination:
 
     @property
     def auth(self) -> Auth | None:
-        return auth_from(self.options.auth)
+        return auth_from(self.options.auth, self.secrets)
 
     # -- what there is
 

@@ -585,14 +585,21 @@ class Case(Declaration):
     name: str
     """What the case shows, as a sentence."""
     create: str | None = None
-    """The verb of the case, with the object: `upsert: contacts`. Exactly one verb."""
+    """The object that records are made in. A case has exactly one verb, with its object."""
     update: str | None = None
+    """The object whose records are changed."""
     upsert: str | None = None
+    """The object whose records are made or changed."""
     delete: str | None = None
+    """The object whose records are deleted."""
     archive: str | None = None
+    """The object whose records are archived."""
     add: str | None = None
+    """The audience that members are added to."""
     remove: str | None = None
+    """The audience that members are removed from."""
     append: str | None = None
+    """The object that entries are added to."""
     records: tuple[dict[str, Any], ...]
     """The records, by field name."""
     match: tuple[str, ...] | None = None
@@ -601,6 +608,10 @@ class Case(Declaration):
     """What happened to the records; by default what suits the verb."""
     changed: tuple[str, ...] | None = None
     """The fields that changed; by default all."""
+    before: tuple[dict[str, Any], ...] = ()
+    """The values last confirmed of each record, where the requests speak of them."""
+    nulls: Literal["clear", "skip"] = "clear"
+    """What the sync says of NULL."""
     identifiers: tuple[str | None, ...] | None = None
     """The tool's own ids of the records, where known."""
     sends: tuple[CaseRequest, ...] = ()
@@ -628,6 +639,10 @@ class Case(Declaration):
             raise ValueError("a case has exactly one verb, with the object it is done to: `upsert: contacts`")
         if self.answer is not None and self.answers:
             raise ValueError("a case has either answer or answers")
+        if not self.records:
+            raise ValueError("a case has at least one record")
+        if len(self.outcomes) != len(self.records):
+            raise ValueError("a case has one outcome for each record")
         return self
 
 
