@@ -13,9 +13,10 @@ from levada.cli.invocation import command as declared
 def command(invocation: Invocation, name: str | None) -> int:
     """List the kinds of sources and destinations, or show the options of one."""
     from levada.runner.connectors import connectors
+    from levada.runner.project import find_root
 
     terminal = invocation.terminal
-    found = connectors(invocation.project or ".", name)
+    found = connectors(find_root(invocation.project or "."), name)
     if terminal.json:
         terminal.document({"connectors": [one.as_dict() for one in found]})
         return 0

@@ -21,12 +21,14 @@ def command(invocation: Invocation, folder: Path, name: str | None) -> int:
     from levada.runner.scaffold import begin
 
     terminal = invocation.terminal
-    written = begin(folder, name)
+    made = begin(folder, name)
     if terminal.json:
-        terminal.document({"project": str(folder), "files": [str(path) for path in written]})
+        terminal.document({"project": str(made.root), "written": list(made.written), "kept": list(made.kept)})
         return 0
-    for path in written:
-        terminal.line(f"wrote {path}")
+    for path in made.written:
+        terminal.line(f"wrote {folder / path}")
+    for path in made.kept:
+        terminal.say(f"{folder / path} was there already and stays as it is")
     at = "" if str(folder) == "." else f" -p {folder}"
     terminal.hint(f"levada check{at}, then levada plan{at}, then levada run{at}")
     return 0

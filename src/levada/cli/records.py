@@ -6,7 +6,7 @@ import click
 
 from levada.cli.invocation import Invocation
 from levada.cli.invocation import command as declared
-from levada.runner.records import OUTCOMES
+from levada.runner.records import OUTCOMES, RecordOutcome
 
 SHOWN_DEFAULT = 50
 
@@ -18,7 +18,12 @@ SHOWN_DEFAULT = 50
 @click.option("--key", metavar="K", help="Only this key; of several columns, joined by commas.")
 @click.option("--limit", type=click.IntRange(1), help=f"At most so many (default: all as JSON, {SHOWN_DEFAULT} else).")
 def command(
-    invocation: Invocation, sync: str, run: str | None, outcome: str | None, key: str | None, limit: int | None
+    invocation: Invocation,
+    sync: str,
+    run: str | None,
+    outcome: RecordOutcome | None,
+    key: str | None,
+    limit: int | None,
 ) -> int:
     """Show what happened to each record of a run: before, after, and what the destination answered.
 

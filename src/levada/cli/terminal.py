@@ -162,7 +162,7 @@ class Terminal:
         for number, name in enumerate(columns):
             table.add_column(name, justify="right" if number in right else "left", overflow="fold")
         for row in rows:
-            table.add_row(*[cell if hasattr(cell, "__rich_console__") else str(cell) for cell in row])  # type: ignore[arg-type]
+            table.add_row(*[cell if hasattr(cell, "__rich_console__") else str(cell) for cell in row])
         self.out.print(table, soft_wrap=False, width=self.width if not sys.stdout.isatty() else None)
 
 

@@ -58,7 +58,7 @@ def approve(project: Project, plan_id: str) -> Approval:
 
 def standing_approval(project: Project, plan_id: str) -> Approval | None:
     """The approval that covers this plan now, if there is one."""
-    found = project.store.approval(plan_id)
+    found = project.stored.approval(plan_id) if project.stored is not None else None
     if found is None or datetime.fromisoformat(found.expires_at) <= project.clock.now():
         return None
     return found

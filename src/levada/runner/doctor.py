@@ -95,9 +95,12 @@ def _disk(project: Project) -> Diagnosis:
 
 
 def _state(project: Project) -> list[Diagnosis]:
-    wrong = project.store.verify()
+    store = project.stored
+    if store is None:
+        return [Diagnosis("state", "ok", "no run yet: there is no state")]
+    wrong = store.verify()
     if not wrong:
-        runs = len(project.store.runs(None, 1_000))
-        return [Diagnosis("state", "ok", f"{project.store.folder}: as written; {runs} runs remembered")]
+        runs = len(store.runs(None, 1_000))
+        return [Diagnosis("state", "ok", f"{store.folder}: as written; {runs} runs remembered")]
     hint = "docs/reference/errors.md#storecorrupted says how to rebuild it; nothing is sent before that"
     return [Diagnosis("state", "wrong", sentence, hint) for sentence in wrong]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from levada.guard import GuardDeclaration, GuardDecision, GuardFacts, judge
+from levada.guard import GuardDecision, GuardDeclaration, GuardFacts, judge
 from levada.plan import Plan
 from levada.planner import Ledger
 from levada.runner.sample import sample_keys

@@ -17,6 +17,7 @@ from levada.runner.approve import standing_approval
 from levada.runner.guarding import decide
 from levada.runner.resolve import Resolved, resolve
 from levada.runner.sample import InvalidRow, Sampled, sample, sample_invalid
+from levada.runner.undone import undone_reason
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -78,9 +79,9 @@ class PlanView:
 def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> PlanView:
     """What a run of `sync` would send now. Raises what `resolve` and the planner raise."""
     resolved = resolve(project, sync)
-    ledger = project.store.ledger(sync)
+    ledger = project.ledger(sync)
     with planned(project, resolved, ledger) as (made, folder):
-        decision = decide(resolved.guard, made, folder, ledger)
+        decision = _decision(project, resolved, made, folder, ledger)
         return PlanView(
             sync=sync,
             model=resolved.model_name,
@@ -92,8 +93,24 @@ def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> P
             guard=decision,
             approved=standing_approval(project, made.plan_id) is not None,
             first_run=not ledger.exists,
-            notices=tuple(dict.fromkeys((*resolved.notices, *made.notices))),
+            notices=_notices(resolved, made, ledger),
         )
+
+
+def _decision(project: Project, resolved: Resolved, made: Plan, folder: Path, ledger: Ledger) -> GuardDecision:
+    """The guard's decision, what was undone included. Whether it is approved is another question."""
+    decision = decide(resolved.guard, made, folder, ledger)
+    if project.stored is None:
+        return decision
+    reason = undone_reason(project, made, folder, forget=False)
+    return decision if reason is None else GuardDecision(True, (*decision.reasons, reason))
+
+
+def _notices(resolved: Resolved, made: Plan, ledger: Ledger) -> tuple[str, ...]:
+    skip: tuple[str, ...] = ()
+    if resolved.sync.first_run == "skip" and not ledger.exists:
+        skip = ("the first run takes all of this as already synced and sends nothing (first_run: skip)",)
+    return tuple(dict.fromkeys((*skip, *resolved.notices, *made.notices)))
 
 
 @contextmanager
@@ -106,9 +123,7 @@ def planned(
 
 
 @contextmanager
-def request(
-    project: Project, resolved: Resolved, ledger: Ledger, purpose: Purpose = "sync"
-) -> Iterator[PlanRequest]:
+def request(project: Project, resolved: Resolved, ledger: Ledger, purpose: Purpose = "sync") -> Iterator[PlanRequest]:
     """A request whose folder is temporary, private to this user, and gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="levada-plan-"))
     try:

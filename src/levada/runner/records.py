@@ -33,6 +33,13 @@ RUNS_SEARCHED_MAX = 200
 """How far back the latest run with records is looked for."""
 
 
+_WORDS = [pa.field(name, pa.string()) for name in ("outcome", "reason", "code")]
+_BATCHES = pa.schema(
+    [pa.field("first", pa.int64()), pa.field("size", pa.int64()), *_WORDS, pa.field("request_id", pa.string())]
+)
+_EXCEPTIONS = pa.schema([pa.field("sequence", pa.int64()), *_WORDS])
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One record of a run. `key` is a value, or a dict for a key of several columns.
@@ -102,8 +109,11 @@ def records(
         raise ConfigError(
             f"{outcome} is not an outcome", code="usage.outcome", hint=f"there are: {', '.join(OUTCOMES)}"
         )
-    record, folder, plan = found_run(project.store, sync, run)
-    return _listed(project.store, record, folder, plan, outcome, key, limit)
+    store = project.stored
+    if store is None:
+        raise _none_of(sync)
+    record, folder, plan = found_run(store, sync, run)
+    return _listed(store, record, folder, plan, outcome, key, limit)
 
 
 def found_run(store: Store, sync: str, run: str | None) -> tuple[RunRecord, Path, Plan]:
@@ -131,7 +141,11 @@ def found_run(store: Store, sync: str, run: str | None) -> tuple[RunRecord, Path
         plan = Plan.read(folder)
         if plan.counts.operations or plan.counts.invalid:
             return record, folder, plan
-    raise ConfigError(
+    raise _none_of(sync)
+
+
+def _none_of(sync: str) -> ConfigError:
+    return ConfigError(
         f"no run of {sync} has any records",
         code="usage.no_records",
         hint=f"`levada run {sync}` makes one, `levada runs {sync}` lists what there is",
@@ -279,26 +293,7 @@ def journal_tables(entries: Iterable[JournalEntry]) -> tuple[pa.Table, pa.Table]
             exceptions["outcome"].append(_as_outcome(exception.end))
             exceptions["reason"].append(exception.reason)
             exceptions["code"].append(exception.code)
-    text = pa.string()
-    return (
-        pa.table(
-            batches,
-            schema=pa.schema(
-                [
-                    ("first", pa.int64()),
-                    ("size", pa.int64()),
-                    ("outcome", text),
-                    ("reason", text),
-                    ("code", text),
-                    ("request_id", text),
-                ]
-            ),
-        ),
-        pa.table(
-            exceptions,
-            schema=pa.schema([("sequence", pa.int64()), ("outcome", text), ("reason", text), ("code", text)]),
-        ),
-    )
+    return pa.table(batches, schema=_BATCHES), pa.table(exceptions, schema=_EXCEPTIONS)
 
 
 def _as_outcome(end: str) -> str:
@@ -307,6 +302,7 @@ def _as_outcome(end: str) -> str:
 
 def _rows(connection: duckdb.DuckDBPyConnection, statement: str, parameters: list[Any]) -> Iterator[dict[str, Any]]:
     reader = connection.execute(statement, parameters).to_arrow_reader(ROWS_AT_ONCE)
+    assert reader is not None
     for batch in reader:
         yield from batch.to_pylist()
 

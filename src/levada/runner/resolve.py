@@ -72,7 +72,7 @@ def resolve(project: Project, name: str) -> Resolved:
     verbs = verbs_for(sync.mode, sync.removal, spec.verbs)
     if isinstance(verbs, str):
         raise ConfigError(
-            f"{sync.to}: {verbs}", code="config.mode_not_possible", where=file.position("mode") or file.position("to")
+            f"{sync.to}: {verbs}", code="config.mode_not_possible", where=file.positions.at("mode")
         )
     _check_modes(file, destination, mapping)
     return Resolved(
@@ -139,7 +139,7 @@ def _declared_fields(file: SyncFile, model: Model, columns: Sequence[Column]) ->
     else:
         declared = dict(sync.fields)
     if not declared:
-        raise ConfigError("a sync without fields sends nothing", code="config.no_fields", where=file.position("fields"))
+        raise ConfigError("a sync without fields sends nothing", code="config.no_fields", where=file.positions.at("fields"))
     missing: dict[str, FieldDeclaration] = {}
     for target, column in sync.match.items():
         if target not in declared:
@@ -162,7 +162,7 @@ def _match(
             raise ConfigError(
                 f"match: the model has no column {column}",
                 code="config.unknown_column",
-                where=file.position("match", target),
+                where=file.positions.at("match", target),
                 hint=nearest(column, names),
             )
     if file.sync.match:
@@ -182,7 +182,7 @@ def _draft(file: SyncFile, target: str, declared: FieldDeclaration, columns: Seq
             raise ConfigError(
                 f"{target}: the model has no column {declared.column}",
                 code="config.unknown_column",
-                where=file.position("fields", target, "column") or file.position("fields", target),
+                where=file.positions.at("fields", target, "column"),
                 hint=nearest(declared.column, names),
             )
         return FieldMapping(target, "column", declared.column, None, declared.apply, declared.only_if_empty)
@@ -237,7 +237,7 @@ def _fitted(
                 raise ConfigError(
                     f"records of {destination.name}.{spec.name} cannot be found by {name}",
                     code="config.match_not_possible",
-                    where=file.position("match", name) or file.position("match"),
+                    where=file.positions.at("match", name),
                     hint=f"match by {' or '.join(spec.match)}",
                 )
     missing = [f.name for f in spec.fields if f.required and f.name not in {m.field.split(".")[0] for m in fitted}]
@@ -245,7 +245,7 @@ def _fitted(
         raise ConfigError(
             f"{destination.name}.{spec.name} needs the field {', '.join(missing)}, which is not mapped",
             code="config.required_field",
-            where=file.position("fields"),
+            where=file.positions.at("fields"),
             hint="map it, or use mode update, which never creates a record",
         )
     return FieldMappings(tuple(fitted), draft.match, draft.nulls)
@@ -256,7 +256,7 @@ def _check_modes(file: SyncFile, destination: Destination | TableDestination, ma
         raise ConfigError(
             f"{destination.name} cannot swap a whole object, so it has no mode replace",
             code="config.mode_not_possible",
-            where=file.position("mode"),
+            where=file.positions.at("mode"),
             hint="mode mirror keeps the object equal to the model record by record",
         )
     for mapped in mapping.fields:
@@ -269,5 +269,8 @@ def _check_modes(file: SyncFile, destination: Destination | TableDestination, ma
             )
 
 
-def _field_position(file: SyncFile, target: str) -> Where | None:
-    return file.position("fields", target) or file.position("fields") or file.position("match", target)
+def _field_position(file: SyncFile, target: str) -> Where:
+    """The place of a field: among the fields, or in `match`, from where fields are taken that are not listed."""
+    if ("fields", target) not in file.positions.values and ("match", target) in file.positions.values:
+        return file.positions.at("match", target)
+    return file.positions.at("fields", target)

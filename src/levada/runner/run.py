@@ -256,7 +256,7 @@ def _deliver(
     project, plan = trip.project, order.plan
     project.store.update_run(trip.lease, trip.run_id, phase="delivering")
     try:
-        report = project.dispatcher.deliver(order, destination, trip.lease, schema)
+        report = project.dispatcher.deliver(order, destination, trip.lease, schema, project.store)
     except StoreError:
         raise
     except LevadaError as error:

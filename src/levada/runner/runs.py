@@ -18,4 +18,5 @@ def runs(project: Project, sync: str | None = None, limit: int = RUNS_DEFAULT) -
     """At most `limit` runs, of one sync or of all. Raises ConfigError for a sync that there is not."""
     if sync is not None:
         project.sync_file(sync)
-    return project.store.runs(sync, min(limit, RUNS_MAX))
+    store = project.stored
+    return store.runs(sync, min(limit, RUNS_MAX)) if store is not None else ()

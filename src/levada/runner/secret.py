@@ -33,7 +33,8 @@ def set_secret(project: Project, name: str, value: str) -> None:
 
 def secret_names(project: Project) -> Sequence[str]:
     """The names of what is kept."""
-    return project.store.secret_names()
+    store = project.stored
+    return store.secret_names() if store is not None else ()
 
 
 def remove_secret(project: Project, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -63,7 +63,7 @@ class StatusView:
         return {"sentence": self.sentence, "syncs": [sync.as_dict() for sync in self.syncs]}
 
 
-def status(project: Project, names: tuple[str, ...] | None = None) -> StatusView:
+def status(project: Project, names: Sequence[str] | None = None) -> StatusView:
     """The status of these syncs (all by default): those that need a person first."""
     chosen = names if names is not None else tuple(sorted(project.files.syncs))
     found = [_status_of(project, name, project.sync_file(name)) for name in chosen]
@@ -88,7 +88,7 @@ def run_document(record: RunRecord) -> dict[str, Any]:
 
 
 def _status_of(project: Project, name: str, file: SyncFile) -> SyncStatus:
-    recent = project.store.runs(name, 1)
+    recent = project.stored.runs(name, 1) if project.stored is not None else ()
     run = recent[0] if recent else None
     state, sentence, command = _standing(name, run)
     return SyncStatus(
@@ -100,7 +100,7 @@ def _status_of(project: Project, name: str, file: SyncFile) -> SyncStatus:
         state=state,
         sentence=sentence,
         next_command=command,
-        records=project.store.ledger(name).rows,
+        records=project.ledger(name).rows,
         run=run,
     )
 
@@ -146,7 +146,9 @@ def _standing(name: str, run: RunRecord | None) -> tuple[State, str, str | None]
 
 def _delivered(result: Mapping[str, Any]) -> str:
     delivered = sum((result.get("delivered") or {}).values())
-    return f"in step; the last run delivered {delivered:,}" if delivered else "in step; the last run had nothing to send"
+    return (
+        f"in step; the last run delivered {delivered:,}" if delivered else "in step; the last run had nothing to send"
+    )
 
 
 def schedule_words(file: SyncFile) -> str:

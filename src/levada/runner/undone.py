@@ -29,8 +29,9 @@ def forget_undone(project: Project, sync: str) -> None:
         project.store.remember(sync, MEMORY, None)
 
 
-def undone_reason(project: Project, plan: Plan, folder: Path) -> GuardReason | None:
-    """Why a plan is stopped after an undo; None if it holds nothing of what was undone."""
+def undone_reason(project: Project, plan: Plan, folder: Path, *, forget: bool = True) -> GuardReason | None:
+    """Why a plan is stopped after an undo; None if it holds nothing of what was undone, which is then forgotten
+    (unless `forget` says otherwise: whoever only looks changes nothing)."""
     run_id = project.store.recall(plan.sync, MEMORY)
     if run_id is None or not plan.counts.operations:
         return None
@@ -39,11 +40,13 @@ def undone_reason(project: Project, plan: Plan, folder: Path) -> GuardReason | N
         undone_folder = project.store.folder / "plans" / record.folder
         undone = Plan.read(undone_folder)
     except LevadaError:
-        forget_undone(project, plan.sync)
+        if forget:
+            forget_undone(project, plan.sync)
         return None
     repeated = _repeated(plan, folder, undone, undone_folder)
     if not repeated:
-        forget_undone(project, plan.sync)
+        if forget:
+            forget_undone(project, plan.sync)
         return None
     message = f"{repeated:,} of these changes were taken back by undoing {run_id}, and the model still says them"
     return GuardReason("undone", message, repeated, 0)

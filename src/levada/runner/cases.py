@@ -1,0 +1,31 @@
+"""Runs the cases of the project's own connectors: records in, request out, answer in, outcomes out. Sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from levada.destinations.cases import CaseResult
+from levada.destinations.cases import run_cases as run_cases_of
+from levada.errors import ConfigError
+from levada.runner.connectors import connector_files, read_connector
+
+if TYPE_CHECKING:
+    from levada.runner.project import Project
+
+__all__ = ["CaseResult", "run_cases"]
+
+
+def run_cases(project: Project, names: Sequence[str] = ()) -> tuple[CaseResult, ...]:
+    """Every case of these connectors, or of all. Raises ConfigError for an unknown name and for a bad file."""
+    from levada.runner.resolve import nearest
+
+    files = connector_files(project.root)
+    for name in names:
+        if name not in files:
+            raise ConfigError(f"there is no connector {name}", code="config.unknown_name", hint=nearest(name, files))
+    found: list[CaseResult] = []
+    for name in names or files:
+        declared, positions = read_connector(project.root, files[name])
+        found += run_cases_of(name, declared, positions.at)
+    return tuple(found)

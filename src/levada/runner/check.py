@@ -1,0 +1,213 @@
+"""Looks at everything that can be known without sending: files, sources, keys, destinations, mappings, first rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from levada.destination import TableDestination
+from levada.errors import ConfigErrors, LevadaError
+from levada.model import Model
+from levada.runner.plan import request
+from levada.runner.resolve import model_query, resolve
+
+if TYPE_CHECKING:
+    from levada.runner.project import Project
+
+ROWS_TRIED = 20
+"""How many first rows of a sync are mapped."""
+KEYS_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `rows`: only some rows are wrong, and a run would call them invalid."""
+
+    subject: str
+    state: Literal["ok", "wrong", "rows"]
+    message: str
+    hint: str = ""
+    where: str = ""
+    code: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "subject": self.subject,
+            "ok": self.state == "ok",
+            "state": self.state,
+            "message": self.message,
+            "hint": self.hint or None,
+            "where": self.where or None,
+            "code": self.code or None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    findings: tuple[Finding, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """2 if something is wrong, 3 if only some rows are, 0 if all is well."""
+        states = {finding.state for finding in self.findings}
+        return 2 if "wrong" in states else 3 if "rows" in states else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"ok": self.exit_code == 0, "checks": [finding.as_dict() for finding in self.findings]}
+
+
+def check(project: Project, syncs: Sequence[str] | None = None) -> CheckReport:
+    """Check these syncs and all that they are made of; the whole project by default.
+
+    Errors are findings, not raised; what depends on something wrong is left out.
+    """
+    files = project.files
+    names = tuple(sorted(files.listed["sync"])) if syncs is None else tuple(syncs)
+    errors = files.errors if syncs is None else files.errors_for(names)
+    findings = [_error("files", error) for error in errors]
+    declared = [name for name in names if name in files.syncs and not files.errors_for([name])]
+    if not errors:
+        count = sum(len(by_name) for by_name in files.listed.values())
+        findings.append(Finding("files", "ok", f"{count} files are well-formed"))
+    models = sorted({files.syncs[name].sync.model or "" for name in declared})
+    if syncs is None:
+        models = sorted(files.models)
+    sources = sorted({files.models[name].model.source for name in models} & set(files.sources))
+    reached = {name for name in sources if _add(findings, _source(project, name))}
+    keyed = {
+        name
+        for name in models
+        if files.models[name].model.source in reached and _add(findings, _key(project, name, files.models[name].model))
+    }
+    destinations = sorted({files.syncs[name].sync.destination for name in declared})
+    open_ = {name for name in destinations if _add(findings, _destination(project, name))}
+    for name in declared:
+        sync = files.syncs[name].sync
+        if sync.model in keyed and sync.destination in open_:
+            findings += _sync(project, name)
+    return CheckReport(tuple(findings))
+
+
+def _add(findings: list[Finding], finding: Finding) -> bool:
+    findings.append(finding)
+    return finding.state != "wrong"
+
+
+def _error(subject: str, error: LevadaError) -> Finding:
+    where = str(error.where) if error.where else ""
+    return Finding(subject, "wrong", error.message, error.hint or "", where, error.code)
+
+
+def _source(project: Project, name: str) -> Finding:
+    subject = f"source {name}"
+    try:
+        project.source(name).check()
+    except LevadaError as error:
+        return _error(subject, error)
+    return Finding(subject, "ok", "answers")
+
+
+def _destination(project: Project, name: str) -> Finding:
+    subject = f"destination {name}"
+    try:
+        destination = project.destination(name)
+        if isinstance(destination, TableDestination):
+            destination.check()
+        else:
+            project.talk(destination, destination.check())
+    except LevadaError as error:
+        return _error(subject, error)
+    return Finding(subject, "ok", "answers and takes the credential")
+
+
+def _key(project: Project, name: str, model: Model) -> Finding:
+    """Do the key's columns exist, and are they neither NULL nor twice the same? Counted by the warehouse."""
+    subject = f"model {name}"
+    source = project.source(model.source)
+    query = model_query(model)
+    try:
+        columns = [column.name for column in source.columns(query)]
+        missing = [key for key in model.key if key not in columns]
+        if missing:
+            from levada.runner.resolve import nearest
+
+            where = str(project.model_position(name, "key"))
+            return Finding(
+                subject,
+                "wrong",
+                f"the model has no column {missing[0]}, which is its key",
+                nearest(missing[0], columns),
+                where,
+                "config.missing_key_column",
+            )
+        rows, nulls, twice = _key_figures(project, model, query)
+        if not nulls and not twice:
+            return Finding(subject, "ok", f"{rows:,} rows, key {', '.join(model.key)} is unique")
+        return Finding(
+            subject, "rows", _key_words(project, model, query, rows, nulls, twice), _KEY_HINT, code="rows.key"
+        )
+    except LevadaError as error:
+        return _error(subject, error)
+
+
+_KEY_HINT = "a run calls such rows invalid and sends the others; rows that are wholly equal count as one"
+
+
+def _key_words(project: Project, model: Model, query: str, rows: int, nulls: int, twice: int) -> str:
+    parts = []
+    if nulls:
+        parts.append(f"{nulls:,} with NULL in the key")
+    if twice:
+        keys = _listed_keys(model)
+        found = _ask(
+            project,
+            model,
+            f"SELECT {keys}, count(*) AS n FROM (\n{query}\n) AS m WHERE {_no_nulls(model)} GROUP BY {keys} "
+            f"HAVING count(*) > 1 ORDER BY count(*) DESC, {keys} LIMIT {KEYS_SHOWN}",
+        )
+        samples = "; ".join(f"{', '.join(str(value) for value in row[:-1])} {row[-1]} times" for row in found)
+        parts.append(f"{twice:,} keys that occur more than once ({samples})")
+    return f"{rows:,} rows, of them {' and '.join(parts)}"
+
+
+def _key_figures(project: Project, model: Model, query: str) -> tuple[int, int, int]:
+    """Rows, rows with NULL in the key, and keys that occur more than once."""
+    keys = _listed_keys(model)
+    statement = (
+        f"SELECT sum(n) AS all_rows, sum(CASE WHEN {_no_nulls(model)} THEN 0 ELSE n END) AS nulls,"
+        f" sum(CASE WHEN n > 1 AND {_no_nulls(model)} THEN 1 ELSE 0 END) AS twice"
+        f" FROM (SELECT {keys}, count(*) AS n FROM (\n{query}\n) AS m GROUP BY {keys}) AS k"
+    )
+    row = _ask(project, model, statement)[0]
+    figures = [int(value) if value is not None else 0 for value in row]
+    return figures[0], figures[1], figures[2]
+
+
+def _ask(project: Project, model: Model, statement: str) -> list[tuple[Any, ...]]:
+    with project.source(model.source).read(statement) as batches:
+        return [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
+
+
+def _listed_keys(model: Model) -> str:
+    return ", ".join('"' + key.replace('"', '""') + '"' for key in model.key)
+
+
+def _no_nulls(model: Model) -> str:
+    return "(" + " AND ".join('"' + key.replace('"', '""') + '" IS NOT NULL' for key in model.key) + ")"
+
+
+def _sync(project: Project, name: str) -> list[Finding]:
+    """Does the mapping hold against both ends, and do the first rows pass it?"""
+    subject = f"sync {name}"
+    try:
+        resolved = resolve(project, name)
+        with request(project, resolved, project.ledger(name)) as asked:
+            shown = project.planner.preview(asked, ROWS_TRIED)
+    except ConfigErrors as errors:
+        return [_error(subject, error) for error in errors.errors]
+    except LevadaError as error:
+        return [_error(subject, error)]
+    fields = len(resolved.mapping.fields)
+    found = [Finding(subject, "ok", f"{fields} fields → {resolved.sync.to}; the first {shown.num_rows} rows pass")]
+    return found + [Finding(subject, "ok", f"notice: {notice}") for notice in resolved.notices]

@@ -1,0 +1,74 @@
+"""Shows the first rows: of a sync as they would arrive, of a model as they are. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from levada.errors import ConfigError, ConfigErrors
+from levada.runner.plan import request
+from levada.runner.resolve import model_query, nearest, resolve
+
+if TYPE_CHECKING:
+    from levada.runner.project import Project
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewView:
+    """`rows` hold a value for each of `columns`. Of a sync: its key columns (`key.…`) and its fields."""
+
+    name: str
+    kind: Literal["sync", "model"]
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Mapping[str, Any], ...]
+    notices: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "columns": list(self.columns),
+            "rows": [dict(row) for row in self.rows],
+            "notices": list(self.notices),
+        }
+
+
+def preview(project: Project, name: str, rows: int = 10) -> PreviewView:
+    """A sync goes before a model of the same name. Raises ConfigError with the nearest name."""
+    files = project.files
+    if name in files.listed["sync"]:
+        return _of_sync(project, name, rows)
+    if name in files.listed["model"]:
+        return _of_model(project, name, rows)
+    known = [*files.listed["sync"], *files.listed["model"]]
+    raise ConfigError(f"there is no sync or model {name}", code="config.unknown_name", hint=nearest(name, known))
+
+
+def _of_sync(project: Project, name: str, rows: int) -> PreviewView:
+    resolved = resolve(project, name)
+    with request(project, resolved, project.ledger(name)) as asked:
+        table = project.planner.preview(asked, rows)
+    found = tuple({column.removeprefix("after."): value for column, value in row.items()} for row in table.to_pylist())
+    columns = tuple(column.removeprefix("after.") for column in table.column_names)
+    title = f"{resolved.model_name} → {resolved.sync.to}"
+    return PreviewView(name, "sync", title, columns, found, resolved.notices)
+
+
+def _of_model(project: Project, name: str, rows: int) -> PreviewView:
+    shown = project.files.listed["model"][name].relative_to(project.root).as_posix()
+    errors = [error for error in project.files.errors if error.where and error.where.file == shown]
+    if errors:
+        raise ConfigErrors(errors)
+    model = project.model(name)
+    source = project.source(model.source)
+    found: list[Mapping[str, Any]] = []
+    query = model_query(model)
+    with source.read(query) as batches:
+        for batch in batches:
+            found += batch.slice(0, rows - len(found)).to_pylist()
+            if len(found) >= rows:
+                break
+    columns = tuple(column.name for column in source.columns(query))
+    return PreviewView(name, "model", f"model {name}", columns, tuple(found))

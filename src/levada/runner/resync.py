@@ -1,0 +1,34 @@
+"""Compares again with every value at the destination unknown, for one that was changed behind Levada's back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from levada.clock import isoformat
+from levada.run import RunResult
+from levada.runner.approve import actor
+from levada.runner.resolve import resolve
+from levada.runner.run import run
+from levada.store import AuditEntry
+
+if TYPE_CHECKING:
+    from levada.runner.project import Project
+
+
+def resync(project: Project, sync: str, *, rebuild: bool = False) -> RunResult:
+    """Send every record of the model again, and the removals that are pending.
+
+    Keys stay in the ledger, so that what left the model is still removed; the guard on changes does not
+    hold, the others do. `rebuild` begins a new ledger instead, for one that is corrupted: which keys were
+    held is lost, and so are pending removals. It is noted in the audit.
+    """
+    resolved = resolve(project, sync)
+    if rebuild:
+        store = project.store
+        lease = store.acquire(sync)
+        try:
+            store.rebuild(lease, sync)
+        finally:
+            store.release(lease)
+        store.note(AuditEntry(isoformat(project.clock.now()), actor(), "sync.rebuild", sync))
+    return run(project, resolved.name, purpose="resync")

@@ -1,0 +1,13 @@
+"""Begins a project in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from levada.project.scaffold import Scaffolded, scaffold
+
+
+def begin(folder: Path, name: str | None = None) -> Scaffolded:
+    """Write a small project that runs at once. Overwrites nothing; raises ConfigError if there is a project."""
+    root = folder.absolute()
+    return scaffold(root, name or root.name or "project")
