@@ -1,0 +1,584 @@
+"""What the SQLite store promises beyond the contract: modes, versions, marks, keys, full disks."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from levada.errors import BusyError, CorruptedError, StoreError
+from levada.outcome import DELIVERED, Outcomes
+from levada.store import AuditEntry, Intent
+from levada.stores.database import BACKUPS, Database
+from levada.stores.machine import Machine, Owner
+from levada.stores.sqlite import FILE, SqliteStore
+from levada.stores.statements import migrations, split
+from levada.testing.clock import FakeClock
+from levada.testing.stores import SYNC, begun, committed, intents, with_segment
+
+
+class AnotherBoot(Machine):
+    """The machine after a restart. `during_wait` runs while somebody watches a heartbeat."""
+
+    def __init__(self, boot: str = "another boot") -> None:
+        super().__init__()
+        self._name = boot
+        self.waited = 0.0
+
+    @property
+    def boot(self) -> str:
+        return self._name
+
+    def gone(self, owner: Owner) -> bool:
+        return False
+
+    def wait(self, seconds: float) -> None:
+        self.waited += seconds
+        self.during_wait()
+
+    def during_wait(self) -> None:
+        pass
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {"XDG_CONFIG_HOME": str(tmp_path / "config")}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def store(folder: Path, environment: dict[str, str]) -> Iterator[SqliteStore]:
+    store = SqliteStore.open(folder, FakeClock(), environment=environment)
+    yield store
+    store.close()
+
+
+def used(folder: Path) -> SqliteStore:
+    """A store with one commit."""
+    store = SqliteStore.open(folder, FakeClock())
+    lease = begun(store)
+    committed(store, lease, "run_1", with_segment(store, store.ledger(SYNC), "one.parquet"))
+    store.release(lease)
+    return store
+
+
+# -- opening
+
+
+def test_folder_and_files_are_private_whatever_the_umask(folder: Path) -> None:
+    """0700 and 0600, also for a folder that was there with wider permissions."""
+    folder.mkdir(mode=0o755)
+    before = os.umask(0)
+    try:
+        store = used(folder)
+        modes = {path.name: path.stat().st_mode & 0o777 for path in [folder, *folder.iterdir()]}
+    finally:
+        os.umask(before)
+    store.close()
+    assert modes.pop("state") == 0o700
+    assert modes.pop("ledgers") == 0o700
+    assert set(modes) >= {FILE, f"{FILE}-wal", "high-water"}
+    assert set(modes.values()) == {0o600}
+
+
+def test_a_store_that_is_not_there_is_not_made_unasked(folder: Path) -> None:
+    """Reading commands leave no folder behind."""
+    with pytest.raises(StoreError) as caught:
+        SqliteStore.open(folder, create=False)
+    assert caught.value.code == "store.missing"
+    assert not folder.exists()
+
+
+def test_the_store_of_a_newer_levada_is_left_as_it_is(folder: Path) -> None:
+    """A downgrade says so and changes no byte (6.44)."""
+    used(folder).close()
+    with closing(sqlite3.connect(folder / FILE)) as connection:
+        connection.execute(f"pragma user_version = {len(migrations()) + 1}")
+        connection.execute("pragma wal_checkpoint(truncate)")
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with pytest.raises(StoreError, match="newer") as caught:
+        SqliteStore.open(folder)
+    assert caught.value.code == "store.newer"
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_a_migration_keeps_a_copy_of_what_was_there(tmp_path: Path) -> None:
+    """The copy opens with the old version, and the rows are in both."""
+    first = ("create table thing (name text)", "insert into thing values ('kept')")
+    path = tmp_path / FILE
+    Database.open(path, steps=[first]).close()
+    database = Database.open(path, steps=[first, ("alter table thing add column size integer",)])
+    with database.read():
+        assert database.plain("select name, size from thing") == [("kept", None)]
+    database.close()
+    copy = tmp_path / BACKUPS / "state-schema-1.sqlite"
+    assert copy.stat().st_mode & 0o777 == 0o600
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("select * from thing").fetchall() == [("kept",)]
+        assert connection.execute("pragma user_version").fetchone() == (1,)
+
+
+def test_a_migration_that_fails_half_way_leaves_the_old_schema(tmp_path: Path) -> None:
+    """Each migration is one transaction with its version number."""
+    first = ("create table thing (name text)",)
+    path = tmp_path / FILE
+    Database.open(path, steps=[first]).close()
+    with pytest.raises(StoreError):
+        Database.open(path, steps=[first, ("alter table thing add column size integer", "create table thing (x)")])
+    database = Database.open(path, steps=[first])
+    with database.read():
+        assert database.plain("select name from pragma_table_info('thing')") == [("name",)]
+    database.close()
+
+
+def test_a_script_is_split_into_its_statements() -> None:
+    """A trigger is one statement, though it has several semicolons."""
+    script = "-- why\ncreate table a (b);\n\ncreate trigger c after insert on a begin\n select 1;\n select 2;\nend;\n"
+    assert [part.split()[1] for part in split(script)] == ["table", "trigger"]
+
+
+def test_a_file_that_is_no_database_is_said_to_be_damaged(folder: Path) -> None:
+    """Not a traceback of SQLite."""
+    used(folder).close()
+    (folder / FILE).write_bytes(b"this is not a database" * 500)
+    with pytest.raises(CorruptedError, match="damaged"):
+        SqliteStore.open(folder)
+
+
+# -- the high-water mark
+
+
+def test_an_older_copy_of_the_store_is_noticed(folder: Path, tmp_path: Path) -> None:
+    """At opening, and by a process that had it open, with the way out (6.28)."""
+    store = used(folder)
+    store.close()
+    shutil.copy(folder / FILE, tmp_path / "old")
+    store = SqliteStore.open(folder, FakeClock())
+    lease = begun(store, "run_2")
+    committed(store, lease, "run_2", with_segment(store, store.ledger(SYNC), "two.parquet"))
+    store.release(lease)
+    store.close()
+    shutil.copy(tmp_path / "old", folder / FILE)
+    with pytest.raises(CorruptedError, match="older than it was") as caught:
+        SqliteStore.open(folder)
+    assert caught.value.code == "store.rolled_back"
+    assert "levada doctor --accept-rollback" in str(caught.value.hint)
+    store = SqliteStore.open(folder, check=False)
+    with pytest.raises(CorruptedError):
+        store.ledger(SYNC)
+    assert store.accept_rollback("ana")
+    assert store.ledger(SYNC).distrusted
+    assert [path.name for path in store.ledger_folder(SYNC).iterdir()] == ["one.parquet"]
+    assert store.audit()[0].action == "store.accept_rollback"
+    assert store.verify() == []
+    store.close()
+    SqliteStore.open(folder).close()
+
+
+def test_a_copy_from_before_a_run_that_never_committed_is_noticed(folder: Path, tmp_path: Path) -> None:
+    """The mark is raised when a lease is given out: what a crashed run sent is not forgotten either."""
+    used(folder).close()
+    shutil.copy(folder / FILE, tmp_path / "old")
+    store = SqliteStore.open(folder)
+    begun(store, "run_2")
+    store.close()
+    shutil.copy(tmp_path / "old", folder / FILE)
+    with pytest.raises(CorruptedError, match="older than it was"):
+        SqliteStore.open(folder)
+
+
+def test_a_lost_database_is_not_replaced_in_silence(folder: Path) -> None:
+    """An empty store beside an old mark would send everything as new."""
+    used(folder).close()
+    for remains in (True, False):
+        (folder / FILE).unlink()
+        if remains:
+            (folder / FILE).touch(0o600)
+        with pytest.raises(CorruptedError) as caught:
+            SqliteStore.open(folder)
+        assert caught.value.code == "store.rolled_back"
+    store = SqliteStore.open(folder, check=False)
+    store.accept_rollback("ana")
+    assert store.ledger(SYNC).generation == 0
+    assert store.acquire(SYNC).epoch > 1
+    store.close()
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"store": "x"', b"[]", b"{}"])
+def test_a_mark_that_is_missing_or_cut_is_named(folder: Path, content: bytes | None) -> None:
+    """It proves nothing any more, so a person decides."""
+    used(folder).close()
+    mark = folder / "high-water"
+    if content is None:
+        mark.unlink()
+    else:
+        mark.write_bytes(content)
+    with pytest.raises(CorruptedError, match="high-water") as caught:
+        SqliteStore.open(folder)
+    assert caught.value.code == "store.high_water"
+    store = SqliteStore.open(folder, check=False)
+    store.accept_rollback("ana")
+    store.close()
+    SqliteStore.open(folder).close()
+
+
+def test_every_flipped_bit_of_the_mark_is_noticed(folder: Path) -> None:
+    """One bit of each of its bytes; what still reads the same says the same."""
+    used(folder).close()
+    mark = folder / "high-water"
+    sound = mark.read_bytes()
+    for index in range(len(sound)):
+        mark.write_bytes(sound[:index] + bytes([sound[index] ^ 1]) + sound[index + 1 :])
+        if sound[index : index + 1].isspace():
+            continue
+        with pytest.raises(CorruptedError):
+            SqliteStore.open(folder)
+
+
+def test_a_store_ahead_of_its_mark_is_sound(folder: Path) -> None:
+    """A crash came between the commit and the mark."""
+    store = used(folder)
+    before = (folder / "high-water").read_bytes()
+    store.rebuild(store.acquire(SYNC), SYNC)
+    store.close()
+    (folder / "high-water").write_bytes(before)
+    store = SqliteStore.open(folder)
+    assert store.ledger(SYNC).generation == 2
+    store.close()
+
+
+# -- leases and holds over reboots
+
+
+def test_an_owner_of_another_boot_is_watched_and_then_succeeded(folder: Path) -> None:
+    """Its process may live on another machine: only a heartbeat that stands still gives it up (E12)."""
+    store = used(folder)
+    store.acquire(SYNC)
+    machine = AnotherBoot()
+    other = SqliteStore.open(folder, FakeClock(), machine=machine)
+    assert other.acquire(SYNC).epoch == 3
+    assert machine.waited == 60
+    other.close()
+    store.close()
+
+
+def test_an_owner_of_another_boot_that_gives_a_sign_keeps_its_lease(folder: Path) -> None:
+    """The watcher leaves at the first heartbeat."""
+    store = used(folder)
+    lease = store.acquire(SYNC)
+
+    class Watching(AnotherBoot):
+        def during_wait(self) -> None:
+            if self.waited == 5:
+                store.renew(lease)
+
+    machine = Watching()
+    other = SqliteStore.open(folder, FakeClock(), machine=machine)
+    with pytest.raises(BusyError):
+        other.acquire(SYNC)
+    assert machine.waited == 5
+    other.close()
+    store.close()
+
+
+def test_an_owner_that_lets_go_while_watched_is_succeeded(folder: Path) -> None:
+    """No need to wait on."""
+    store = used(folder)
+    lease = store.acquire(SYNC)
+
+    class Watching(AnotherBoot):
+        def during_wait(self) -> None:
+            if self.waited == 5:
+                store.release(lease)
+
+    machine = Watching()
+    other = SqliteStore.open(folder, FakeClock(), machine=machine)
+    assert other.acquire(SYNC).epoch == 3
+    assert machine.waited == 5
+    other.close()
+    store.close()
+
+
+def test_a_hold_starts_again_once_after_a_reboot(folder: Path) -> None:
+    """The deadline belonged to a clock that is gone; the second process after the reboot does not start it again."""
+    clock = FakeClock()
+    store = SqliteStore.open(folder, clock)
+    journal = store.journal(begun(store), "run_1")
+    journal.intend(intents(1))
+    journal.doubt([0], 30)
+    clock.advance(29)
+    store.close()
+    machine = AnotherBoot()
+    store = SqliteStore.open(folder, clock, machine=machine)
+    hold = store.hold(SYNC)
+    assert hold is not None
+    assert hold.seconds_left == 30
+    clock.advance(20)
+    store.close()
+    store = SqliteStore.open(folder, clock, machine=machine)
+    hold = store.hold(SYNC)
+    assert hold is not None
+    assert hold.seconds_left == 10
+    store.close()
+
+
+# -- threads
+
+
+def test_several_threads_write_one_journal(store: SqliteStore) -> None:
+    """Delivery writes from worker threads while the heartbeat renews."""
+    lease = begun(store)
+    journal = store.journal(lease, "run_1")
+    errors: list[BaseException] = []
+
+    def work(start: int) -> None:
+        try:
+            for number in range(start, start + 50):
+                journal.intend([Intent(number, "added", number, 1, f"k{number}")])
+                journal.settle([(number, Outcomes(DELIVERED))])
+                store.renew(lease)
+        except BaseException as error:  # noqa: BLE001 - shown below
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(start,)) for start in (0, 100, 200, 300)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert sum(entry.outcomes == Outcomes(DELIVERED) for entry in journal.entries()) == 200
+    assert store.verify() == []
+
+
+# -- secrets
+
+
+def test_secrets_are_not_in_the_folder(store: SqliteStore, folder: Path) -> None:
+    """Neither as they stand nor in an encoding; the key lies elsewhere, for its owner only (G10)."""
+    value = "canary-s3cr3t-value"
+    store.set_secret("TOKEN", value)
+    content = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert value.encode() not in content
+    assert base64.b64encode(value.encode())[:20] not in content
+    (key,) = (folder.parent / "config" / "levada" / "keys").iterdir()
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert key.parent.stat().st_mode & 0o777 == 0o700
+    assert key.read_bytes().strip() not in content
+
+
+def test_a_ciphertext_under_another_name_does_not_open(store: SqliteStore, folder: Path) -> None:
+    """Whoever can write the database cannot point one secret at another's place (the checksum set right too)."""
+    from levada.stores.rows import sealed
+
+    store.set_secret("ADMIN", "powerful")
+    store.set_secret("GUEST", "harmless")
+    with closing(sqlite3.connect(folder / FILE)) as connection:
+        row = connection.execute("select key_id, wrapped_key, ciphertext from secret where name='ADMIN'").fetchone()
+        checksum = sealed("secret", ("GUEST", *row))[-1]
+        connection.execute(
+            "update secret set wrapped_key=?, ciphertext=?, checksum=? where name='GUEST'", (*row[1:], checksum)
+        )
+        connection.commit()
+    with pytest.raises(StoreError, match="GUEST") as caught:
+        store.secret("GUEST")
+    assert caught.value.code == "store.key"
+
+
+def test_a_missing_or_wrong_key_is_said_with_the_way_out(folder: Path, environment: dict[str, str]) -> None:
+    """And no new key is made over secrets that it could not open."""
+    store = SqliteStore.open(folder, environment=environment)
+    store.set_secret("TOKEN", "value")
+    (key,) = (folder.parent / "config" / "levada" / "keys").iterdir()
+    sound = key.read_bytes()
+    key.unlink()
+    for attempt in (lambda: store.secret("TOKEN"), lambda: store.set_secret("OTHER", "value")):
+        with pytest.raises(StoreError, match="missing") as caught:
+            attempt()
+        assert caught.value.code == "store.key"
+        assert not key.exists()
+    key.write_bytes(base64.b64encode(secrets.token_bytes(32)))
+    key.chmod(0o600)
+    with pytest.raises(StoreError, match="another key"):
+        store.secret("TOKEN")
+    key.write_bytes(sound)
+    key.chmod(0o644)
+    with pytest.raises(StoreError, match="read by others"):
+        store.secret("TOKEN")
+    key.chmod(0o600)
+    assert store.secret("TOKEN") == "value"
+    store.close()
+
+
+def test_the_key_may_come_from_the_environment(folder: Path, tmp_path: Path) -> None:
+    """As a value or as the name of a file; what is no key is refused."""
+    value = base64.b64encode(secrets.token_bytes(32)).decode()
+    store = SqliteStore.open(folder, environment={"LEVADA_MASTER_KEY": value})
+    store.set_secret("TOKEN", "value")
+    store.close()
+    file = tmp_path / "mounted-key"
+    file.write_text(value)
+    file.chmod(0o600)
+    store = SqliteStore.open(folder, environment={"LEVADA_KEY_FILE": str(file)})
+    assert store.secret("TOKEN") == "value"
+    store.close()
+    store = SqliteStore.open(folder, environment={"LEVADA_MASTER_KEY": "short"})
+    with pytest.raises(StoreError, match="not a master key"):
+        store.secret("TOKEN")
+    store.close()
+
+
+def test_a_rotated_key_opens_every_secret_and_the_old_one_none(store: SqliteStore, folder: Path) -> None:
+    """Only the wrapping changes, in one transaction."""
+    store.set_secret("A", "one")
+    store.set_secret("B", "two")
+    (key,) = (folder.parent / "config" / "levada" / "keys").iterdir()
+    old = key.read_bytes()
+    store.rotate_master_key()
+    assert key.read_bytes() != old
+    assert (store.secret("A"), store.secret("B")) == ("one", "two")
+    key.write_bytes(old)
+    with pytest.raises(StoreError, match="another key"):
+        store.secret("A")
+
+
+def test_a_rotation_that_crashed_before_the_rename_is_finished(store: SqliteStore, folder: Path) -> None:
+    """The new key lies beside the old one before any row depends on it."""
+    store.set_secret("A", "one")
+    (key,) = (folder.parent / "config" / "levada" / "keys").iterdir()
+    old = key.read_bytes()
+    store.rotate_master_key()
+    new = key.read_bytes()
+    key.with_name(key.name + ".next").write_bytes(new)
+    key.with_name(key.name + ".next").chmod(0o600)
+    key.write_bytes(old)
+    assert store.secret("A") == "one"
+    assert key.read_bytes() == new
+
+
+def test_a_key_of_the_environment_is_rotated_with_the_new_one_at_hand(folder: Path) -> None:
+    """Levada cannot write it back, so it must be given."""
+    old, new = (base64.b64encode(secrets.token_bytes(32)).decode() for _ in range(2))
+    store = SqliteStore.open(folder, environment={"LEVADA_MASTER_KEY": old})
+    store.set_secret("A", "one")
+    with pytest.raises(StoreError, match="LEVADA_MASTER_KEY"):
+        store.rotate_master_key()
+    store.rotate_master_key(new)
+    store.close()
+    store = SqliteStore.open(folder, environment={"LEVADA_MASTER_KEY": new})
+    assert store.secret("A") == "one"
+    store.close()
+
+
+# -- audit
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "update audit set actor = 'eve' where number = 2",
+        "delete from audit where number = 2",
+        "delete from audit where number = 3",
+        "insert into audit select 4, at, actor, action, subject, detail, hash from audit where number = 3",
+    ],
+)
+def test_tampering_with_the_audit_log_is_found(store: SqliteStore, folder: Path, tampering: str) -> None:
+    """Changed, removed from the middle, cut off at the end, added from outside (S26)."""
+    for number in range(3):
+        store.note(AuditEntry("2026-03-01T00:00:00.000Z", "ana", "approve", f"plan {number}"))
+    assert store.verify() == []
+    with closing(sqlite3.connect(folder / FILE)) as connection:
+        with pytest.raises(sqlite3.IntegrityError) if "insert" not in tampering else closing(connection.cursor()):
+            connection.execute(tampering)
+        connection.rollback()
+        for trigger in ("audit_is_not_changed", "audit_is_not_deleted"):
+            connection.execute(f"drop trigger {trigger}")
+        connection.execute(tampering)
+        connection.commit()
+    problems = store.verify()
+    assert any("audit" in sentence for sentence in problems)
+    assert any("schema" in sentence for sentence in problems)
+    with pytest.raises(CorruptedError):
+        store.audit()
+
+
+# -- trouble with the disk
+
+
+def test_a_database_locked_for_too_long_is_said(tmp_path: Path) -> None:
+    """With the way out, and the store goes on afterwards."""
+    path = tmp_path / FILE
+    database = Database.open(path, steps=[("create table thing (name text)",)], busy_seconds=0.05)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        with pytest.raises(StoreError) as caught, database.write():
+            pass
+        assert caught.value.code == "store.locked"
+        other.execute("rollback")
+    with database.write():
+        database.plain("insert into thing values ('after')")
+    database.close()
+
+
+def test_a_closed_store_says_so(folder: Path) -> None:
+    """Instead of a driver's error."""
+    store = SqliteStore.open(folder)
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.runs()
+
+
+# -- sweeping
+
+
+def test_a_sweep_takes_plans_that_no_run_names_after_a_day(folder: Path) -> None:
+    """A plan may belong to a run that is still being made; what a crash left goes later."""
+    clock = FakeClock()
+    clock.advance(clock_now_behind_files := 20 * 365 * 86_400)
+    assert clock_now_behind_files
+    store = SqliteStore.open(folder, clock)
+    left = folder / "plans" / "run_left"
+    fresh = folder / "plans" / "run_fresh"
+    for plan, age_hours in ((left, 25), (fresh, 23)):
+        plan.mkdir(parents=True)
+        moment = clock.now().timestamp() - age_hours * 3600
+        os.utime(plan, (moment, moment))
+    store.sweep(plans_older_than=clock.now())
+    assert [plan.name for plan in (folder / "plans").iterdir()] == ["run_fresh"]
+    store.close()
+
+
+def test_a_sweep_never_follows_a_folder_out_of_the_plans(store: SqliteStore, folder: Path) -> None:
+    """A row's folder is a name inside `plans`."""
+    precious = folder.parent / "precious"
+    precious.mkdir()
+    lease = begun(store)
+    store.update_run(lease, "run_1", phase="closed", status="succeeded", folder="../../precious")
+    clock = FakeClock()
+    clock.advance(86_400)
+    assert store.sweep(plans_older_than=clock.now()) == 1
+    assert precious.exists()
+
+
+def test_a_commit_leaves_hard_links_of_other_folders_alone(store: SqliteStore, folder: Path) -> None:
+    """A segment may be a link to a plan's file: only the ledger's name for it goes."""
+    plan = folder / "plans" / "run_1"
+    plan.mkdir(parents=True)
+    (plan / "added.parquet").write_bytes(b"rows")
+    os.link(plan / "added.parquet", store.ledger_folder(SYNC) / "old.parquet")
+    lease = begun(store)
+    committed(store, lease, "run_1", replace(store.ledger(SYNC), generation=1))
+    assert not (store.ledger_folder(SYNC) / "old.parquet").exists()
+    assert (plan / "added.parquet").read_bytes() == b"rows"
