@@ -1,5 +1,7 @@
 # Needs Python 3.11 or newer and make; everything else is installed into .venv.
-.PHONY: setup demo test check format docs clean
+ROWS ?= 1000000
+
+.PHONY: setup demo test check format docs bench bench-peers clean
 
 setup: .venv/.test
 
@@ -20,6 +22,12 @@ format: .venv/.test
 
 docs: .venv/.test
 	.venv/bin/python -m levada.cli.reference docs/reference/cli.md
+
+bench: .venv/.test
+	.venv/bin/python benchmarks/bench.py --rows $(ROWS)
+
+bench-peers: .venv/.test
+	.venv/bin/python benchmarks/peers.py --rows $(firstword $(ROWS))
 
 .venv/.core .venv/.test: pyproject.toml uv.lock packaging/install.sh
 	packaging/install.sh $(patsubst .venv/.%,%,$@)

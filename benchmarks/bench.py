@@ -57,10 +57,12 @@ class Bench:
         """Make the data, and load it where it is needed."""
         helper(self.log, "generate.py", str(self.rows), str(self.folder))
         if any(pair.startswith("postgres-") for pair in pairs):
-            loaded = postgres.run_sql(f"{self.url}/source", "select to_regclass('customers_v2') is not null")[0][0]
-            known = loaded and postgres.run_sql(f"{self.url}/source", "select count(*) from customers_v1")[0][0]
-            if known != self.rows:
+            data = (self.folder / "v2.parquet").stat()
+            mark = f"{self.folder} {data.st_size} {data.st_mtime_ns}"
+            asked = "select obj_description(to_regclass('customers_v2'))"
+            if postgres.run_sql(f"{self.url}/source", asked)[0][0] != mark:
                 helper(self.log, "load.py", str(self.folder), f"{self.url}/source")
+                postgres.run_sql(f"{self.url}/source", f"comment on table customers_v2 is '{mark}'")
 
     def today(self, kind: str, version: int) -> str:
         """Let the source hold this version; returns where it is, in the words of floor.py."""
@@ -80,6 +82,15 @@ class Bench:
         # the file's time is what tells a reader that it is another one
         os.utime(live)
         return str(live)
+
+    def forget_peer(self, name: str, pair: str) -> None:
+        """What a peer remembers, and what it wrote."""
+        shutil.rmtree(self.folder / f"{name}_{pair}", ignore_errors=True)
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        url = f"{self.url}/destination"
+        postgres.run_sql(url, "drop schema if exists customers_dlt cascade")
+        postgres.run_sql(url, "drop schema if exists customers_dlt_staging cascade")
+        postgres.run_sql(url, "drop table if exists public.sling")
 
     def settle(self, destination: str) -> None:
         """Leave no work of an earlier case to a later one."""
