@@ -5,12 +5,14 @@ Whether the columns and fields that a sync names exist is asked of the source an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from levada.errors import ConfigError, Where
+from levada.model import NAME_PATTERN
 from levada.project.listing import FOLDERS, Kind
 from levada.project.validation import choices_hint
 from levada.project.yaml import Positions
@@ -33,22 +35,28 @@ class Reference:
 def references_of_model(value: Mapping[str, Any], positions: Positions) -> list[Reference]:
     """The source of a model, as its file has it, whether or not the rest of the file is valid."""
     source = value.get("source")
-    return [Reference("source", source, positions.at("source"))] if isinstance(source, str) else []
+    return [Reference("source", source, positions.at("source"))] if _is_name(source) else []
 
 
 def references_of_sync(value: Mapping[str, Any], positions: Positions) -> list[Reference]:
     """The model, the destination and the syncs waited for, whether or not the rest of the file is valid."""
     found: list[Reference] = []
-    if isinstance(model := value.get("model"), str):
+    if _is_name(model := value.get("model")):
         found.append(Reference("model", model, positions.at("model")))
-    if isinstance(to := value.get("to"), str) and "." in to:
-        found.append(Reference("destination", to.partition(".")[0], positions.at("to")))
+    destination, dot, _ = to.partition(".") if isinstance(to := value.get("to"), str) else ("", "", "")
+    if dot and _is_name(destination):
+        found.append(Reference("destination", destination, positions.at("to")))
     schedule = value.get("schedule")
     after = schedule.get("after") if isinstance(schedule, dict) else None
     for index, name in enumerate(after if isinstance(after, list) else ()):
         if isinstance(name, str) and not name.startswith(DBT_PREFIX):
             found.append(Reference("sync", name, positions.at("schedule", "after", index)))
     return found
+
+
+def _is_name(value: object) -> TypeGuard[str]:
+    """What cannot be a name is complained of as such, and not as the name of nothing."""
+    return isinstance(value, str) and re.match(NAME_PATTERN, value) is not None
 
 
 def check_references(

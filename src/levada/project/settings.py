@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from levada.guard import GuardDeclaration
 from levada.model import Declaration
 from levada.schedule import Schedule, Zone
+
+_SIZE = re.compile(r"[1-9][0-9]*(\.[0-9]+)?\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)\Z")
+
+
+def _is_size(text: str) -> str:
+    if not _SIZE.match(text):
+        raise ValueError(f"{text!r} is not a size: write a number and MB or GB, such as 256MB")
+    return text
 
 
 class StoreSettings(Declaration):
@@ -39,7 +48,7 @@ class Retention(Declaration):
 class PlannerSettings(Declaration):
     """What planning may use of this machine."""
 
-    memory: Annotated[str, Field(pattern=r"^[1-9][0-9]*(\.[0-9]+)?\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")] = "256MB"
+    memory: Annotated[str, AfterValidator(_is_size)] = "256MB"
     """Memory of the embedded planner; what does not fit is put on disk."""
     threads: Annotated[int, Field(ge=1, le=1_024)] | None = None
     """Threads of the embedded planner; as many as the machine has cores if absent."""

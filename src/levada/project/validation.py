@@ -52,9 +52,9 @@ def validate(
     errors = [
         _unknown_key(problem, cls, value, positions, also)
         if problem.type == "extra_forbidden"
-        else _with_description(_explain(problem, cls, value, positions, secret), cls, problem.path)
+        else _with_description(_explain(problem, cls, value, positions, secret), cls, problem, value)
         for problem in _narrow(problems)
-        if not any(problem.path[: len(path)] == path for path in known_broken)
+        if not any(problem.path[: len(path)] == path for path in known_broken) and not _is_misspelt(problem, cls, value)
     ]
     errors.sort(key=lambda found: (found.where.line, found.where.column) if found.where else (0, 0))
     return None, errors
@@ -220,7 +220,7 @@ def _explain(
             f"the key {name} is missing",
             code="config.missing_key",
             where=positions.at(*path[:-1]),
-            hint=_missing_hint(cls, whole, path) or f"add `{missing}:`",
+            hint=_missing_hint(cls, path) or f"add `{missing}:`",
         )
     found = _value_at(whole, path)
     where = positions.key(*path) if problem.of_key else positions.at(*path)
@@ -258,10 +258,12 @@ def _explain(
     return ConfigError(f"{name} must be {words}{_not(found, secret)}", code=code, where=where, hint=hint)
 
 
-def _with_description(error: ConfigError, cls: type[BaseModel], path: KeyPath) -> ConfigError:
-    """An error that has no hint yet gets what the key is for."""
+def _with_description(error: ConfigError, cls: type[BaseModel], problem: _Problem, whole: Any) -> ConfigError:
+    """An error that has no hint yet gets what the key is for; a mapping's own rule needs none."""
+    path = problem.path
     keys = [index for index, part in enumerate(path) if isinstance(part, str)]
-    if error.hint is None and keys:
+    ruled = problem.type == "value_error" and isinstance(_value_at(whole, path), Mapping)
+    if error.hint is None and keys and not ruled:
         last = path[keys[-1]]
         for model in _models_at(cls, path[: keys[-1]]):
             for name, field in model.model_fields.items():
@@ -296,14 +298,19 @@ def _unknown_key(
     )
 
 
-def _missing_hint(cls: type[BaseModel], whole: Mapping[str, Any], path: KeyPath) -> str | None:
-    """A key that was probably meant to be the missing one, or what the missing one is for."""
-    present = _value_at(whole, path[:-1])
-    owners = _models_at(cls, path[:-1])
-    known = {key for model in owners for key in keys_of(model)}
-    if isinstance(present, Mapping) and (meant := nearest(str(path[-1]), [key for key in present if key not in known])):
-        return f"`{meant}` was probably meant to be `{path[-1]}`"
-    for model in owners:
+def _is_misspelt(problem: _Problem, cls: type[BaseModel], whole: Mapping[str, Any]) -> bool:
+    """Is a missing key there under another name, which is complained of as unknown already?"""
+    if problem.type != "missing":
+        return False
+    present = _value_at(whole, problem.path[:-1])
+    known = [key for model in _models_at(cls, problem.path[:-1]) for key in keys_of(model)]
+    unknown = [key for key in present if key not in known] if isinstance(present, Mapping) else []
+    return any(nearest(key, [name for name in known if name not in present]) == problem.path[-1] for key in unknown)
+
+
+def _missing_hint(cls: type[BaseModel], path: KeyPath) -> str | None:
+    """What the missing key is for."""
+    for model in _models_at(cls, path[:-1]):
         for name, field in model.model_fields.items():
             if path[-1] in (name, field.alias) and field.description:
                 return f"add `{path[-1]}:` {first_sentence(field.description)}"

@@ -159,7 +159,7 @@ class _Reading:
             raise self._wrong(f"the tag {_short_tag(tag)} is not allowed", event, hint="write the plain value")
         value: Any
         if isinstance(event, ScalarEvent):
-            plain = event.implicit[0] and not event.style
+            plain = event.tag is None and event.implicit[0] and not event.style
             value = self._scalar(event) if plain else event.value
         elif isinstance(event, SequenceStartEvent):
             value = []
@@ -176,12 +176,16 @@ class _Reading:
         value: dict[str, Any] = {}
         while not isinstance(event := self._next(), MappingEndEvent):
             if not isinstance(event, ScalarEvent) or event.tag not in (None, "!"):
-                raise self._wrong("a key must be text", event, hint=_braces_hint(self._line_of(event)))
+                raise self._wrong(
+                    "a key must be text",
+                    event,
+                    hint=_braces_hint(self._line_of(event)) or "write one `key: value` per line",
+                )
             key = event.value
             if key == "<<" and not event.style:
                 raise self._wrong("merge keys (<<) are not supported", event, hint="write the keys out")
             if not key and not event.style:
-                raise self._wrong("a key is missing before the colon", event)
+                raise self._wrong("a key is missing before the colon", event, hint="write one `key: value` per line")
             at = (*path, key)
             if key in value:
                 raise ConfigError(
@@ -318,7 +322,7 @@ def _braces_hint(line: str) -> str | None:
     return 'inside { } and [ ] a reference needs quotes: "${NAME}"' if "${" in line else None
 
 
-def _syntax_hint(problem: str, line: str) -> str | None:
+def _syntax_hint(problem: str, line: str) -> str:
     if braces := _braces_hint(line):
         return braces
     if "\t" in line[: len(line) - len(line.lstrip())]:
@@ -327,4 +331,4 @@ def _syntax_hint(problem: str, line: str) -> str | None:
         return "put text that holds a colon in quotes, and check the indentation"
     if "cannot start any token" in problem:
         return "put text that begins with @, ` or % in quotes"
-    return None
+    return "check the brackets, quotes and indentation here and in the lines above"
