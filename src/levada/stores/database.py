@@ -239,14 +239,21 @@ def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
 
 
 def _refuse_newer(path: Path, known: int) -> None:
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+    """Look at the schema's version without changing anything, not even by making a write-ahead log."""
+    log = path.with_name(f"{path.name}-wal")
+    quiet = "" if log.exists() and log.stat().st_size else "&immutable=1"
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{quiet}", uri=True)) as connection:
         version = _version(connection)
     if version > known:
-        raise StoreError(
-            f"{path} was made by a newer Levada (schema {version}; this one knows {known})",
-            code="store.newer",
-            hint="use that Levada, or the copy that it left in the folder `backups`",
-        )
+        raise _newer(path, version, known)
+
+
+def _newer(path: Path, version: int, known: int) -> StoreError:
+    return StoreError(
+        f"{path} was made by a newer Levada (schema {version}; this one knows {known})",
+        code="store.newer",
+        hint=f"use that Levada, or the copy that it left in the folder `{BACKUPS}`",
+    )
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -257,6 +264,8 @@ def _version(connection: sqlite3.Connection) -> int:
 def _migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[str]]) -> None:
     """Each step is one transaction with its version number, so a crash leaves the one or the other."""
     version = _version(connection)
+    if version > len(steps):
+        raise _newer(path, version, len(steps))
     if 0 < version < len(steps):
         _copy(connection, path, version)
     for number in range(version, len(steps)):
