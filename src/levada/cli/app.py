@@ -8,18 +8,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from levada import __version__
 from levada.cli.invocation import COMMON_OPTIONS, Invocation
 from levada.errors import ConfigErrors, LevadaError
-
-if TYPE_CHECKING:
-    from levada.cli.terminal import Terminal
 
 #: command: (module in levada.cli, one line of help). The order is that of a user's first day.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -114,7 +111,7 @@ def execute(arguments: Sequence[str]) -> int:
         return _usage(error, _wants_json(invocation, arguments), invocation)
     except LevadaError as error:
         invocation.absorb(arguments)
-        return report(error, invocation.terminal)
+        return report(error, invocation)
     except (KeyboardInterrupt, click.Abort):
         sys.stderr.write("stopped\n")
         return 130
@@ -127,19 +124,26 @@ def execute(arguments: Sequence[str]) -> int:
         return _bug(error, invocation)
 
 
-def report(error: LevadaError, terminal: Terminal) -> int:
-    """Print an error and return its exit code."""
+def report(error: LevadaError, invocation: Invocation) -> int:
+    """Print an error and return its exit code. No secret of the project is in it."""
+    if invocation.debug:
+        import traceback
+
+        sys.stderr.write(invocation.clean("".join(traceback.format_exception(error))))
+    terminal = invocation.terminal
     if terminal.json:
-        terminal.document({"error": error_document(error)})
+        terminal.document({"error": error_document(error, invocation.clean)})
     for one in error.errors if isinstance(error, ConfigErrors) else [error]:
-        terminal.error(f"{one.where}: {one.message}" if one.where else one.message, one.hint)
+        message = invocation.clean(one.message)
+        terminal.error(f"{one.where}: {message}" if one.where else message, one.hint)
     return error.exit_code
 
 
-def error_document(error: LevadaError) -> dict[str, object]:
-    document = error.as_dict()
+def error_document(error: LevadaError, clean: Callable[[str], str] = str) -> dict[str, object]:
+    """The error as JSON; of several, the first, with all of them in `errors`."""
+    document = {**error.as_dict(), "message": clean(error.message)}
     if isinstance(error, ConfigErrors):
-        document["errors"] = [one.as_dict() for one in error.errors]
+        document["errors"] = [{**one.as_dict(), "message": clean(one.message)} for one in error.errors]
     return document
 
 
@@ -164,8 +168,8 @@ def _bug(error: Exception, invocation: Invocation) -> int:
     if invocation.debug:
         import traceback
 
-        traceback.print_exception(error)
-    what = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        sys.stderr.write(invocation.clean("".join(traceback.format_exception(error))))
+    what = invocation.clean(f"{type(error).__name__}: {error}".splitlines()[0][:300])
     hint = f"this is a bug in Levada, not in your project: sorry. `--debug` shows more; please tell {ISSUES}"
     if invocation.json:
         invocation.terminal.document({"error": {"code": "bug", "message": what, "where": None, "hint": hint}})

@@ -46,6 +46,7 @@ class Invocation:
     verbose: bool = False
     debug: bool = field(default_factory=lambda: os.environ.get("LEVADA_DEBUG", "") not in ("", "0"))
     _terminal: Terminal | None = None
+    _opened: Project | None = None
 
     @staticmethod
     def from_options(options: Mapping[str, Any]) -> Invocation:
@@ -77,7 +78,12 @@ class Invocation:
         """The project that the command is about. Raises ConfigError if there is none."""
         from levada.runner.project import Project
 
-        return Project.open(self.project or ".", self.env, listener=listener)
+        self._opened = Project.open(self.project or ".", self.env, listener=listener)
+        return self._opened
+
+    def clean(self, text: str) -> str:
+        """The text without any secret of the project that was opened."""
+        return self._opened.redaction.clean(text) if self._opened is not None else text
 
 
 Function = Callable[..., int | None]

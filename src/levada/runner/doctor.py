@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from levada import __version__
 from levada.clock import Clock, SystemClock
+from levada.errors import StoreError
+from levada.runner.approve import actor
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -49,7 +52,25 @@ def doctor(project: Project | None, clock: Clock | None = None) -> tuple[Diagnos
         f"{files.settings.name or project.root.name}: {len(files.sources)} sources, {len(files.models)} models, "
         f"{len(files.destinations)} destinations, {len(files.syncs)} syncs"
     )
-    return (*found, Diagnosis("project", "ok", summary), _disk(project), *_state(project))
+    found.append(Diagnosis("project", "ok", summary))
+    if files.errors:
+        message = f"{len(files.errors)} errors in its files, the first: {files.errors[0].message}"
+        found.append(Diagnosis("files", "wrong", message, "`levada check` names them all"))
+    return (*found, _disk(project), *_state(project))
+
+
+def accept_rollback(project: Project) -> Sequence[str]:
+    """Go on with a state that is behind its high-water mark or damaged: trust no ledger, keep what is legible.
+
+    Returns what was done, as sentences. Raises BusyError while a run is under way.
+    """
+    from levada.stores.sqlite import SqliteStore
+
+    store = SqliteStore.open(project.state_folder, project.clock, create=False, check=False)
+    try:
+        return store.accept_rollback(actor())
+    finally:
+        store.close()
 
 
 def _versions() -> Diagnosis:
@@ -95,7 +116,10 @@ def _disk(project: Project) -> Diagnosis:
 
 
 def _state(project: Project) -> list[Diagnosis]:
-    store = project.stored
+    try:
+        store = project.stored
+    except StoreError as error:
+        return [Diagnosis("state", "wrong", error.message, error.hint or "")]
     if store is None:
         return [Diagnosis("state", "ok", "no run yet: there is no state")]
     wrong = store.verify()

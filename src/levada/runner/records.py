@@ -33,11 +33,14 @@ RUNS_SEARCHED_MAX = 200
 """How far back the latest run with records is looked for."""
 
 
-_WORDS = [pa.field(name, pa.string()) for name in ("outcome", "reason", "code")]
-_BATCHES = pa.schema(
-    [pa.field("first", pa.int64()), pa.field("size", pa.int64()), *_WORDS, pa.field("request_id", pa.string())]
-)
-_EXCEPTIONS = pa.schema([pa.field("sequence", pa.int64()), *_WORDS])
+_ENDS: list[pa.Field[Any]] = [pa.field(name, pa.string()) for name in ("outcome", "reason", "code")]
+_EXCEPTION_FIELDS: list[pa.Field[Any]] = [pa.field("sequence", pa.int64()), *_ENDS]
+_BATCH_FIELDS: list[pa.Field[Any]] = [
+    pa.field("first", pa.int64()),
+    pa.field("size", pa.int64()),
+    *_ENDS,
+    pa.field("request_id", pa.string()),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +296,7 @@ def journal_tables(entries: Iterable[JournalEntry]) -> tuple[pa.Table, pa.Table]
             exceptions["outcome"].append(_as_outcome(exception.end))
             exceptions["reason"].append(exception.reason)
             exceptions["code"].append(exception.code)
-    return pa.table(batches, schema=_BATCHES), pa.table(exceptions, schema=_EXCEPTIONS)
+    return pa.table(batches, schema=pa.schema(_BATCH_FIELDS)), pa.table(exceptions, schema=pa.schema(_EXCEPTION_FIELDS))
 
 
 def _as_outcome(end: str) -> str:

@@ -139,7 +139,8 @@ def _declared_fields(file: SyncFile, model: Model, columns: Sequence[Column]) ->
     else:
         declared = dict(sync.fields)
     if not declared:
-        raise ConfigError("a sync without fields sends nothing", code="config.no_fields", where=file.positions.at("fields"))
+        where = file.positions.at("fields")
+        raise ConfigError("a sync without fields sends nothing", code="config.no_fields", where=where)
     missing: dict[str, FieldDeclaration] = {}
     for target, column in sync.match.items():
         if target not in declared:

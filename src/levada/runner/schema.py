@@ -14,7 +14,7 @@ def schemas(kind: str | None = None) -> dict[str, dict[str, Any]]:
     from levada.project.schema import schemas as project_schemas
     from levada.sources import source_type, source_types
 
-    sources = {name: kind.options for name in source_types() if (kind := source_type(name)) is not None}
+    sources = {name: of.options for name in source_types() if (of := source_type(name)) is not None}
     destinations = {name: to.options for name in destination_types() if (to := destination_type(name)) is not None}
     known = {**project_schemas(sources, destinations), "connector": Connector.model_json_schema()}
     if kind is None:
