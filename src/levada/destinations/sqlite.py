@@ -17,7 +17,7 @@ from typing import Any, cast
 import pyarrow as pa
 
 from levada.destination import DestinationSpec, DestinationType, Surroundings
-from levada.destinations.tables.destination import SqlDestination
+from levada.destinations.tables.destination import SqlDestination, swap_rows
 from levada.destinations.tables.engine import Grammar, Refused, TableColumn, TableFacts, Transient
 from levada.destinations.tables.names import TableName, quoted
 from levada.destinations.tables.statements import quoted_table
@@ -298,20 +298,6 @@ class SqliteEngine:
         """The rows change places in one transaction; indexes, triggers and views stay with the table."""
         swap_rows(self, session, target, staging)
         return False
-
-
-def swap_rows(engine: Any, session: Any, target: TableName, staging: TableName) -> None:
-    """Inside a transaction: the rows of `staging` instead of those of `target`, which keeps all that hangs on it."""
-    facts = engine.facts(session, target)
-    grammar: Grammar = engine.grammar
-    columns = ", ".join(
-        quoted(column.name, grammar.mark, bytes_max=grammar.name_bytes_max)
-        for column in facts.columns
-        if column.writable
-    )
-    session.run(f"DELETE FROM {quoted_table(grammar, target)}")
-    rows = f"SELECT {columns} FROM {quoted_table(grammar, staging)}"
-    session.run(f"INSERT INTO {quoted_table(grammar, target)} ({columns}) {rows}")
 
 
 def _bare(native: str) -> str:

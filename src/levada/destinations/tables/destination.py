@@ -169,7 +169,7 @@ class SqlDestination:
             columns.append(f"{self._quoted(wanted_field.name)} {self._native(wanted_field, matches, natives)}{empty}")
         if match:
             columns.append(f"PRIMARY KEY ({', '.join(self._quoted(name) for name in match)})")
-        return f"CREATE TABLE {quoted_table(self.engine.grammar, target)} ({', '.join(columns)})"
+        return f"CREATE TABLE {quoted_table(self.engine.grammar, target)} ({', '.join(columns)}){self.engine.grammar.create_suffix}"
 
     def _add_statement(self, target: TableName, wanted: pa.Field[pa.DataType], natives: Mapping[str, str]) -> str:
         native = self._native(wanted, 0, natives)
@@ -346,3 +346,18 @@ class SqlDestination:
         except BaseException:
             session.rollback()
             raise
+
+
+def swap_rows(engine: Engine, session: Session, target: TableName, staging: TableName) -> None:
+    """Inside a transaction: the rows of `staging` instead of those of `target`, which keeps all that hangs on it."""
+    facts = engine.facts(session, target)
+    assert facts is not None
+    grammar = engine.grammar
+    columns = ", ".join(
+        quoted(column.name, grammar.mark, bytes_max=grammar.name_bytes_max)
+        for column in facts.columns
+        if column.writable
+    )
+    session.run(f"DELETE FROM {quoted_table(grammar, target)}")
+    rows = f"SELECT {columns} FROM {quoted_table(grammar, staging)}"
+    session.run(f"INSERT INTO {quoted_table(grammar, target)} ({columns}) {rows}")

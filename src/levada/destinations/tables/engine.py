@@ -42,7 +42,7 @@ class TableColumn:
     default: bool = False
     writable: bool = True
     choices: tuple[str, ...] | None = None
-    #: the type below a domain, where that is another
+    #: the type as statements name it, where `native` is not enough: below a domain, with a collation
     base: str = ""
 
 
@@ -76,6 +76,8 @@ class Grammar:
     conflicts: bool = True
     placeholder: str = "?"
     marks_columns: str = ""
+    #: what follows the columns in CREATE TABLE
+    create_suffix: str = ""
 
 
 class Session(Protocol):

@@ -73,7 +73,7 @@ class TableWriter:
     def __post_init__(self) -> None:
         schema, match = self.order.schema, self.order.match
         columns = [self.facts.column(name) for name in schema.names]
-        self._natives = tuple(column.native if column else "" for column in columns)
+        self._natives = tuple((column.base or column.native) if column else "" for column in columns)
         self._unique = bool(match) and self.facts.unique_on(match) and self.engine.grammar.conflicts
         self._statements = Statements(
             self.engine.grammar,
