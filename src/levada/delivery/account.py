@@ -130,9 +130,10 @@ class Account:
         refreshed = False
         while True:
             attempt += 1
+            credential = None if request.anonymous else await self._signed_in()
             number = self._credential_number
             try:
-                answer = await self._once(request)
+                answer = await self._once(request, credential)
             except NotSent as error:
                 await self._after_failure(attempt, str(error), sent=False)
                 continue
@@ -161,9 +162,8 @@ class Account:
             self._count_success()
             return answer
 
-    async def _once(self, request: Request) -> Response:
+    async def _once(self, request: Request, credential: Credential | None) -> Response:
         """One request, when the limits allow it."""
-        credential = None if request.anonymous else await self._signed_in()
         if self._failures >= FAILURES_TO_OPEN:
             async with self._probing:
                 return await self._send(request, credential)

@@ -80,10 +80,10 @@ class Dispatcher:
         destination: Destination | TableDestination,
         lease: Lease,
         schema: pa.Schema,
+        store: Store,
     ) -> DeliveryReport:
         """Send an order, or what an earlier process left of it, to its end or to a pause."""
-        store = self._store
-        assert store is not None, "delivering needs a store"
+        self._store = store
         journal = store.journal(lease, order.run_id)
         entries = list(journal.entries())
         if isinstance(destination, TableDestination):

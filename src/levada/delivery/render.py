@@ -97,9 +97,9 @@ class PlanReader:
                     "threads": 2,
                     "temp_directory": str(self.order.folder / "spill"),
                     "autoinstall_known_extensions": False,
-                    "TimeZone": "UTC",
                 }
             )
+            self._connection.execute("SET TimeZone = 'UTC'")
         return self._connection
 
     def types(self, kind: Kind) -> dict[str, DuckDBPyType]:

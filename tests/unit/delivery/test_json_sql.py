@@ -1,0 +1,135 @@
+"""The SQL renderer of record templates says what the Python one says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from levada.delivery.json_sql import Columns, ColumnSql, quoted, template_sql
+from levada.template import Record, parse, render
+
+TEMPLATES: tuple[object, ...] = (
+    "{fields}",
+    "{fields_all}",
+    {"id": "{a}", "properties": "{fields}", "tag": "x{{y}}"},
+    {"inputs": ["{a}", "{b.c}", 1, None, True], "text": "<{a}|{b.c}|{n}>"},
+    {"key": "{key}", "by": "{key_field}", "match": "{match}", "was": "{before}", "old": "{before.a}"},
+    {"op": "{operation}", "verb": "{verb}/{kind}", "dest": "{destination_id}", "n": "{n}"},
+    {"quote's": 'a "b" \\ c\n', "all": "{match} as text"},
+)
+NAMES = ("a", "b.c", "b.d", "l[0]", "l[1].x", "n")
+
+CONNECTION = duckdb.connect(config={"threads": 1})
+
+texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=12)
+values = st.fixed_dictionaries(
+    {
+        "a": st.none() | texts,
+        "b.c": st.none() | st.integers(-(2**63), 2**63 - 1),
+        "b.d": st.none() | st.decimals(-(10**10), 10**10, places=3, allow_nan=False),
+        "l[0]": st.none() | st.booleans(),
+        "l[1].x": st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        "n": st.none() | st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1)).map(lambda d: d.replace(tzinfo=UTC)),  # noqa: DTZ001
+    }
+)
+SCHEMA = pa.schema(
+    {
+        "a": pa.string(),
+        "b.c": pa.int64(),
+        "b.d": pa.decimal128(18, 3),
+        "l[0]": pa.bool_(),
+        "l[1].x": pa.float64(),
+        "n": pa.timestamp("us", "UTC"),
+    }
+)
+
+
+def rendered(template: object, after: Mapping[str, Any], before: Mapping[str, Any] | None, *, skip: bool) -> str:
+    """One record through DuckDB."""
+    with CONNECTION.cursor() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("after", pa.Table.from_pylist([dict(after)], SCHEMA))
+        connection.register("earlier", pa.Table.from_pylist([dict(before or after)], SCHEMA))
+        types = dict(zip(SCHEMA.names, connection.sql("SELECT * FROM after").types, strict=True))
+        fields = {name: ColumnSql(f"x.{quoted(name)}", types[name]) for name in NAMES}
+        earlier = {name: ColumnSql(f"y.{quoted(name)}", types[name]) for name in NAMES}
+        changed = {name: f"(x.{quoted(name)} IS DISTINCT FROM y.{quoted(name)})" for name in NAMES}
+        columns = Columns(
+            fields=fields,
+            match={"a": fields["a"]},
+            before=earlier if before is not None else None,
+            skip_nulls=skip,
+            changed=changed if before is not None else None,
+            operation="'op1'",
+            batch={"kind": "added", "verb": "upsert", "object": "contacts", "sync": "s"},
+        )
+        sql = template_sql(parse(template), columns)
+        found = connection.execute(f"SELECT {sql} FROM after AS x, earlier AS y").fetchone()
+        assert found is not None
+        return str(found[0])
+
+
+@given(after=values, before=st.none() | values, skip=st.booleans(), template=st.sampled_from(TEMPLATES))
+@settings(max_examples=150, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+def test_both_renderers_give_the_same_json(
+    after: dict[str, Any], before: dict[str, Any] | None, skip: bool, template: object
+) -> None:
+    """For any values, every kind of placeholder and both null policies, the JSON documents are equal."""
+    sent = None if before is None else frozenset(name for name in NAMES if after[name] != before[name])
+    record = Record(
+        fields={name: after[name] for name in NAMES},
+        match={"a": after["a"]},
+        sent=sent,
+        before=before and {name: before[name] for name in NAMES},
+        operation="op1",
+        object="contacts",
+        sync="s",
+        nulls="skip" if skip else "clear",
+    )
+    expected = json.loads(render(parse(template), record), parse_float=Decimal)
+    actual = json.loads(rendered(template, after, before, skip=skip), parse_float=Decimal)
+    assert expected == actual
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("[timestamp '2024-01-02 03:04:05', NULL]", '["2024-01-02T03:04:05",null]'),
+        ("{'a': date '2024-01-02', 'b': ['x\"y']}", '{"a":"2024-01-02","b":["x\\"y"]}'),
+        ("map {'k\"1': 1.50::DECIMAL(5,2)}", '{"k\\"1":1.50}'),
+        ("170141183460469231731687303715884105727::HUGEINT", "170141183460469231731687303715884105727"),
+        ("'ab'::BLOB", '"YWI="'),
+        ("time '10:20:30'", '"10:20:30"'),
+        ("timestamp_ns '2020-01-01 00:00:00.123456789'", '"2020-01-01T00:00:00.123456789"'),
+        ("'{\"x\": [1, 2]}'::JSON", '{"x": [1, 2]}'),
+        ("1.10000000000000000000::DECIMAL(38,20)", "1.1"),
+        ("100::DECIMAL(38,20)", "100"),
+        ("NULL", "null"),
+        ("'é😀\u2028'", '"é😀\u2028"'),
+    ],
+)
+def test_every_type_has_one_exact_form(sql: str, expected: str) -> None:
+    """Types that hypothesis does not make: nested, binary, wide and JSON values."""
+    with CONNECTION.cursor() as connection:
+        kind = connection.sql(f"SELECT {sql} AS v").types[0]
+        column = ColumnSql("v", kind)
+        columns = Columns(fields={"v": column}, match={}, before=None, skip_nulls=False)
+        expression = template_sql(parse("{v}"), columns)
+        found = connection.execute(f"SELECT {expression} FROM (SELECT {sql} AS v)").fetchone()
+    assert found is not None
+    assert expected == found[0]
+
+
+def test_python_values_of_the_same_types_agree() -> None:
+    """Dates, times and binary are written alike by both renderers."""
+    record = Record(fields={"d": date(2024, 2, 29), "t": time(1, 2, 3), "b": b"ab"})
+    assert render(parse("{fields_all}"), record) == '{"d":"2024-02-29","t":"01:02:03","b":"YWI="}'
