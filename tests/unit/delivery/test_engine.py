@@ -244,6 +244,7 @@ def test_patience_ends(tmp_path: Path) -> None:
     """A destination that answers 500 for ever leaves the records unknown, or pauses; it never hangs."""
     patience = Patience(RetryPolicy(attempts_max=3, base_seconds=0.001), contact_seconds=0.05, outage_seconds=30)
     scene = Scene(tmp_path, always(Response(500)), added=5, patience=patience)
-    done = threading.Event()
-    threading.Thread(target=lambda: (scene.deliver(), done.set()), daemon=True).start()
-    assert done.wait(20)
+    thread = threading.Thread(target=scene.deliver, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()

@@ -30,7 +30,7 @@ NAMES = ("a", "b.c", "b.d", "l[0]", "l[1].x", "n")
 
 CONNECTION = duckdb.connect(config={"threads": 1})
 
-texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=12)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 values = st.fixed_dictionaries(
     {
         "a": st.none() | texts,
@@ -41,16 +41,15 @@ values = st.fixed_dictionaries(
         "n": st.none() | st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1)).map(lambda d: d.replace(tzinfo=UTC)),  # noqa: DTZ001
     }
 )
-SCHEMA = pa.schema(
-    {
-        "a": pa.string(),
-        "b.c": pa.int64(),
-        "b.d": pa.decimal128(18, 3),
-        "l[0]": pa.bool_(),
-        "l[1].x": pa.float64(),
-        "n": pa.timestamp("us", "UTC"),
-    }
-)
+TYPES: dict[str, pa.DataType] = {
+    "a": pa.string(),
+    "b.c": pa.int64(),
+    "b.d": pa.decimal128(18, 3),
+    "l[0]": pa.bool_(),
+    "l[1].x": pa.float64(),
+    "n": pa.timestamp("us", "UTC"),
+}
+SCHEMA = pa.schema(TYPES)
 
 
 def rendered(template: object, after: Mapping[str, Any], before: Mapping[str, Any] | None, *, skip: bool) -> str:
