@@ -84,7 +84,8 @@ class Source(Protocol):
     def read(self, query: str) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
         """All rows of the query, in batches of at most BATCH_ROWS_MAX, from one consistent snapshot.
 
-        Types are exact: decimals stay decimals, instants keep their zone (UTC), nothing is rounded.
+        Types are exact: decimals stay decimals, instants keep their zone (UTC), nothing is rounded. An empty
+        result is one batch without rows, so that its columns are known.
         Raises SourceError while iterating if the read breaks; leaving the context early stops the query.
         """
         ...

@@ -34,6 +34,7 @@ _UNCHANGED = {
     "double", "decimal", "varchar", "blob", "date", "time", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns",
     "timestamp with time zone",
 }  # fmt: skip
+_QUOTED = re.compile(r"""'[^']*'|string "[^"]*\"""")
 _WRITING_NODE = re.compile(r'"type":"(INSERT|UPDATE|DELETE|MERGE\w*)_QUERY_NODE"')
 
 State = tuple[tuple[Path, int, int, int], ...]
@@ -147,6 +148,7 @@ def reading(attachment: Attachment, query: str) -> Iterator[Iterator[pa.RecordBa
 
 def _batches(reader: pa.RecordBatchReader, schema: pa.Schema, before: State) -> Iterator[pa.RecordBatch]:
     judges = [(index, judge) for index, field in enumerate(schema) if (judge := _judge(field.type)) is not None]
+    rows = 0
     while True:
         with translated():
             try:
@@ -155,8 +157,12 @@ def _batches(reader: pa.RecordBatchReader, schema: pa.Schema, before: State) -> 
                 break
         for index, judge in judges:
             judge(schema.field(index).name, batch.column(index))
-        yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+        if batch.num_rows:
+            rows += batch.num_rows
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
     check_unchanged(before)
+    if not rows:
+        yield pa.RecordBatch.from_pylist([], schema=schema)
 
 
 def _checked(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation:
@@ -290,9 +296,20 @@ def translated() -> Iterator[None]:
         raise _source_error(error) from error
 
 
+def _csv_message(lines: list[str]) -> str:
+    """Where and why, without the line's own text, which may be a person's data."""
+    reasons = [line for line in lines[1:] if line.startswith(("Expected", "Error when", "Value", "Maximum", "Invalid"))]
+    file = next((line.removeprefix("file = ") for line in lines if line.startswith("file = ")), "")
+    return _QUOTED.sub("'…'", ": ".join(part for part in (file, lines[0].split(": ", 1)[1], *reasons[:1]) if part))
+
+
 def _source_error(error: Exception) -> SourceError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     message = (lines or [type(error).__name__])[0][:500]
+    if "CSV Error" in message:
+        message = _csv_message(lines)
+    elif message.startswith("Conversion Error"):
+        message = _QUOTED.sub("'…'", message)
     suggestion = next((line for line in lines[1:] if line.startswith(("Did you mean", "Candidate bindings"))), None)
     if "Could not set lock" in message:
         held = re.search(r"\(PID (\d+)\)", message)

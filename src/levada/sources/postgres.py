@@ -1,0 +1,308 @@
+"""PostgreSQL as a source: rows stream from the server by COPY, in one read-only snapshot.
+
+Each read is a connection of its own with one transaction, REPEATABLE READ and READ ONLY. The query is run
+as a sub-query, in which the server's grammar takes nothing that writes. How values arrive as Arrow is
+`levada.sources.postgres_types`.
+
+TLS is what the URL's `sslmode` says; without it libpq's default holds (encrypted if the server offers it, but the
+server is not verified): `sslmode=verify-full` is the setting that proves whom one speaks to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+import pyarrow as pa
+from pydantic import Field
+
+from levada.errors import AccessError, ConfigError, LevadaError, SourceError
+from levada.model import Declaration
+from levada.redaction import Redactor
+from levada.source import BATCH_ROWS_MAX, Attachment, Column, SourceAbilities, SourceType
+from levada.sources import postgres_types
+from levada.sources.postgres_types import Reading
+from levada.sources.statements import identifier, one_select, refused, wrapped
+
+if TYPE_CHECKING:
+    from adbc_driver_manager.dbapi import Connection, Cursor
+
+CONNECTION_DEFAULTS = {
+    "application_name": "levada",
+    "connect_timeout": "15",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "4",
+    "tcp_user_timeout": "70000",
+}
+"""Settings of libpq that hold unless the URL says otherwise: a server that is gone is noticed within about a minute."""
+
+SESSION = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "iso_8601",
+    "extra_float_digits": "1",
+    "client_encoding": "UTF8",
+    "standard_conforming_strings": "on",
+}
+_TABLES = """
+SELECT CASE WHEN pg_table_is_visible(c.oid) THEN quote_ident(c.relname)
+            ELSE quote_ident(n.nspname) || '.' || quote_ident(c.relname) END
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p') AND NOT c.relispartition
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
+  AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+"""
+
+
+class PostgresOptions(Declaration):
+    type: Literal["postgres"] = "postgres"
+    """A PostgreSQL database, or one that speaks its protocol and COPY."""
+    url: str = Field(pattern=r"^postgres(ql)?://", repr=False)
+    """`postgresql://user:password@host:port/database?sslmode=verify-full`; libpq's parameters are understood."""
+    schema_: str | None = Field(default=None, alias="schema", min_length=1)
+    """The schema in which names without one are looked up first; then `public`."""
+    statement_timeout_seconds: float | None = Field(default=None, gt=0)
+    """A read that takes longer is stopped by the server. Without it the server's own setting holds."""
+    description: str = ""
+    """For people."""
+
+
+@dataclass(slots=True)
+class PostgresSource:
+    name: str
+    url: str = field(repr=False)
+    schema: str | None = None
+    statement_timeout_seconds: float | None = None
+    abilities: SourceAbilities = field(default=SourceAbilities(dialect="postgres"), init=False)
+
+    def check(self) -> None:
+        with self._transaction() as cursor:
+            if self.schema is None:
+                return
+            with self._translated():
+                cursor.execute("SELECT current_schemas(false)::text[]")
+                ((found,),) = cursor.fetchall()
+            if self.schema not in found:
+                raise SourceError(
+                    f"there is no schema {self.schema!r}, or it may not be used",
+                    code="source.missing",
+                    hint="check `schema:` and the rights of the account: GRANT USAGE ON SCHEMA",
+                )
+
+    def tables(self) -> tuple[str, ...]:
+        with self._transaction() as cursor, self._translated():
+            cursor.execute(_TABLES)
+            return tuple(sorted(name for (name,) in cursor.fetchall()))
+
+    def columns(self, query: str) -> tuple[Column, ...]:
+        with self._transaction() as cursor:
+            return self._described(cursor, query).columns
+
+    def read(self, query: str) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
+        return self._read(query)
+
+    def attachment(self, query: str | None = None) -> Attachment | None:
+        return None
+
+    def close(self) -> None:
+        """Nothing stays open between reads."""
+
+    @contextmanager
+    def _read(self, query: str) -> Iterator[Iterator[pa.RecordBatch]]:
+        with self._transaction() as cursor:
+            plan = self._described(cursor, query)
+            with self._translated():
+                cursor.execute(plan.statement)
+                reader = cursor.fetch_record_batch()
+            try:
+                yield self._batches(reader, plan)
+            finally:
+                # whoever leaves early must not wait for rows that nobody reads
+                with contextlib.suppress(Exception):
+                    cursor.adbc_cancel()
+                with contextlib.suppress(Exception):
+                    reader.close()
+
+    def _batches(self, reader: pa.RecordBatchReader, plan: Reading) -> Iterator[pa.RecordBatch]:
+        rows = 0
+        while True:
+            with self._translated():
+                try:
+                    raw = reader.read_next_batch()
+                except StopIteration:
+                    break
+            batch = plan.convert(raw)
+            rows += batch.num_rows
+            for start in range(0, batch.num_rows, BATCH_ROWS_MAX):
+                yield batch.slice(start, BATCH_ROWS_MAX)
+        if not rows:
+            yield plan.empty()
+
+    def _described(self, cursor: Cursor, query: str) -> Reading:
+        """What the query's columns are, from the server's own description of it; no row is computed."""
+        text = one_select(query, "postgres")
+        with self._translated():
+            schema = cursor.adbc_execute_schema(wrapped(text))
+            return postgres_types.reading(schema, text, self._type_names(cursor, schema))
+
+    @staticmethod
+    def _type_names(cursor: Cursor, schema: pa.Schema) -> dict[str, str]:
+        """Names of the types for which the driver has only a number."""
+        numbers = {m[1] for f in schema if (m := re.fullmatch(r"unnamed<oid:(\d+)>", postgres_types.type_of(f)))}
+        if not numbers:
+            return {}
+        cursor.execute(
+            f"SELECT oid::int8, format_type(oid, NULL) FROM pg_type WHERE oid IN ({', '.join(sorted(numbers))})"
+        )
+        return {f"unnamed<oid:{number}>": name for number, name in cursor.fetchall()}
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Cursor]:
+        """A cursor in a snapshot that cannot write. Errors of the block are its own."""
+        connection = self._connect()
+        try:
+            with contextlib.closing(connection.cursor()) as cursor:
+                with self._translated():
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                    # the first query takes the snapshot; from then on the transaction cannot be made to write again
+                    cursor.execute(self._session())
+                    cursor.fetchall()
+                yield cursor
+        finally:
+            with contextlib.suppress(Exception):
+                connection.close()
+
+    def _session(self) -> str:
+        settings = dict(SESSION)
+        if self.schema is not None:
+            settings["search_path"] = f"{identifier(self.schema)}, public"
+        if self.statement_timeout_seconds is not None:
+            settings["statement_timeout"] = str(max(1, round(self.statement_timeout_seconds * 1000)))
+        calls = (
+            f"set_config('{name}', '{value.replace(chr(39), chr(39) * 2)}', true)" for name, value in settings.items()
+        )
+        return f"SELECT {', '.join(calls)}"
+
+    def _connect(self) -> Connection:
+        try:
+            from adbc_driver_postgresql import dbapi
+        except ImportError as error:
+            raise ConfigError(
+                "the driver of PostgreSQL is not installed",
+                code="source.driver",
+                hint="pip install 'levada[postgres]'",
+            ) from error
+        try:
+            connection: Connection = dbapi.connect(self._full_url())
+        except dbapi.Error as error:
+            raise self._failed(error, connecting=True) from None
+        return connection
+
+    def _full_url(self) -> str:
+        parts = urlsplit(self.url)
+        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        return urlunsplit(parts._replace(query=urlencode({**CONNECTION_DEFAULTS, **given})))
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        from adbc_driver_manager import Error
+
+        try:
+            yield
+        except (Error, pa.ArrowException, OSError) as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: Exception, *, connecting: bool = False) -> LevadaError:
+        """The error in Levada's words, without the password and without the rows' values."""
+        message, hint = said(str(error))
+        message = Redactor(self._secrets()).clean(message)
+        state = str(getattr(error, "sqlstate", None) or "")
+        return explained(message, hint, state, connecting)
+
+    def _secrets(self) -> list[str]:
+        try:
+            parts = urlsplit(self.url)
+            found = [parts.password or "", dict(parse_qsl(parts.query)).get("password", "")]
+        except ValueError:
+            found = [self.url]
+        return [secret for raw in found for secret in {raw, unquote(raw)} if secret]
+
+
+def said(text: str) -> tuple[str, str | None]:
+    """What the server said, as one line, and its hint. Details are left out: they quote rows."""
+    text = text.split("\n\nQuery was:")[0]
+    start = max(text.find(level) for level in ("ERROR:  ", "FATAL:  "))
+    if start >= 0:
+        lines = text[start + len("ERROR:  ") :].splitlines()
+    else:
+        lines = re.sub(r"^[A-Z_]+: ", "", text).replace("[libpq] ", "").splitlines()
+    lines = [line.strip() for line in lines if line.strip()] or ["no reason was given"]
+    hint = next((line.removeprefix("HINT:").strip() for line in lines if line.startswith("HINT:")), None)
+    return lines[0].rstrip(". ")[:500], hint
+
+
+def explained(message: str, hint: str | None, state: str, connecting: bool) -> LevadaError:
+    """Which error of Levada's a message of the server's is, by its SQLSTATE where there is one."""
+    text = message.lower()
+    if state.startswith("28") or re.search(
+        r"authentication failed|no password supplied|no pg_hba.conf entry|role .* (does not exist|is not permitted)",
+        text,
+    ):
+        return AccessError(
+            f"PostgreSQL refuses the credential: {message}",
+            code="access.source",
+            hint="check user and password in the source's `url:`",
+        )
+    if state == "42501" or "permission denied" in text:
+        return AccessError(
+            message, code="access.source", hint="the account needs USAGE on the schema and SELECT on the table"
+        )
+    if re.fullmatch(r'.*database "[^"]*" does not exist', text):
+        return SourceError(message, code="source.missing", hint="check the database's name in the source's `url:`")
+    if connecting:
+        return SourceError(
+            f"PostgreSQL cannot be reached: {message}",
+            code="source.unreachable",
+            hint="check host, port and sslmode in the source's `url:`, and that the server runs",
+        )
+    if state == "25006" or "read-only transaction" in text or "data-modifying statement" in text:
+        return refused(message)
+    if "statement timeout" in text:
+        return SourceError(
+            "the read took longer than statement_timeout_seconds, or the server's own limit, allows",
+            code="source.timeout",
+            hint="raise `statement_timeout_seconds:` of the source, or make the query faster",
+        )
+    if "lower bound" in text:
+        return SourceError(
+            "an array of the query does not count from 1, which cannot be kept",
+            code="source.value",
+            hint="to_jsonb(column) in the model",
+        )
+    if state.startswith(("42", "3F")):
+        return SourceError(message, code="source.query", hint=hint)
+    if state.startswith("22") or "invalid input" in text:
+        message = re.sub(r'"[^"]*"', '"…"', message)
+    return SourceError(
+        f"the read broke off: {message}", code="source.read", hint=hint or "nothing was taken from it; run again"
+    )
+
+
+def _open(name: str, options: PostgresOptions, root: Path) -> PostgresSource:
+    return PostgresSource(name, options.url, options.schema_, options.statement_timeout_seconds)
+
+
+TYPE = SourceType(
+    type="postgres",
+    title="PostgreSQL",
+    docs="A PostgreSQL database, read in one consistent snapshot.",
+    options=PostgresOptions,
+    open=_open,
+)

@@ -1,0 +1,225 @@
+"""How PostgreSQL's values become Arrow's, with none of them changed.
+
+A column whose type Arrow has travels as it is; any other is turned into text or a number by the server, in the
+statement itself. What has no place in Arrow's type (infinite dates, 24:00, arrays of several dimensions, a
+NaN among decimals) would arrive as another value: it is found in every batch and refused by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import pyarrow as pa
+
+from levada.errors import SourceError
+from levada.source import TYPE_KEY, Column
+from levada.sources.statements import identifier
+
+Array: TypeAlias = "pa.Array[pa.Scalar[pa.DataType]]"
+
+PLAIN: dict[str, pa.DataType] = {
+    "bool": pa.bool_(),
+    "int2": pa.int16(),
+    "int4": pa.int32(),
+    "int8": pa.int64(),
+    "float4": pa.float32(),
+    "float8": pa.float64(),
+    "text": pa.string(),
+    "varchar": pa.string(),
+    "bpchar": pa.string(),
+    "name": pa.string(),
+    "bytea": pa.binary(),
+    "date": pa.date32(),
+    "time": pa.time64("us"),
+    "timestamp": pa.timestamp("us"),
+    "timestamptz": pa.timestamp("us", "UTC"),
+}
+"""Types that the driver brings as they are."""
+
+# 4713 BC, the first day that PostgreSQL knows, in days and microseconds before 1970. Infinity, and moments
+# after the year 294246, overflow in the driver and come out far below.
+_FIRST_DAY = -2_441_000
+_FIRST_MICROSECOND = _FIRST_DAY * 86_400_000_000
+_DAY_MICROSECONDS = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One column: how it is selected, and what it is to be. `dimensions`: the number of the helping column."""
+
+    name: str
+    sql: str
+    type: pa.DataType
+    native: str
+    mark: bytes | None = None
+    dimensions: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The statement that is run for a query, and what to make of its batches."""
+
+    statement: str
+    items: tuple[_Item, ...]
+    schema: pa.Schema
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(Column(item.name, item.type, item.native) for item in self.items)
+
+    def empty(self) -> pa.RecordBatch:
+        return pa.RecordBatch.from_pylist([], schema=self.schema)
+
+    def convert(self, raw: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch with the columns' own types. Raises SourceError for a value that they cannot hold."""
+        arrays = []
+        for index, item in enumerate(self.items):
+            values = raw.column(index)
+            if item.dimensions is not None:
+                _refuse_dimensions(item.name, raw.column(item.dimensions))
+            arrays.append(_converted(item, values))
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+def type_of(field: pa.Field[pa.DataType]) -> str:
+    """PostgreSQL's name of a column's type; an array's begins with an underscore."""
+    return (field.metadata or {}).get(b"POSTGRESQL:type", b"").decode()
+
+
+def reading(schema: pa.Schema, query: str, names: Mapping[str, str]) -> Reading:
+    """How to read a query whose columns the server describes so. `names`: of types known by number only."""
+    seen: set[str] = set()
+    items: list[_Item] = []
+    helpers: list[str] = []
+    for field in schema:
+        if field.name in seen:
+            raise SourceError(
+                f"the query has two columns named {field.name!r}",
+                code="source.duplicate_column",
+                hint="give one another name",
+            )
+        seen.add(field.name)
+        item = _item(field, names)
+        if pa.types.is_list(item.type):
+            helpers.append(f"array_ndims({identifier(field.name)})")
+            item = _Item(item.name, item.sql, item.type, item.native, item.mark, len(schema) + len(helpers) - 1)
+        items.append(item)
+    selected = ", ".join([item.sql for item in items] + helpers)
+    fields = [pa.field(item.name, item.type, metadata={TYPE_KEY: item.mark} if item.mark else None) for item in items]
+    return Reading(f"SELECT {selected} FROM (\n{query}\n) AS levada_model", tuple(items), pa.schema(fields))
+
+
+def _item(field: pa.Field[pa.DataType], names: Mapping[str, str]) -> _Item:
+    kind, name, column = type_of(field), field.name, identifier(field.name)
+    native = names.get(kind, kind)
+    as_text = f"{column}::text"
+    if kind in PLAIN:
+        return _Item(name, column, PLAIN[kind], native)
+    if kind == "numeric":
+        return _numeric(field, name, as_text)
+    if kind in ("json", "jsonb"):
+        return _Item(name, as_text, pa.string(), native, b"json")
+    if kind == "uuid":
+        return _Item(name, as_text, pa.string(), native, b"uuid")
+    if kind == "oid":
+        return _Item(name, f"{column}::int8", pa.int64(), native)
+    if kind == "inet":
+        # a cast would add /32 to a single address
+        return _Item(name, f"abbrev({column})", pa.string(), native)
+    if kind == "money":
+        return _Item(name, f"{column}::numeric::text", pa.string(), native, b"numeric_text")
+    if pa.types.is_struct(field.type):
+        return _Item(name, f"to_json({column})::text", pa.string(), native, b"json")
+    if kind.startswith("_") and pa.types.is_list(field.type):
+        return _array(name, column, kind[1:], field.type)
+    return _Item(name, as_text, pa.string(), native)
+
+
+def _numeric(field: pa.Field[pa.DataType], name: str, as_text: str) -> _Item:
+    modifier = int((field.metadata or {}).get(b"POSTGRESQL:typmod", b"-1"))
+    if modifier < 4:
+        return _Item(name, as_text, pa.string(), "numeric", b"numeric_text")
+    precision = ((modifier - 4) >> 16) & 0xFFFF
+    scale = (((modifier - 4) & 0x7FF) ^ 1024) - 1024
+    native = f"numeric({precision},{scale})"
+    if precision <= 38 and 0 <= scale <= precision:
+        return _Item(name, as_text, pa.decimal128(precision, scale), native)
+    return _Item(name, as_text, pa.string(), native, b"numeric_text")
+
+
+def _array(name: str, column: str, element: str, kind: pa.DataType) -> _Item:
+    native = f"{element}[]"
+    if element in PLAIN:
+        return _Item(name, column, pa.list_(PLAIN[element]), native)
+    if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
+        return _Item(name, f"to_json({column})::text", pa.string(), native, b"json")
+    return _Item(name, f"{column}::text[]", pa.list_(pa.string()), native)
+
+
+def _converted(item: _Item, values: Array) -> Array:
+    if isinstance(values, pa.ExtensionArray):
+        values = values.storage
+    if pa.types.is_decimal128(item.type):
+        return _decimals(item, values)
+    if isinstance(values, pa.ListArray):
+        _refuse_unfit(item.name, values.flatten())
+        return pa.ListArray.from_arrays(values.offsets, values.values, type=item.type, mask=values.is_null())
+    _refuse_unfit(item.name, values)
+    assert values.type == item.type, (item, values.type)
+    return values
+
+
+def _decimals(item: _Item, texts: Array) -> Array:
+    import pyarrow.compute as pc
+
+    assert isinstance(item.type, pa.Decimal128Type)
+    assert isinstance(texts, pa.StringArray)
+    longest = pc.max(pc.binary_length(texts)).as_py() or 0
+    try:
+        # sign, leading zero and point may be there besides the digits; pyarrow's cast does not see an overflow
+        if longest > item.type.precision + 3:
+            raise pa.ArrowInvalid(f"more digits than {item.type} holds")
+        return pc.cast(texts, item.type)
+    except pa.ArrowInvalid:
+        raise _unfit(item.name, "NaN, or a number that its type does not hold", "NULLIF(column, 'NaN')") from None
+
+
+def _refuse_unfit(name: str, values: Array) -> None:
+    kind = values.type
+    if pa.types.is_date32(kind):
+        low, high, first, last = *_ends(values, pa.int32()), _FIRST_DAY, 2**31 - 1
+    elif pa.types.is_timestamp(kind):
+        low, high, first, last = *_ends(values, pa.int64()), _FIRST_MICROSECOND, 2**63 - 1
+    elif pa.types.is_time64(kind):
+        low, high, first, last = *_ends(values, pa.int64()), 0, _DAY_MICROSECONDS - 1
+        if high is not None and high > last:
+            raise _unfit(name, "the time 24:00", "cast it to text in the model")
+        return
+    else:
+        return
+    if (low is not None and low < first) or (high is not None and high >= last):
+        raise _unfit(name, "infinity, or a moment after the year 294246", "NULLIF(column, 'infinity')")
+
+
+def _ends(values: Array, integer: pa.DataType) -> tuple[int | None, int | None]:
+    import pyarrow.compute as pc
+
+    ends = pc.min_max(values.view(integer))
+    return ends["min"].as_py(), ends["max"].as_py()
+
+
+def _refuse_dimensions(name: str, dimensions: Array) -> None:
+    import pyarrow.compute as pc
+
+    most = pc.max(dimensions).as_py()
+    if most is not None and most > 1:
+        raise _unfit(name, "an array of several dimensions", "to_jsonb(column) in the model")
+
+
+def _unfit(column: str, what: str, hint: str) -> SourceError:
+    if re.match(r"^[A-Z]+\(", hint):
+        hint = f"{hint} in the model makes it NULL"
+    return SourceError(f"column {column!r} holds {what}, which cannot be kept exactly", code="source.value", hint=hint)
