@@ -41,10 +41,11 @@ def parse_sql(text: str, file: str) -> Document:
             hint="close it with */ before the query",
         )
     inner = start + 2
-    # blanks between /* and a key in the same line would count as its indentation
     inner += len(text[inner:end]) - len(text[inner:end].lstrip(" \t"))
     begin = _place(text, inner, file)
-    header = parse(text[inner:end], file, line=begin.line, column=begin.column)
+    # a key in the line of the /* stands as deep as those below it
+    depth = _indentation(text[inner:end])
+    header = parse(" " * depth + text[inner:end], file, line=begin.line, column=begin.column - depth)
     if header.value is None or not isinstance(header.value, dict):
         where = header.positions.at() if header.value is not None else _place(text, start, file)
         raise ConfigError(
@@ -81,6 +82,13 @@ def _without_end(query: str) -> str | None:
     while tokens and tokens[-1][0] == ";":
         end = tokens.pop().start()
     return query[:end].rstrip() if tokens else None
+
+
+def _indentation(text: str) -> int:
+    """By how many blanks the second line that holds anything is indented; 0 if the first line holds nothing."""
+    first, *others = text.split("\n")
+    below = next((line for line in others if line.strip()), "") if first.strip() else ""
+    return len(below) - len(below.lstrip(" "))
 
 
 def _place(text: str, offset: int, file: str) -> Where:

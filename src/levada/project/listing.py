@@ -95,7 +95,7 @@ def list_files(root: Path) -> Listing:
             listing.notices.append(FileNotice("project.unread_folder", message, Where(name)))
     _note_unavailable(listing)
     if all((root / name).is_file() for name in SETTINGS_FILES):
-        listing.errors.append(_twice("the project", *SETTINGS_FILES))
+        listing.errors.append(_twice("the project", SETTINGS_FILES[1], SETTINGS_FILES[0]))
     return listing
 
 

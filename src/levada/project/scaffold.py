@@ -30,7 +30,7 @@ _SOURCE = """\
 # Every CSV, Parquet or JSON-lines file in the folder is a table named after it.
 type: files
 path: data
-description: The example's data. Put your warehouse beside it, for instance `type: postgres` with `url:`.
+description: The example's data. Your warehouse goes into a file beside this one.
 """
 
 _CSV = """\

@@ -33,6 +33,16 @@ def test_a_bad_file_gets_one_exact_error(tmp_path: Path, file: str, content: str
     ]
 
 
+def test_both_endings_of_one_name_are_an_error_that_names_both_files(tmp_path: Path) -> None:
+    """Which of them would hold is not left to chance."""
+    files = read(write(tmp_path, GOOD, {"destinations/crm.yaml": "type: tool\n", "levada.yaml": ""}))
+    twice = "is declared twice: in"
+    assert [f"{error.where}: {error.message}" for error in files.errors] == [
+        f"levada.yaml: the project {twice} levada.yml and in levada.yaml",
+        f"destinations/crm.yml: the destination `crm` {twice} destinations/crm.yaml and in destinations/crm.yml",
+    ]
+
+
 def test_a_file_that_is_not_utf_8_is_named_with_the_byte(tmp_path: Path) -> None:
     """An editor with an old encoding is a common slip."""
     files = read(write(tmp_path, GOOD, {"syncs/a.yml": b"model: customers\nto: crm.x\n# caf\xe9\n"}))
