@@ -24,7 +24,7 @@ TEMPLATES: tuple[object, ...] = (
     {"inputs": ["{a}", "{b.c}", 1, None, True], "text": "<{a}|{b.c}|{n}>"},
     {"key": "{key}", "by": "{key_field}", "match": "{match}", "was": "{before}", "old": "{before.a}"},
     {"op": "{operation}", "verb": "{verb}/{kind}", "dest": "{destination_id}", "n": "{n}"},
-    {"quote's": 'a "b" \\ c\n', "all": "{match} as text"},
+    {"quote's": 'a "b" \\ c\n', "all": "{b.c} as text"},
 )
 NAMES = ("a", "b.c", "b.d", "l[0]", "l[1].x", "n")
 
