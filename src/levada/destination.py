@@ -12,9 +12,11 @@ never came, a 5xx. Delivery waits, refreshes, or settles those by the destinatio
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import pyarrow as pa
@@ -411,3 +413,15 @@ def verbs_for(mode: Mode, removal: Removal, available: Sequence[Verb]) -> dict[K
             return f"removed: {removal} needs the verb {needed}; the object has {', '.join(sorted(has)) or 'none'}"
         chosen["removed"] = verb
     return chosen
+
+
+class _AlsoDecorator(ModuleType):
+    """`from levada import destination` means the decorator; once this module is loaded, Python gives the module."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        from levada import __getattr__ as public
+
+        return public("destination")(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _AlsoDecorator

@@ -18,16 +18,17 @@ from urllib.parse import parse_qsl, urlencode
 import pyarrow as pa
 
 from levada.batch import Batch
-from levada.change import Kind, Verb
+from levada.change import Verb
 from levada.destination import Request, Response
 from levada.destinations.connectors import opened, stand_ins
 from levada.destinations.declared import DeclaredDestination
 from levada.destinations.language import VERBS, Case, CaseAnswer, CaseRequest, Connector
 from levada.destinations.paths import read_json, same
 from levada.errors import LevadaError, Where
+from levada.example import example_batch
 from levada.mapping import FieldType
 from levada.outcome import Outcomes
-from levada.template import Record, as_text, json_bytes, json_text, render
+from levada.template import as_text, json_bytes, json_text
 
 REQUESTS_MAX = 1_000
 """A case that makes more requests than this has gone astray."""
@@ -193,74 +194,28 @@ def _verb_of(case: Case) -> tuple[Verb, str]:
     raise AssertionError("a case has exactly one verb")
 
 
-def _kind_of(case: Case, verb: Verb) -> Kind:
-    if case.kind is not None:
-        return case.kind
-    if verb in ("delete", "archive", "remove"):
-        return "removed"
-    return "changed" if verb == "update" or case.changed is not None else "added"
-
-
 def batch_of(destination: DeclaredDestination, case: Case, verb: Verb, object_name: str) -> Batch:
     """A case's records as the batch that delivery would make of them."""
     declared = destination.options.objects.get(object_name)
     facts = declared.fields if declared is not None else {}
     types: dict[str, FieldType] = {name: each.type for name, each in facts.items()}
-    names = list(dict.fromkeys(name for record in case.records for name in record))
-    match = case.match or (declared.match if declared is not None and declared.match else tuple(names[:1]))
-    kind = _kind_of(case, verb)
-    rows = [{name: typed(record.get(name), types.get(name, "any")) for name in names} for record in case.records]
-    before = [{name: typed(value, types.get(name, "any")) for name, value in row.items()} for row in case.before]
-    identifiers = case.identifiers or (None,) * len(rows)
-    records = [
-        Record(
-            row,
-            match={name: (before[index].get(name) if index < len(before) else None) or row.get(name) for name in match},
-            sent=None if case.changed is None else frozenset(case.changed),
-            before=before[index] if index < len(before) else None,
-            destination_id=identifiers[index],
-            operation=f"{index:032x}",
-            kind=kind,
-            verb=verb,
-            object=object_name,
-            sync="case",
-            nulls=case.nulls,
-            embedded=frozenset(name for name, type_ in types.items() if type_ == "json"),
-        )
-        for index, row in enumerate(rows)
-    ]
-    template = destination.template(object_name, verb)
-    texts = None if template is None else pa.array([render(template, record) for record in records], pa.string())
-    table = pa.table({name: column([row[name] for row in rows]) for name in names})
-    previous = None
-    if before:
-        previous = pa.table({name: column([row.match[name] for row in records]) for name in match})
-    return Batch(
-        sync="case",
-        plan_id="case",
-        number=0,
-        sequence=0,
-        kind=kind,
+
+    def row(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: typed(value, types.get(name, "any")) for name, value in values.items()}
+
+    return example_batch(
+        [row(record) for record in case.records],
+        object_name=object_name,
         verb=verb,
-        object=object_name,
-        match=tuple(match),
-        table=table,
-        keys=table.select([name for name in match if name in names]),
-        idempotency_key="case",
-        rendered=texts,
-        operations=pa.array([record.operation for record in records], pa.string()),
-        previous=previous,
-        identifiers=pa.array(identifiers, pa.string()) if case.identifiers is not None else None,
+        match=case.match or (declared.match if declared is not None else None) or tuple(case.records[0])[:1],
+        template=destination.template(object_name, verb),
+        kind=case.kind,
+        changed=case.changed,
+        before=[row(values) for values in case.before],
+        identifiers=case.identifiers,
+        nulls=case.nulls,
+        embedded=frozenset(name for name, type_ in types.items() if type_ == "json"),
     )
-
-
-def column(values: Sequence[Any]) -> pa.Array[Any]:
-    """Values as a column; values of several kinds, which no column has, as text."""
-    try:
-        found: pa.Array[Any] = pa.array(values)
-        return found
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return pa.array([None if value is None else as_text(value) for value in values], pa.string())
 
 
 def typed(value: Any, type_: FieldType) -> Any:
