@@ -10,6 +10,7 @@ import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -224,21 +225,7 @@ class DuckdbEngine:
         return True
 
     def native(self, kind: pa.DataType, matches: int) -> str | None:
-        import duckdb
-
-        form = _form(kind)
-        if form is None:
-            return None
-        if getattr(kind, "extension_name", "") == "arrow.uuid":
-            return "UUID"
-        connection = duckdb.connect()
-        try:
-            connection.register("one", pa.table({"x": pa.array([], form)}))
-            return str(connection.execute("DESCRIBE one").fetchall()[0][1])
-        except duckdb.Error:
-            return None
-        finally:
-            connection.close()
+        return "UUID" if getattr(kind, "extension_name", "") == "arrow.uuid" else _native(_form(kind))
 
     def field(self, column: TableColumn, wanted: pa.DataType | None) -> tuple[FieldType, ValueLimits]:
         native = column.native
@@ -298,6 +285,23 @@ def _form(kind: pa.DataType) -> pa.DataType | None:
     if form is not None and pa.types.is_decimal(form) and cast("Any", form).precision > DECIMAL_DIGITS_MAX:
         return None
     return form
+
+
+@lru_cache(maxsize=1_000)
+def _native(form: pa.DataType | None) -> str | None:
+    """The type that DuckDB itself gives to an Arrow type."""
+    import duckdb
+
+    if form is None:
+        return None
+    connection = duckdb.connect()
+    try:
+        connection.register("one", pa.table({"x": pa.array([], form)}))
+        return str(connection.execute("DESCRIBE one").fetchall()[0][1])
+    except duckdb.Error:
+        return None
+    finally:
+        connection.close()
 
 
 def _choices(native: str) -> tuple[str, ...] | None:

@@ -169,7 +169,8 @@ class SqlDestination:
             columns.append(f"{self._quoted(wanted_field.name)} {self._native(wanted_field, matches, natives)}{empty}")
         if match:
             columns.append(f"PRIMARY KEY ({', '.join(self._quoted(name) for name in match)})")
-        return f"CREATE TABLE {quoted_table(self.engine.grammar, target)} ({', '.join(columns)}){self.engine.grammar.create_suffix}"
+        grammar = self.engine.grammar
+        return f"CREATE TABLE {quoted_table(grammar, target)} ({', '.join(columns)}){grammar.create_suffix}"
 
     def _add_statement(self, target: TableName, wanted: pa.Field[pa.DataType], natives: Mapping[str, str]) -> str:
         native = self._native(wanted, 0, natives)
@@ -178,19 +179,17 @@ class SqlDestination:
         )
 
     def _native(self, wanted: pa.Field[pa.DataType], matches: int, natives: Mapping[str, str]) -> str:
-        declared = natives.get(wanted.name)
-        if declared:
-            if not NATIVE.fullmatch(declared):
-                raise ConfigError(f"{wanted.name}: {declared!r} is no column type", code="destination.type")
-            return declared
         found = None if simple(wanted.type) is None else self.engine.native(wanted.type, matches)
-        if found is None:
+        declared = natives.get(wanted.name) or found
+        if declared is None:
             raise ConfigError(
                 f"{wanted.name}: {self.engine.title} has no column type for {wanted.type}",
                 code="destination.type",
                 hint="change the type in the model or with {sql: …}, for instance to text",
             )
-        return found
+        if declared != found and not NATIVE.fullmatch(declared):
+            raise ConfigError(f"{wanted.name}: {declared!r} is no column type", code="destination.type")
+        return declared
 
     def _quoted(self, name: str) -> str:
         return quoted(name, self.engine.grammar.mark, bytes_max=self.engine.grammar.name_bytes_max)
@@ -343,6 +342,8 @@ class SqlDestination:
         except Refused as error:
             session.rollback()
             raise DestinationError(error.reason, code="destination.statement") from error
+        except ConnectionError as error:
+            raise UnavailableError(str(error), hint="it is tried again later") from error
         except BaseException:
             session.rollback()
             raise

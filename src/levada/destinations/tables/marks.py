@@ -158,4 +158,5 @@ class Marks:
 
 def create_marks(engine: Engine, table: TableName) -> str:
     """The statement that makes the mark table."""
-    return f"CREATE TABLE {quoted_table(engine.grammar, table)} ({engine.grammar.marks_columns}){engine.grammar.create_suffix}"
+    grammar = engine.grammar
+    return f"CREATE TABLE {quoted_table(grammar, table)} ({grammar.marks_columns}){grammar.create_suffix}"

@@ -123,12 +123,19 @@ class TableWriter:
     def finish(self) -> None:
         if self.staging is None or self.retired is None:
             return
+        try:
+            self._finish(self.staging, self.retired)
+        except ConnectionError as error:
+            # finishing again finds out how far it got
+            raise UnavailableError(str(error), hint="it is tried again later") from error
+
+    def _finish(self, staging: TableName, retired: TableName) -> None:
         assert self.marks is not None
         if not self.marks.of(SWAPPED):
-            self._swap(self.staging, self.retired, self.marks)
-        self._drop(self.retired)
-        self._drop(self.staging)
-        self._in_transaction(partial(self.marks.forget, self.session, self.staging.table))
+            self._swap(staging, retired, self.marks)
+        self._drop(retired)
+        self._drop(staging)
+        self._in_transaction(partial(self.marks.forget, self.session, staging.table))
 
     def close(self) -> None:
         self.session.close()
