@@ -325,7 +325,8 @@ def first_sentence(text: str) -> str:
 _TO_PATTERN = next(
     str(item.pattern) for item in Sync.model_fields["to"].metadata if getattr(item, "pattern", None) is not None
 )
-_PATTERNS = {
+_PATTERNS: dict[str, tuple[str, str | None]] = {
+    r"^https?://": ("a URL that begins with http:// or https://", "for example https://example.com/hook"),
     NAME_PATTERN: ("a name", "letters, digits, _ and -, beginning with a letter or _"),
     _TO_PATTERN: ("destination.object", "for example crm.contacts"),
 }
@@ -333,7 +334,7 @@ _PATTERNS = {
 
 def _pattern(problem: _Problem, name: str, found: Any, positions: Positions, secret: bool) -> ConfigError:
     pattern = str(problem.details.get("ctx", {}).get("pattern"))
-    words, hint = _PATTERNS.get(pattern, ("of the form that is allowed", f"it has to match {pattern}"))
+    words, hint = _PATTERNS.get(pattern, (f"of the form {pattern}", None))
     where = positions.key(*problem.path) if problem.of_key else positions.at(*problem.path)
     return ConfigError(
         f"{name} must be {words}{_not(found, secret)}", code="config.wrong_value", where=where, hint=hint
