@@ -26,7 +26,7 @@ select
     customer_id as customer_number,
     first_name,
     last_name,
-    replace(phone, ' ', '') as phone,
+    '+44' || replace(phone, ' ', '')[2:] as phone,
     country,
     lifetime_value,
     orders,
@@ -42,7 +42,6 @@ select lower(trim(any_value(email)))
 from customers
 group by customer_id
 having sum(lifetime_value) >= 250 and min(recency_days) > 180
-    and regexp_full_match(lower(trim(any_value(email))), '[a-z0-9.''+_-]+@[a-z0-9.-]+')
 """
 _ORDERS = """
 select invoice_no from orders, as_of

@@ -257,12 +257,9 @@ class Story:
 
 
 def _order_numbers(bodies: list[Any]) -> list[str]:
-    """The invoice numbers in the inbox's messages, whether a message holds one record or several."""
-    found: list[str] = []
-    for body in bodies:
-        records = body.get("records", [body]) if isinstance(body, dict) else body
-        found += [str((record.get("fields") or record)["invoice_no"]) for record in records]
-    return found
+    """The invoice numbers of the events in the inbox, whether a message holds one event or several."""
+    events_of = [body if isinstance(body, list) else [body] for body in bodies]
+    return [str(event["data"]["invoice_no"]) for group in events_of for event in group]
 
 
 def _key(key: Any) -> str:

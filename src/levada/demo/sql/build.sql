@@ -34,7 +34,7 @@ select
         else mailbox || '@example.com'
     end as email,
     -- numbers that Ofcom keeps free for fiction
-    case when customer_id % 3 = 0 then '+44 7700 900' || lpad((customer_id % 1000)::varchar, 3, '0') end as phone
+    case when customer_id % 3 = 0 then '020 7946 0' || lpad((customer_id % 1000)::varchar, 3, '0') end as phone
 from addressed;
 
 -- one code has several descriptions in the order lines: the product takes the one written most often
