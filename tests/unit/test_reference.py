@@ -13,7 +13,7 @@ from levada.run import EXIT_CODES
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "levada"
 REFERENCE = ROOT / "docs" / "reference"
-_CODE = re.compile(r"(config|access|source|destination|usage|run)\.[a-z_]+")
+_CODE = re.compile(r"(config|access|source|destination|usage|run)\.[a-z][a-z_]*")
 
 
 def _raised_codes() -> set[str]:
@@ -36,7 +36,7 @@ def _raised_codes() -> set[str]:
                     found.add(text)
                 case _:
                     pass
-    return {code for code in found if code} - {"error"}
+    return {code for code in found if code and not code.endswith(".")} - {"error"}
 
 
 def _is_text(node: ast.AST) -> bool:

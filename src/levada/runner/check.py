@@ -209,5 +209,10 @@ def _sync(project: Project, name: str) -> list[Finding]:
     except LevadaError as error:
         return [_error(subject, error)]
     fields = len(resolved.mapping.fields)
-    found = [Finding(subject, "ok", f"{fields} fields → {resolved.sync.to}; the first {shown.num_rows} rows pass")]
+    invalid = [row for row in shown.to_pylist() if row.get("invalid")]
+    if invalid:
+        message = f"{len(invalid)} of the first {shown.num_rows} rows cannot be sent: {invalid[0]['invalid']}"
+        found = [Finding(subject, "rows", message, f"`levada preview {name}` shows them", code="rows.invalid")]
+    else:
+        found = [Finding(subject, "ok", f"{fields} fields → {resolved.sync.to}; the first {shown.num_rows} rows pass")]
     return found + [Finding(subject, "ok", f"notice: {notice}") for notice in resolved.notices]

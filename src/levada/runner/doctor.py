@@ -66,7 +66,7 @@ def accept_rollback(project: Project) -> Sequence[str]:
     """
     from levada.stores.sqlite import SqliteStore
 
-    store = SqliteStore.open(project.state_folder, project.clock, create=False, check=False)
+    store = SqliteStore.open(project.state_folder, project.clock, check=False)
     try:
         return store.accept_rollback(actor())
     finally:

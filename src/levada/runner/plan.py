@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,7 +124,8 @@ def planned(
 @contextmanager
 def request(project: Project, resolved: Resolved, ledger: Ledger, purpose: Purpose = "sync") -> Iterator[PlanRequest]:
     """A request whose folder is temporary, private to this user, and gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="levada-plan-"))
+    folder = project.spool / project.clock.new_id("plan")
+    folder.mkdir()
     try:
         yield PlanRequest(
             sync=resolved.name,

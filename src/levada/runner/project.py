@@ -6,6 +6,8 @@ in this package. Nothing is decided here. A project belongs to one thread; `stop
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -69,6 +71,7 @@ class Project:
         self._files: ProjectFiles | None = None
         self._redaction: Redactor | None = None
         self._store: Store | None = None
+        self._spool: Path | None = None
         self._planner: LocalPlanner | None = None
         self._dispatcher: Dispatcher | None = None
         self._sources: dict[str, Source] = {}
@@ -118,6 +121,9 @@ class Project:
         if self._store is not None:
             self._store.close()
             self._store = None
+        if self._spool is not None:
+            shutil.rmtree(self._spool, ignore_errors=True)
+            self._spool = self._planner = None
 
     def stop(self) -> None:
         """Ask what runs to stop after what is under way. May be called from a signal handler or any thread."""
@@ -223,8 +229,10 @@ class Project:
         if self._store is None:
             from levada.stores.sqlite import SqliteStore
 
+            # a folder with remains of a store is opened as if to make one, which says what was lost
+            lost = any((self.state_folder / "ledgers").glob("*/*")) or (self.state_folder / "high-water").exists()
             try:
-                self._store = SqliteStore.open(self.state_folder, self.clock, create=False)
+                self._store = SqliteStore.open(self.state_folder, self.clock, create=lost)
             except StoreError as error:
                 if error.code == "store.missing":
                     return None
@@ -237,12 +245,19 @@ class Project:
         return store.ledger(sync) if store is not None else Ledger(sync, self.state_folder / "ledgers" / sync)
 
     @property
+    def spool(self) -> Path:
+        """A folder for what is needed for a moment: private to this user, gone when the project is closed."""
+        if self._spool is None:
+            self._spool = Path(tempfile.mkdtemp(prefix="levada-"))
+        return self._spool
+
+    @property
     def planner(self) -> LocalPlanner:
         if self._planner is None:
             from levada.planners.local import LocalPlanner
 
             settings = self.settings.planner
-            self._planner = LocalPlanner(memory=settings.memory, threads=settings.threads)
+            self._planner = LocalPlanner(self.spool, settings.memory, settings.threads, self.clock)
         return self._planner
 
     @property
