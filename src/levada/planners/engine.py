@@ -1,0 +1,192 @@
+"""The DuckDB in which a plan is made: one connection per plan, bounded, and shut in.
+
+Memory is limited and spills into the plan's own folder. After the source was attached the connection can
+read and write nothing but the folders it was given, can load nothing, and cannot be configured any more:
+so a model's query reaches its source and nothing else. Not here: what is computed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from levada.errors import LevadaError, SourceError, StoreError
+from levada.planners import sql
+from levada.source import Attachment
+
+if TYPE_CHECKING:
+    import duckdb
+
+THREADS_MAX = 4
+COMPRESSION = "lz4_raw"
+ROW_GROUP_ROWS = 122_880
+
+
+class Engine:
+    """One restricted DuckDB connection. A context manager: its spill folder goes when it closes.
+
+    `folders` may be read and written; `attachment` is what the source needs. Errors of DuckDB leave as
+    LevadaError: SourceError inside `reading()`, StoreError elsewhere.
+    """
+
+    def __init__(
+        self, spill: Path, *, memory: str, threads: int | None, folders: Sequence[Path], attachment: Attachment | None
+    ) -> None:
+        import duckdb
+
+        self.spill = spill
+        self.connection: duckdb.DuckDBPyConnection = duckdb.connect(
+            ":memory:",
+            config={
+                "memory_limit": memory,
+                "threads": threads or min(os.cpu_count() or 1, THREADS_MAX),
+                "temp_directory": str(spill),
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "preserve_insertion_order": False,
+            },
+        )
+        try:
+            self.run("SET TimeZone = 'UTC'")
+            self.run("SET python_enable_replacements = false")
+            if attachment is not None:
+                with self.reading():
+                    for statement in attachment.statements:
+                        self.run(statement)
+            self._shut_in([spill, *folders], attachment.paths if attachment else ())
+        except BaseException:
+            self.close()
+            raise
+
+    def _shut_in(self, folders: Sequence[Path], paths: Sequence[Path]) -> None:
+        allowed = [*folders, *(path for path in paths if path.is_dir())]
+        files = [path for path in paths if not path.is_dir()]
+        self.run(f"SET allowed_directories = [{sql.listed(sql.path(path) for path in allowed)}]")
+        self.run(f"SET allowed_paths = [{sql.listed(sql.path(path) for path in files)}]")
+        self.run("SET enable_external_access = false")
+        self.run("SET lock_configuration = true")
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.connection.close()
+        shutil.rmtree(self.spill, ignore_errors=True)
+
+    def run(self, statement: str, values: Sequence[object] | None = None) -> duckdb.DuckDBPyConnection:
+        """Execute one statement of ours. Raises StoreError for a full disk or too little memory."""
+        import duckdb
+
+        try:
+            return self.connection.execute(statement, values) if values else self.connection.execute(statement)
+        except duckdb.OutOfMemoryException as error:
+            raise StoreError(
+                "planning needs more memory than it may use",
+                code="store.memory",
+                hint="raise planner.memory in levada.yml, or free disk space for its spill files",
+            ) from error
+        except duckdb.IOException as error:
+            if "No space left" in str(error) or "max_temp_directory_size" in str(error):
+                raise StoreError(
+                    "the disk is full", code="store.disk_full", hint="free some space and run again"
+                ) from error
+            raise
+
+    def rows(self, statement: str, values: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
+        """A small result."""
+        return self.run(statement, values).fetchall()
+
+    def row(self, statement: str) -> tuple[Any, ...]:
+        found = self.run(statement).fetchone()
+        assert found is not None, statement
+        return found
+
+    def types(self, query: str) -> dict[str, str]:
+        """The columns of a query's result and their DuckDB types, without running it."""
+        return {name: kind for name, kind, *_ in self.rows(f"DESCRIBE {query}")}
+
+    def copy(self, query: str, target: Path) -> int:
+        """Write a query's result as one Parquet file; returns its rows. An empty result leaves no file."""
+        (rows,) = self.row(
+            f"COPY ({query}) TO {sql.path(target)} (FORMAT parquet, COMPRESSION {COMPRESSION},"
+            f" ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
+        )
+        if not rows:
+            target.unlink(missing_ok=True)
+        return int(rows)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Whatever fails inside failed because of the source or the model's query."""
+        import duckdb
+
+        try:
+            yield
+        except LevadaError:
+            raise
+        except duckdb.Error as error:
+            raise SourceError(
+                f"the model cannot be read: {first_line(error)}",
+                code="source.query",
+                hint="run the model's query by itself: `levada preview`",
+            ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What DuckDB says, on one line, without the excerpt of the statement that it appends."""
+    return " ".join(str(error).split("\nLINE ")[0].split())[:500]
+
+
+SCANS = frozenset({"SEQ_SCAN", "TABLE_SCAN", "PARQUET_SCAN", "READ_PARQUET", "PROJECTION", "FILTER"})
+UNREPEATABLE = re.compile(
+    r"\b(random|uuid\w*|gen_random_uuid|nextval|currval|setval|setseed|stats|vector_type|current_query\w*"
+    r"|current_connection_id|over|read_csv\w*|read_json\w*)\s*\(|\b(tablesample|using\s+sample)\b",
+    re.IGNORECASE,
+)
+DEFINITIONS_MAX = 10_000
+
+
+def is_plain_scan(engine: Engine, query: str) -> bool:
+    """May the query be run several times at the cost of a scan, with the same rows each time?
+
+    True only for filters and projections over tables and Parquet files, views looked through, with nothing
+    that draws lots. (`now()` is the same throughout a transaction.) In doubt: False.
+    """
+    (plan,) = (row[1] for row in engine.rows(f"EXPLAIN (FORMAT json) {query}"))
+    if not operators(json.loads(plan)) <= SCANS:
+        return False
+    definitions = engine.rows(
+        "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal UNION ALL "
+        "SELECT function_name, macro_definition FROM duckdb_functions() WHERE NOT internal AND macro_definition IS NOT "
+        f"NULL LIMIT {DEFINITIONS_MAX}"
+    )
+    if len(definitions) == DEFINITIONS_MAX:
+        return False
+    seen = query.lower()
+    found = True
+    while found:
+        reached = [pair for pair in definitions if pair[0].lower() in seen]
+        definitions = [pair for pair in definitions if pair not in reached]
+        seen += "".join("\n" + str(text).lower() for _, text in reached)
+        found = bool(reached)
+    return UNREPEATABLE.search(seen) is None
+
+
+def operators(plan: object) -> set[str]:
+    """The names of all operators in a plan that EXPLAIN printed as JSON."""
+    if isinstance(plan, list):
+        return {name for node in plan for name in operators(node)}
+    assert isinstance(plan, dict)
+    return {str(plan["name"]).strip()} | operators(plan.get("children", []))

@@ -1,0 +1,66 @@
+"""Files of plans and ledgers: digests, durability, links. Not here: what is in them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from levada.errors import CorruptedError
+from levada.plan import PlanFile
+
+READ_BYTES = 1 << 20
+REBUILD_HINT = "`levada doctor` shows what is affected; `levada resync SYNC --rebuild` starts a new ledger"
+
+
+def digest_of(path: Path) -> str:
+    """The XXH3-128 digest of a file, as 32 hex digits."""
+    import xxhash
+
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sync_file(path: Path) -> None:
+    """Return when the file, or the folder's list of names, is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def describe(path: Path, rows: int) -> PlanFile:
+    """A finished file as a PlanFile; it is durable when this returns."""
+    sync_file(path)
+    return PlanFile(path.name, rows, path.stat().st_size, digest_of(path))
+
+
+def verify(folder: Path, file: PlanFile, what: str) -> None:
+    """Raises CorruptedError naming the file if it is missing or not what was written."""
+    path = folder / file.name
+    try:
+        found = path.stat().st_size
+        problem = "" if found == file.bytes else f"has {found:,} bytes instead of {file.bytes:,}"
+        if not problem and digest_of(path) != file.digest:
+            problem = "is not what was written: its checksum differs"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror or error})"
+    if problem:
+        raise CorruptedError(f"{what} {path} {problem}", code="store.ledger_corrupted", hint=REBUILD_HINT)
+
+
+def linked(source: Path, folder: Path, name: str) -> Path:
+    """The same file under another name in `folder`: a hard link, or a copy where links cannot be made."""
+    target = folder / name
+    partial = folder / f"{name}.partial"
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(source, partial)
+    except OSError:
+        shutil.copyfile(source, partial)
+    partial.replace(target)
+    return target

@@ -1,0 +1,243 @@
+"""The local planner: compares, folds and reverses in an embedded DuckDB, in bounded memory.
+
+One fresh, restricted DuckDB per call. The steps are in the modules beside this one: `reading` (the model),
+`mapped` (the mapping), `ledgers`, `comparing`, `late`, `folding`, `reversal`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from levada import events
+from levada.change import KINDS
+from levada.clock import Clock, SystemClock, isoformat
+from levada.errors import CorruptedError
+from levada.plan import Plan, PlanFile
+from levada.planner import Ledger, PlanRequest, Settled
+from levada.planners import files, folding, late, reversal, sql
+from levada.planners.comparing import Comparison, Difference
+from levada.planners.engine import Engine
+from levada.planners.identity import plan_id
+from levada.planners.ledgers import LedgerView, Shape, Verification
+from levada.planners.mapped import Layout, after_name, key_name
+from levada.planners.reading import MAPPED, Reading
+from levada.source import Attachment
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MEMORY_DEFAULT = "256MB"
+RECIPE = "recipe.json"
+PREVIEW_ROWS_MAX = 10_000
+
+
+class LocalPlanner:
+    """Fulfils `levada.planner.Planner`. `memory` is DuckDB's limit; what exceeds it spills to disk.
+
+    `spool` holds what previews and folds need for a moment; plans spill into their own folder.
+    """
+
+    def __init__(
+        self, spool: Path, memory: str = MEMORY_DEFAULT, threads: int | None = None, clock: Clock | None = None
+    ) -> None:
+        self.spool = spool.absolute()
+        self.memory = memory
+        self.threads = threads
+        self.clock = clock or SystemClock()
+
+    def plan(self, request: PlanRequest) -> Plan:
+        """See Planner.plan. An unchanged model makes a plan without files."""
+        started = self.clock.monotonic()
+        folder = request.folder.absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        verification = Verification(request.ledger)
+        attachment = request.source.attachment()
+        with self._engine(folder / "work", [folder, request.ledger.folder.absolute()], attachment) as engine:
+            reading = Reading(engine, request.source, request.model, engine.spill, attachment)
+            try:
+                layout = reading.prepare(request.mapping)
+                request.listener(
+                    events.ModelRead(request.sync, reading.rows, round(self.clock.monotonic() - started, 3))
+                )
+                view = LedgerView(engine, request.ledger, shape_of(layout))
+                comparison = Comparison(
+                    engine, reading, layout, view, request.ledger, request.policy, folder, engine.spill
+                )
+                found = comparison.run()
+                reading.finish()
+            finally:
+                reading.close()
+            verification.finish()
+            return self._written(engine, request, folder, layout, found, reading.rows)
+
+    def _written(
+        self, engine: Engine, request: PlanRequest, folder: Path, layout: Layout, found: Difference, rows: int
+    ) -> Plan:
+        facts = {
+            "generation": request.ledger.generation,
+            "mapping": layout.mapping_version,
+            "hash": layout.hash_version,
+            "match": list(layout.match),
+            "everything": found.everything,
+        }
+        described = {
+            name: files.describe(folder / f"{name}.parquet", count) for name, count in found.rows.items() if count
+        }
+        plan = Plan(
+            sync=request.sync,
+            plan_id=plan_id(engine, request.sync, folder, found.rows, facts),
+            purpose=request.purpose,
+            generation=request.ledger.generation,
+            mapping_version=layout.mapping_version,
+            hash_version=layout.hash_version,
+            keys=layout.keys,
+            fields=layout.names,
+            match=layout.match,
+            counts=found.counts,
+            model_rows=rows,
+            files={kind: described[kind] for kind in KINDS if kind in described},
+            invalid=described.get("invalid"),
+            fields_changed=fields_changed(engine, folder, described.get("changed"), layout.names),
+            nulls=found.nulls,
+            notices=_notices(found),
+            created_at=isoformat(self.clock.now()),
+        )
+        recipe = {**layout.recipe(), "everything": found.everything}
+        refreshed = described.get("refreshed")
+        recipe["refreshed"] = (
+            None if refreshed is None else [refreshed.name, refreshed.rows, refreshed.bytes, refreshed.digest]
+        )
+        write_plan(plan, folder, recipe)
+        return plan
+
+    def preview(self, request: PlanRequest, rows: int) -> pa.Table:
+        """See Planner.preview. At most PREVIEW_ROWS_MAX rows; those that are invalid have a text in `invalid`."""
+        import pyarrow as pa
+
+        attachment = request.source.attachment()
+        work = self.spool / self.clock.new_id("preview")
+        with self._engine(work, [], attachment) as engine:
+            reading = Reading(engine, request.source, request.model, work, attachment)
+            try:
+                layout = reading.prepare(request.mapping, limit=min(rows, PREVIEW_ROWS_MAX))
+                source = f"SELECT * FROM {MAPPED}"
+                if layout.late:
+                    target = work / "preview.parquet"
+                    if engine.copy(f"SELECT * EXCLUDE (p), p AS first_p FROM {MAPPED}", target):
+                        source = f"SELECT * EXCLUDE (p), coalesce(first_p, p) AS p FROM ({late.completed(engine, layout, target, work)})"
+                keys = [f"k{i} AS {key_name(name)}" for i, name in enumerate(layout.keys)]
+                values = [f"v{each.index} AS {after_name(each.name)}" for each in layout.fields]
+                reason = "nullif(split_part(p, chr(31), 3), '') AS invalid"
+                with engine.reading():
+                    found = engine.connection.sql(
+                        f"SELECT {sql.listed([*keys, *values, reason])} FROM ({source})"
+                    ).to_arrow_table()
+                assert isinstance(found, pa.Table)
+                return found
+            finally:
+                reading.close()
+
+    def fold(self, plan: Plan, plan_folder: Path, ledger: Ledger, settled: Settled) -> Ledger:
+        """See Planner.fold. What was delivered whole becomes part of the ledger as it is, by a hard link."""
+        recipe = read_recipe(plan_folder)
+        ledger.folder.mkdir(parents=True, exist_ok=True)
+        work = ledger.folder.absolute() / self.clock.new_id("work")
+        with self._engine(work, [ledger.folder.absolute(), plan_folder.absolute()], None) as engine:
+            return folding.Fold(engine, plan, plan_folder.absolute(), ledger, settled, recipe).run()
+
+    def confirmed(self, request: PlanRequest) -> Ledger:
+        """See Planner.confirmed. Rows that are invalid, and so cannot be there, are not part of it."""
+        ledger = replace(request.ledger, segments=(), rows=0, nulls={}, distrusted=False)
+        plan = self.plan(replace(request, ledger=ledger, policy=replace(request.policy, added=True)))
+        folded = self.fold(plan, request.folder, ledger, Settled("delivered"))
+        return self._with_identifiers(folded, request.ledger)
+
+    def _with_identifiers(self, folded: Ledger, earlier: Ledger) -> Ledger:
+        if not earlier.segments or not folded.segments:
+            return folded
+        work = folded.folder.absolute() / self.clock.new_id("work")
+        with self._engine(work, [folded.folder.absolute(), earlier.folder.absolute()], None) as engine:
+            return folding.with_identifiers(engine, folded, earlier)
+
+    def reverse(self, plan: Plan, plan_folder: Path, settled: Settled, request: PlanRequest) -> Plan:
+        """See Planner.reverse. The source is not read."""
+        folder = request.folder.absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        verification = Verification(request.ledger)
+        recipe = read_recipe(plan_folder)
+        folders = [folder, plan_folder.absolute(), request.ledger.folder.absolute()]
+        with self._engine(folder / "work", folders, None) as engine:
+            made = reversal.Reversal(engine, plan, plan_folder.absolute(), settled, request, recipe, folder).run()
+            verification.finish()
+        reversed_plan = replace(made, created_at=isoformat(self.clock.now()))
+        write_plan(reversed_plan, folder, {**recipe, "everything": False, "refreshed": None})
+        return reversed_plan
+
+    @contextmanager
+    def _engine(self, work: Path, folders: Sequence[Path], attachment: Attachment | None) -> Iterator[Engine]:
+        work.mkdir(parents=True, exist_ok=True)
+        try:
+            with Engine(
+                work, memory=self.memory, threads=self.threads, folders=folders, attachment=attachment
+            ) as engine:
+                yield engine
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def shape_of(layout: Layout) -> Shape:
+    """What the ledger's view needs of a layout."""
+    return Shape(
+        keys=layout.keys,
+        key_types=layout.key_types,
+        fields=tuple((each.name, each.type, each.late) for each in layout.fields),
+        mapping_version=layout.mapping_version,
+        hash_version=layout.hash_version,
+    )
+
+
+def fields_changed(engine: Engine, folder: Path, changed: PlanFile | None, names: Sequence[str]) -> dict[str, int]:
+    """In how many changed rows each field differs; fields that differ nowhere are left out."""
+    if changed is None or not names:
+        return {}
+    shown = sql.listed(
+        f"count(*) FILTER ({sql.quoted(f'before.{name}')} IS DISTINCT FROM {after_name(name)})" for name in names
+    )
+    found = engine.row(f"SELECT {shown} FROM {sql.parquet(folder / changed.name)}")
+    return {name: count for name, count in zip(names, found, strict=True) if count}
+
+
+def _notices(found: Difference) -> tuple[str, ...]:
+    if not found.collapsed:
+        return ()
+    return (f"{found.collapsed:,} rows of the model are equal to another row in key and values; each is sent once",)
+
+
+def write_plan(plan: Plan, folder: Path, recipe: dict[str, Any]) -> None:
+    """`plan.json` last, everything durable."""
+    path = folder / RECIPE
+    path.write_text(json.dumps(recipe, ensure_ascii=False), encoding="utf-8")
+    files.sync_file(path)
+    plan.write(folder)
+    files.sync_file(folder / "plan.json")
+    files.sync_file(folder)
+
+
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """What `write_plan` kept beside a plan. Raises CorruptedError if it is not there."""
+    try:
+        found = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+        assert isinstance(found, dict)
+        return found
+    except (OSError, ValueError) as error:
+        raise CorruptedError(
+            f"the plan in {folder} cannot be read: {error}",
+            code="store.plan_corrupted",
+            hint="`levada run --discard-plan` drops it and plans anew",
+        ) from error

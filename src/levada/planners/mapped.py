@@ -1,0 +1,422 @@
+"""A mapping as SQL: for each row of a model its key, its fields as they would arrive, a hash, and what is wrong.
+
+The columns of a mapped row are k0… (key), v0… (fields; for a field that needs Python, its input), `h` (a
+64-bit hash over all v) and `p` (NULL, or code, field and reason, for rows that cannot be sent). Not here:
+where the rows come from, and the fields that need Python (`levada.planners.late`).
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Mapping as MappingOf
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from levada.errors import ConfigError
+from levada.mapping import FieldMapping, Mapping
+from levada.planners import expressions, sql, templates, transforms, values
+from levada.planners.engine import Engine, first_line
+from levada.planners.transforms import Transform
+from levada.planners.values import Coerced, Problem
+
+SEPARATOR = "\x1f"
+STATEMENT_CHARACTERS_MAX = 2_000_000
+HASH_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One step in Python and the SQL transforms that follow it. `template` is set for a template."""
+
+    transform: Transform | None
+    template: str = ""
+    then: tuple[Transform, ...] = ()
+
+    @property
+    def label(self) -> str:
+        if self.transform is None:
+            return f"template/{templates.VERSION}"
+        return f"{self.transform.label}/{self.transform.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class MappedField:
+    """One field. `raw` is over the model's columns, `value` over `r<index>`.
+
+    With `rounds` the field is *late*: v holds its input as text, and `coerced` is over `r<index>`, the text
+    that the rounds end with.
+    """
+
+    name: str
+    index: int
+    origin: str
+    raw: str
+    coerced: Coerced
+    rounds: tuple[Round, ...] = ()
+    failed: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def late(self) -> bool:
+        return bool(self.rounds)
+
+    @property
+    def type(self) -> str:
+        """The DuckDB type of the field as it arrives."""
+        return self.coerced.type
+
+    @property
+    def compared(self) -> str:
+        """The DuckDB type of what is compared."""
+        return "VARCHAR" if self.late else self.type
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """All that the later steps need to know of a mapping: names, types, order and versions."""
+
+    keys: tuple[str, ...]
+    key_types: tuple[str, ...]
+    fields: tuple[MappedField, ...]
+    match: tuple[str, ...]
+    skip_nulls: bool
+    mapping_version: str
+    hash_version: str
+    select: str = field(repr=False, default="")
+
+    @property
+    def late(self) -> tuple[MappedField, ...]:
+        return tuple(each for each in self.fields if each.late)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(each.name for each in self.fields)
+
+    @property
+    def matched(self) -> tuple[MappedField, ...]:
+        return tuple(each for each in self.fields if each.name in self.match)
+
+    @property
+    def match_is_key(self) -> bool:
+        """Do rows of different keys have different match values by construction?"""
+        origins = {each.origin for each in self.matched}
+        return not self.match or set(self.keys) <= origins
+
+    @property
+    def nothing(self) -> str:
+        """Mapped rows, none of them."""
+        parts = [f"CAST(NULL AS {kind}) AS k{index}" for index, kind in enumerate(self.key_types)]
+        parts += [f"CAST(NULL AS {each.compared}) AS v{each.index}" for each in self.fields]
+        return f"SELECT {sql.listed(parts)}, CAST(NULL AS VARCHAR) AS p, CAST(NULL AS UBIGINT) AS h WHERE false"
+
+    def recipe(self) -> dict[str, Any]:
+        """What folding needs to compute hashes again: kept in the plan's folder."""
+        return {
+            "keys": list(self.key_types),
+            "fields": [{"name": each.name, "type": each.type, "late": each.late} for each in self.fields],
+            "mapping_version": self.mapping_version,
+            "hash_version": self.hash_version,
+        }
+
+
+def key_name(name: str) -> str:
+    return sql.quoted(f"key.{name}")
+
+
+def after_name(name: str) -> str:
+    return sql.quoted(f"after.{name}")
+
+
+def before_name(name: str) -> str:
+    return sql.quoted(f"before.{name}")
+
+
+def input_name(name: str) -> str:
+    return sql.quoted(f"input.{name}")
+
+
+def hash_version(types: Sequence[str], late: Sequence[str]) -> str:
+    """What a stored hash depends on besides the values: DuckDB, the types compared, and late steps."""
+    import duckdb
+
+    kinds = hashlib.sha256(json.dumps(list(types)).encode()).hexdigest()[:8]
+    steps = "".join(f"+{step}" for step in late)
+    return f"duckdb-{duckdb.__version__}/{HASH_FORMAT}:{kinds}{steps}"
+
+
+def late_part(version: str) -> str:
+    """The part of a hash version that names the late steps."""
+    return version.partition("+")[2]
+
+
+def lay_out(
+    engine: Engine, relation: str, columns: MappingOf[str, str], mapping: Mapping, keys: Sequence[str]
+) -> Layout:
+    """The layout of a mapping over `relation`, whose columns and DuckDB types are `columns`.
+
+    Raises ConfigError for what the model cannot satisfy: unknown or ambiguous columns, unfit types.
+    """
+    _distinct(mapping.names, "the fields")
+    known = _Columns(columns)
+    key_raw = [sql.quoted(known.find(key, "key")) for key in keys]
+    drafts = [_draft(each, index, known) for index, each in enumerate(mapping.fields)]
+    raw = sql.listed(
+        [*(f"{source} AS r_k{index}" for index, source in enumerate(key_raw))]
+        + [f"{draft.raw} AS r{draft.index}" for draft in drafts]
+        + [f"{draft.failed_sql} AS x{draft.index}" for draft in drafts if draft.failures]
+    )
+    if len(raw) > STATEMENT_CHARACTERS_MAX:
+        raise ConfigError(
+            "the mapping is too large", code="config.mapping", hint="split the sync, or compute in the model"
+        )
+    types = _bound_types(engine, relation, raw, drafts)
+    key_coerced = [values.kept(f"r_k{index}", types[f"r_k{index}"]) for index in range(len(keys))]
+    fields = [
+        _finished(draft, each, types[f"r{draft.index}"]) for draft, each in zip(drafts, mapping.fields, strict=True)
+    ]
+    problems = list(_key_problems(keys, key_coerced))
+    for mapped in fields:
+        problems += _field_problems(mapped, mapping)
+    shown = sql.listed(f"{coerced.sql} AS k{index}" for index, coerced in enumerate(key_coerced))
+    compared = sql.listed(
+        f"{f'CAST(r{each.index} AS VARCHAR)' if each.late else each.coerced.sql} AS v{each.index}" for each in fields
+    )
+    inner = (
+        f"SELECT {sql.listed([shown, compared])}, {_first_problem(problems)} AS p FROM (SELECT {raw} FROM {relation})"
+    )
+    select = f"SELECT *, {hash_of(['v' + str(each.index) for each in fields])} AS h FROM ({inner})"
+    labels = [f"{each.name}={'>'.join(step.label for step in each.rounds)}" for each in fields if each.late]
+    return Layout(
+        keys=tuple(keys),
+        key_types=tuple(coerced.type for coerced in key_coerced),
+        fields=tuple(fields),
+        match=mapping.match,
+        skip_nulls=mapping.nulls == "skip",
+        mapping_version=mapping.version,
+        hash_version=hash_version([each.compared for each in fields], labels),
+        select=select,
+    )
+
+
+def hash_of(parts: Sequence[str]) -> str:
+    """The row's hash over what is compared; never NULL."""
+    return f"hash({sql.listed(parts)})" if parts else "hash(0)"
+
+
+def split_problem(column: str) -> str:
+    """field, code and reason of a problem, as three columns."""
+    part = f"split_part({column}, chr(31), "
+    return f"{part}2) AS field, {part}1) AS code, {part}3) AS reason"
+
+
+def problem_text(code: str, name: str, reason: str) -> str:
+    return f"{sql.text(code)} || chr(31) || {sql.text(name)} || chr(31) || {reason}"
+
+
+def _first_problem(problems: Sequence[tuple[str, Problem]]) -> str:
+    if not problems:
+        return "CAST(NULL AS VARCHAR)"
+    cases = " ".join(
+        f"WHEN {problem.condition} THEN {problem_text(problem.code, name, problem.reason)}"
+        for name, problem in problems
+    )
+    return f"CASE {cases} END"
+
+
+def first_problem(problems: Sequence[tuple[str, Problem]]) -> str:
+    """One SQL text expression: the first problem that a row has, or NULL."""
+    return _first_problem(problems)
+
+
+def _key_problems(keys: Sequence[str], coerced: Sequence[Coerced]) -> Sequence[tuple[str, Problem]]:
+    found: list[tuple[str, Problem]] = []
+    for index, (key, value) in enumerate(zip(keys, coerced, strict=True)):
+        reason = sql.text(f"the key column {key} is NULL")
+        found.append((key, Problem(f"(r_k{index} IS NULL)", "null_key", reason)))
+        found += [(key, problem) for problem in value.problems]
+    return found
+
+
+def _field_problems(mapped: MappedField, mapping: Mapping) -> list[tuple[str, Problem]]:
+    found = [(mapped.name, Problem(f"x{mapped.index} = {number}", "transform", sql.text(f"{mapped.name} (from {mapped.origin}): {reason}")))
+             for number, (_, reason) in enumerate(mapped.failed, 1)]  # fmt: skip
+    if mapped.late:
+        return found
+    return found + field_problems(mapped, mapping.match)
+
+
+def field_problems(mapped: MappedField, match: Sequence[str]) -> list[tuple[str, Problem]]:
+    """What can be wrong with a field's final value, each reason with the field and its origin in front."""
+    start = mapped.name if mapped.origin in ("", mapped.name) else f"{mapped.name} (from {mapped.origin})"
+    found = [
+        (mapped.name, Problem(p.condition, p.code, f"{sql.text(start + ': ')} || {p.reason}"))
+        for p in mapped.coerced.problems
+    ]
+    if mapped.name in match:
+        reason = sql.text(f"{start}: NULL, and records are found by this field")
+        found.append((mapped.name, Problem(f"({mapped.coerced.sql} IS NULL)", "null_match", reason)))
+    return found
+
+
+class _Columns:
+    """The model's columns, found as DuckDB finds them: whatever their case."""
+
+    def __init__(self, types: MappingOf[str, str]) -> None:
+        self.types = dict(types)
+        self.by_lower: dict[str, list[str]] = {}
+        for name in types:
+            self.by_lower.setdefault(name.lower(), []).append(name)
+
+    def find(self, name: str, subject: str) -> str:
+        found = self.by_lower.get(name.lower(), [])
+        if not found:
+            raise ConfigError(
+                f"{subject}: the model has no column {name!r}",
+                code="config.unknown_column",
+                hint=expressions.nearest(name, self.types),
+            )
+        if len(found) > 1:
+            raise ConfigError(
+                f"{subject}: the model has several columns {name!r}, different only in case",
+                code="config.ambiguous_column",
+                hint="give them different names in the model",
+            )
+        return found[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    index: int
+    name: str
+    origin: str
+    raw: str
+    rounds: tuple[Round, ...]
+    failures: tuple[tuple[str, str], ...]
+    textual: bool
+
+    @property
+    def failed_sql(self) -> str:
+        """The number of the first transform that could not convert its input, or NULL."""
+        cases = " ".join(f"WHEN {condition} THEN {number}" for number, (condition, _) in enumerate(self.failures, 1))
+        return f"CASE {cases} END"
+
+
+def _draft(mapped: FieldMapping, index: int, known: _Columns) -> _Draft:
+    subject = f"fields.{mapped.field}"
+    rounds: list[Round] = []
+    origin = ""
+    match mapped.kind:
+        case "column":
+            origin = known.find(mapped.origin, subject)
+            start = sql.quoted(origin)
+        case "sql":
+            start = expressions.checked(mapped.origin, list(known.types), subject=subject).sql
+        case "value":
+            start = literal(mapped.constant, subject)
+        case "template":
+            names = templates.variables(mapped.origin, list(known.types), subject=subject)
+            for _, column in names:
+                known.find(column, subject)
+            plain = templates.as_sql(mapped.origin, known.types, names)
+            start = plain or templates.input_sql(names)
+            if plain is None:
+                rounds.append(Round(None, template=mapped.origin))
+    steps = transforms.chain(mapped.apply, subject=subject)
+    failures: list[tuple[str, str]] = []
+    if steps and not rounds:
+        if mapped.kind == "column" and (known.types[origin] == "BLOB" or values.nested(known.types[origin])):
+            raise ConfigError(
+                f"{subject}: {known.types[origin]} has no text that could be transformed",
+                code="config.type",
+                hint="say how it becomes text in an sql expression",
+            )
+        start = f"CAST({start} AS VARCHAR)"
+    for step in steps:
+        if step.sql is None:
+            rounds.append(Round(step))
+        elif rounds:
+            rounds[-1] = Round(rounds[-1].transform, rounds[-1].template, (*rounds[-1].then, step))
+        else:
+            changed = step.sql(start)
+            if step.fails:
+                failures.append((f"({start}) IS NOT NULL AND ({changed}) IS NULL", step.fails))
+            start = changed
+            if len(start) > STATEMENT_CHARACTERS_MAX:
+                raise ConfigError(f"{subject}: too many transforms", code="config.transform")
+    return _Draft(index, mapped.field, origin, start, tuple(rounds), tuple(failures), bool(steps or rounds))
+
+
+def _finished(draft: _Draft, mapped: FieldMapping, source: str) -> MappedField:
+    kind = "VARCHAR" if draft.textual else source
+    subject = f"fields.{mapped.field}"
+    value = f"r{draft.index}"
+    coerced = values.coerce(value, kind, mapped.type, mapped.limits, subject=subject)
+    return MappedField(draft.name, draft.index, draft.origin, draft.raw, coerced, draft.rounds, draft.failures)
+
+
+def _bound_types(engine: Engine, relation: str, raw: str, drafts: Sequence[_Draft]) -> dict[str, str]:
+    import duckdb
+
+    try:
+        return engine.types(f"SELECT {raw} FROM {relation}")
+    except duckdb.Error as error:
+        for draft in drafts:
+            try:
+                engine.types(f"SELECT {draft.raw} FROM {relation}")
+            except duckdb.Error as culprit:
+                raise ConfigError(
+                    f"fields.{draft.name}: {first_line(culprit)}",
+                    code="config.expression",
+                    hint="the types of the model's columns are shown by `levada preview`",
+                ) from error
+        raise
+
+
+def _distinct(names: Sequence[str], what: str) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        if name.casefold() in seen:
+            raise ConfigError(
+                f"{what} {seen[name.casefold()]!r} and {name!r} differ only in case",
+                code="config.mapping",
+                hint="a record has each field once",
+            )
+        seen[name.casefold()] = name
+
+
+def literal(value: Any, subject: str) -> str:
+    """A constant of a sync's file as SQL, exactly."""
+    match value:
+        case None:
+            return "CAST(NULL AS VARCHAR)"
+        case bool():
+            return "true" if value else "false"
+        case int():
+            wide = "BIGINT" if -(2**63) <= value < 2**63 else "HUGEINT"
+            if not -(2**127) < value < 2**127:
+                raise ConfigError(
+                    f"{subject}: the number has too many digits", code="config.value", hint="write it as text"
+                )
+            return f"CAST({sql.text(str(value))} AS {wide})"
+        case float():
+            return f"CAST({sql.text(repr(value))} AS DOUBLE)"
+        case Decimal():
+            return f"CAST({sql.text(str(value))} AS DECIMAL(38,{max(0, -int(value.as_tuple().exponent))}))"
+        case str():
+            return sql.text(value)
+        case datetime.datetime():
+            kind = "TIMESTAMP" if value.tzinfo is None else "TIMESTAMP WITH TIME ZONE"
+            return f"CAST({sql.text(value.isoformat())} AS {kind})"
+        case datetime.date():
+            return f"CAST({sql.text(value.isoformat())} AS DATE)"
+        case list() | dict() | tuple():
+            try:
+                shown = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str, separators=(",", ":"))
+            except ValueError as error:
+                raise ConfigError(f"{subject}: {error}", code="config.value", hint="JSON has no such value") from None
+            return f"CAST({sql.text(shown)} AS JSON)"
+        case _:
+            raise ConfigError(f"{subject}: {type(value).__name__} cannot be a constant", code="config.value")

@@ -1,0 +1,208 @@
+"""Getting at a model's rows, once and in full, whatever the source.
+
+A source that DuckDB can read in place, and a query that is a plain scan: the rows stay where they are and are
+read as often as needed, inside one transaction, and files that change meanwhile fail the read. Anything else
+is read once into a spool file of mapped rows, which counts only when the read has ended well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from levada.errors import ConfigError, LevadaError, SourceError
+from levada.mapping import Mapping
+from levada.model import Model
+from levada.planners import sql
+from levada.planners.engine import Engine, is_plain_scan
+from levada.planners.mapped import Layout, lay_out
+from levada.source import Attachment, Source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MODEL = "levada_model"
+MAPPED = "levada_mapped"
+FILES_MAX = 100_000
+Stamp = tuple[int, int, int]
+
+
+def query_of(model: Model, dialect: str) -> str:
+    """The model's SELECT statement, without a semicolon at its end."""
+    if model.query is not None:
+        return model.query.strip().rstrip(";").rstrip()
+    assert model.table is not None
+    return f"SELECT * FROM {table_name(model.table, dialect)}"
+
+
+def table_name(table: str, dialect: str) -> str:
+    """A table as declared, quoted where its dialect folds no case of quoted lower-case names."""
+    if '"' in table or "`" in table or "[" in table:
+        return table
+    sign = {"mysql": "`", "bigquery": "`", "databricks": "`", "spark": "`"}.get(dialect, '"')
+    if dialect not in ("duckdb", "postgres", "sqlite", "mysql") and re.fullmatch(r"[\w$.]+", table):
+        return table
+    return ".".join(sign + part.replace(sign, sign * 2) + sign for part in table.split("."))
+
+
+class Reading:
+    """The rows of one model in one engine. After `prepare`, the relation MAPPED can be queried.
+
+    `rows` is the number of rows of the model, invalid ones included. Raises SourceError for anything that
+    keeps the model from being read in full.
+    """
+
+    def __init__(
+        self, engine: Engine, source: Source, model: Model, folder: Path, attachment: Attachment | None
+    ) -> None:
+        self.engine = engine
+        self.source = source
+        self.query = query_of(model, source.abilities.dialect)
+        self.keys = model.key
+        self.folder = folder
+        self.attachment = attachment
+        self.spooled: Path | None = None
+        self.rows = 0
+        self._stack = ExitStack()
+        self._failure: LevadaError | None = None
+        self._stamps: dict[Path, Stamp] = {}
+
+    def close(self) -> None:
+        self._stack.close()
+        if self.spooled is not None:
+            self.spooled.unlink(missing_ok=True)
+
+    def prepare(self, mapping: Mapping, *, limit: int | None = None) -> Layout:
+        """Make the relation MAPPED and return its layout. With `limit`, only so many first rows are read."""
+        if self.attachment is not None:
+            return self._in_place(mapping, limit)
+        return self._streamed(mapping, limit)
+
+    def finish(self) -> None:
+        """Prove that what was read stayed the same throughout. Call it after the last use of MAPPED."""
+        if self.spooled is None and self._stamps and self._stamp() != self._stamps:
+            raise SourceError(
+                "files of the model changed while they were read",
+                code="source.changed",
+                hint="nothing was planned; run again when they are complete",
+            )
+
+    def _in_place(self, mapping: Mapping, limit: int | None) -> Layout:
+        engine = self.engine
+        self._one_select()
+        self._stamps = self._stamp()
+        with engine.reading():
+            engine.run("BEGIN TRANSACTION")
+            engine.run(f"CREATE TEMP VIEW {MODEL} AS SELECT * FROM (\n{self.query}\n)")
+            columns = engine.types(MODEL)
+        cut = f" LIMIT {limit}" if limit is not None else ""
+        layout = lay_out(engine, MODEL, columns, mapping, self.keys)
+        with engine.reading():
+            if cut:
+                relation = f"(SELECT * FROM {MODEL}{cut})"
+                limited = lay_out(engine, relation, columns, mapping, self.keys)
+                engine.run(f"CREATE TEMP TABLE {MAPPED} AS {limited.select}")
+                return layout
+            if is_plain_scan(engine, f"SELECT * FROM {MODEL}"):
+                engine.run(f"CREATE TEMP VIEW {MAPPED} AS {layout.select}")
+                (self.rows,) = engine.row(f"SELECT count(*) FROM {MODEL}")
+            else:
+                self._spool(layout)
+        return layout
+
+    def _one_select(self) -> None:
+        """Refuse what is not exactly one SELECT: it is put in parentheses and must not leave them."""
+        import duckdb
+
+        try:
+            statements = self.engine.connection.extract_statements(self.query)
+        except duckdb.Error as error:
+            raise SourceError(
+                f"the model's query is not SQL: {str(error).splitlines()[0]}",
+                code="source.query",
+                hint="run it by itself in the warehouse",
+            ) from error
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise ConfigError(
+                "a model's query is exactly one SELECT statement",
+                code="config.query",
+                hint="remove everything that changes data",
+            )
+
+    def _streamed(self, mapping: Mapping, limit: int | None) -> Layout:
+        import pyarrow as pa
+
+        batches = self._stack.enter_context(self.source.read(self.query))
+        first = next(batches, None)
+        if first is None:
+            schema = pa.schema([pa.field(column.name, column.type) for column in self.source.columns(self.query)])
+        else:
+            schema = first.schema
+        self._distinct(schema.names)
+        self.engine.connection.register(MODEL, schema.empty_table())
+        layout = lay_out(self.engine, MODEL, self.engine.types(MODEL), mapping, self.keys)
+        self.engine.connection.unregister(MODEL)
+        if limit is not None:
+            head = pa.Table.from_batches([first.slice(0, limit)] if first is not None else [], schema)
+            self.engine.connection.register(MODEL, head)
+            self.engine.run(f"CREATE TEMP TABLE {MAPPED} AS {layout.select}")
+            return layout
+        reader = pa.RecordBatchReader.from_batches(schema, self._watched(first, batches))
+        self.engine.connection.register(MODEL, reader)
+        with self.engine.reading():
+            try:
+                self._spool(layout)
+            except Exception:
+                if self._failure is not None:
+                    raise self._failure from None
+                raise
+        if self._failure is not None:
+            raise self._failure
+        self.engine.connection.unregister(MODEL)
+        self._stack.close()
+        return layout
+
+    def _watched(self, first: pa.RecordBatch | None, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The batches; a failure is kept, since it loses its type on its way through DuckDB."""
+        try:
+            if first is not None:
+                yield first
+            yield from rest
+        except LevadaError as error:
+            self._failure = error
+            raise
+        except Exception as error:
+            self._failure = SourceError(
+                f"the read broke off: {error}", code="source.read", hint="nothing was planned; run again"
+            )
+            self._failure.__cause__ = error
+            raise
+
+    def _spool(self, layout: Layout) -> None:
+        target = self.folder / "spool.parquet"
+        self.spooled = target
+        self.rows = self.engine.copy(layout.select, target)
+        if self.rows:
+            self.engine.run(f"CREATE TEMP VIEW {MAPPED} AS SELECT * FROM {sql.parquet(target)}")
+        else:
+            self.engine.run(f"CREATE TEMP TABLE {MAPPED} AS {layout.nothing}")
+
+    def _distinct(self, names: list[str]) -> None:
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ConfigError(
+                f"the model has two columns {twice!r}", code="config.ambiguous_column", hint="name each column once"
+            )
+
+    def _stamp(self) -> dict[Path, Stamp]:
+        """Size, time of change and inode of every file that the source reads."""
+        found: dict[Path, Stamp] = {}
+        for path in self.attachment.paths if self.attachment else ():
+            for file in [path] if path.is_file() else sorted(path.rglob("*"))[:FILES_MAX]:
+                if file.is_file() and not file.name.endswith((".wal", ".tmp")):
+                    status = file.stat()
+                    found[file] = (status.st_size, status.st_mtime_ns, status.st_ino)
+        return found

@@ -1,0 +1,158 @@
+"""Liquid templates over the columns of a row, bounded: strict names, no includes, limits on loops and output.
+
+A template that only puts columns of text and whole numbers into text is said in SQL and costs nothing;
+any other is rendered in Python on changed rows only, from its columns as JSON. Not here: record templates of
+connectors, which are rendered by delivery.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from levada.errors import ConfigError
+from levada.planners import sql
+from levada.planners.expressions import nearest
+
+if TYPE_CHECKING:
+    from liquid import BoundTemplate, Environment
+
+OUTPUT_CHARACTERS_MAX = 1_000_000
+LOOPS_MAX = 10_000
+VERSION = 1
+SIMPLE = re.compile(r"\{\{-?\s*([A-Za-z_][A-Za-z0-9_]*)\s*-?\}\}")
+PLAIN_TYPES = ("VARCHAR", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
+REFUSED_TAGS = ("include", "render", "extends", "block", "import")
+
+
+@functools.cache
+def _environment() -> Environment:
+    from liquid import Environment, StrictUndefined
+
+    class Bounded(Environment):
+        loop_iteration_limit = LOOPS_MAX
+        output_stream_limit = OUTPUT_CHARACTERS_MAX
+        local_namespace_limit = OUTPUT_CHARACTERS_MAX
+        context_depth_limit = 20
+
+    environment = Bounded(undefined=StrictUndefined)
+    for tag in REFUSED_TAGS:
+        environment.tags.pop(tag, None)
+    # they would make the same row render differently from run to run
+    for name in ("date",):
+        environment.filters[name] = _dated(environment.filters[name])
+    return environment
+
+
+def _dated(original: object) -> object:
+    """Liquid's date filter, but for "now" and "today"."""
+
+    def date(value: object, *arguments: object, **named: object) -> object:
+        if isinstance(value, str) and value.strip().lower() in ("now", "today"):
+            raise ValueError("the date of today is not part of the row: compute it in the model")
+        return original(value, *arguments, **named)  # type: ignore[operator]
+
+    return functools.wraps(original)(date)  # type: ignore[arg-type]
+
+
+@functools.lru_cache(maxsize=1_000)
+def compiled(source: str, subject: str) -> BoundTemplate:
+    """The template. Raises ConfigError with the line where it is wrong."""
+    from liquid.exceptions import LiquidError
+
+    try:
+        template = _environment().from_string(source)
+        unknown = sorted(set(template.filter_names()) - set(_environment().filters))
+    except LiquidError as error:
+        detail = str(error).splitlines()[0] if str(error) else "not a template"
+        raise ConfigError(
+            f"{subject}: {detail}", code="config.template", hint="Liquid: {{ column }}, {% if column %} … {% endif %}"
+        ) from None
+    if unknown:
+        known = _environment().filters
+        raise ConfigError(
+            f"{subject}: there is no filter {unknown[0]!r}", code="config.template", hint=nearest(unknown[0], known)
+        )
+    return template
+
+
+class _Number(float):
+    """A number with a fraction that prints as it was written, and counts like a float."""
+
+    __slots__ = ("written",)
+    written: str
+
+    def __str__(self) -> str:
+        return self.written
+
+
+def _number(written: str) -> _Number:
+    number = _Number(written)
+    number.written = written
+    return number
+
+
+def variables(source: str, columns: Sequence[str], *, subject: str) -> tuple[tuple[str, str], ...]:
+    """The names that a template uses, each with the model's column it means. ConfigError for an unknown one."""
+    known = {column.lower(): column for column in columns}
+    plain = _plain_parts(source)
+    if plain is not None:
+        names = {part for index, part in enumerate(plain) if index % 2}
+    else:
+        names = {str(name) for name in compiled(source, subject).global_variables()}
+    for name in sorted(names):
+        if name.lower() not in known:
+            raise ConfigError(
+                f"{subject}: the model has no column {name!r}", code="config.template", hint=nearest(name, columns)
+            )
+    return tuple((name, known[name.lower()]) for name in sorted(names))
+
+
+def _plain_parts(source: str) -> list[str] | None:
+    """Text and names in turn, if the template is nothing else."""
+    parts = SIMPLE.split(source)
+    if any("{{" in part or "{%" in part or "}}" in part for part in parts[::2]) or "{{-" in source or "-}}" in source:
+        return None
+    if any(name in ("true", "false", "nil", "null", "empty", "blank") for name in parts[1::2]):
+        return None
+    return parts
+
+
+def as_sql(source: str, types: Mapping[str, str], names: Sequence[tuple[str, str]]) -> str | None:
+    """The template as an SQL text expression, if it can be one."""
+    parts = _plain_parts(source)
+    column_of = dict(names)
+    if parts is None or any(types[column] not in PLAIN_TYPES for column in column_of.values()):
+        return None
+    pieces = [
+        sql.text(part) if index % 2 == 0 else f"coalesce(CAST({sql.quoted(column_of[part])} AS VARCHAR), '')"
+        for index, part in enumerate(parts)
+        if index % 2 or part
+    ]
+    return "(" + " || ".join(pieces or ["''"]) + ")"
+
+
+def input_sql(names: Sequence[tuple[str, str]]) -> str:
+    """What is compared for a template that runs later: its columns as one JSON text."""
+    if not names:
+        return "'{}'"
+    fields = sql.listed(f"{sql.quoted(name)} := {sql.quoted(column)}" for name, column in names)
+    return f"CAST(to_json(struct_pack({fields})) AS VARCHAR)"
+
+
+def rendered(source: str, row: str, subject: str) -> str:
+    """One row's text. Raises ValueError with a reason that quotes no value."""
+    from liquid.exceptions import LiquidError, ResourceLimitError, UndefinedError
+
+    try:
+        values = json.loads(row, parse_float=_number)
+        return compiled(source, subject).render(**{"row": values, **values})
+    except ResourceLimitError:
+        raise ValueError("the template loops or prints too much") from None
+    except UndefinedError:
+        raise ValueError("the template uses a value that is not there") from None
+    except (LiquidError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
+        raise ValueError(f"the template failed ({type(error).__name__})") from None

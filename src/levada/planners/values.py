@@ -1,0 +1,475 @@
+"""Exact values: from whatever a model's column is to what a destination's field takes, or *invalid*, by name.
+
+`coerce` returns SQL for the value and, for everything that could be lost, a condition under which the row is
+invalid. Nothing is cut, rounded, re-encoded or shifted. A pair of types of which no value could fit at all
+is a ConfigError before anything is read. Not here: what NULL means at a destination.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from levada.errors import ConfigError
+from levada.mapping import FieldType, ValueLimits
+from levada.planners.sql import listed, text
+
+INTEGER_BITS = {
+    "TINYINT": (8, True), "SMALLINT": (16, True), "INTEGER": (32, True), "BIGINT": (64, True), "HUGEINT": (128, True),
+    "UTINYINT": (8, False), "USMALLINT": (16, False), "UINTEGER": (32, False), "UBIGINT": (64, False),
+    "UHUGEINT": (128, False),
+}  # fmt: skip
+NAIVE = ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS")
+ZONED = "TIMESTAMP WITH TIME ZONE"
+AS_TEXT = ("INTERVAL", "BIT", "TIME WITH TIME ZONE", "TIME_NS", "BIGNUM", "VARIANT", "GEOMETRY", '"NULL"')
+"""Types that no Parquet file keeps exactly: DuckDB's own text of them is kept instead."""
+LOST_INSIDE = re.compile(r"HUGEINT|INTERVAL|BIT\b|TIME WITH TIME ZONE|TIME_NS|BIGNUM|VARIANT|UNION|ENUM|GEOMETRY")
+DIGITS_MAX = 38
+UNLIMITED_SCALE = 12
+"""Decimal places kept of text and floating point, where the field's own are not known."""
+YEARS = (1, 9999)
+DECIMAL_TEXT = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)"
+ZONE_TEXT = r".*([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)"
+DATE_TEXT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`condition` is true for rows that are invalid, never NULL; `reason` is an SQL text expression."""
+
+    condition: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coerced:
+    """`sql` is of DuckDB type `type`; for rows with a problem its value means nothing."""
+
+    sql: str
+    type: str
+    problems: tuple[Problem, ...] = ()
+
+    def but(self, condition: str, code: str, reason: str) -> Coerced:
+        """The same with one more problem; `reason` is plain text."""
+        return self.unless(condition, code, text(reason))
+
+    def unless(self, condition: str, code: str, reason: str) -> Coerced:
+        problem = Problem(f"coalesce({condition}, false)", code, reason)
+        return replace(self, problems=(*self.problems, problem))
+
+
+def kept(value: str, source: str) -> Coerced:
+    """A value in the type nearest to its own that files and Arrow keep exactly: for keys, and for `any`."""
+    if source in ("HUGEINT", "UHUGEINT"):
+        decimal = f"TRY_CAST({value} AS DECIMAL({DIGITS_MAX},0))"
+        return Coerced(decimal, f"DECIMAL({DIGITS_MAX},0)").but(
+            f"{value} IS NOT NULL AND {decimal} IS NULL", "too_large", f"an integer of more than {DIGITS_MAX} digits"
+        )
+    if source in AS_TEXT or source.startswith("ENUM"):
+        return Coerced(f"CAST({value} AS VARCHAR)", "VARCHAR")
+    if source in ("TIMESTAMP_S", "TIMESTAMP_MS"):
+        return Coerced(f"CAST({value} AS TIMESTAMP)", "TIMESTAMP")
+    if nested(source):
+        if LOST_INSIDE.search(source):
+            return Coerced(f"to_json({value})", "JSON")
+        if array := re.fullmatch(r"(.*)\[\d+\]", source):
+            return Coerced(f"CAST({value} AS {array[1]}[])", f"{array[1]}[]")
+    return Coerced(value, source)
+
+
+def nested(source: str) -> bool:
+    return source.endswith("]") or source.startswith(("STRUCT", "MAP", "UNION"))
+
+
+def decimal_of(source: str) -> tuple[int, int] | None:
+    """(digits, scale) of a DECIMAL type."""
+    match = re.fullmatch(r"DECIMAL\((\d+),\s*(\d+)\)", source)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One pair of types: the value's SQL, its type, and where it goes."""
+
+    value: str
+    source: str
+    target: FieldType
+    limits: ValueLimits
+    subject: str = field(default="")
+
+    @property
+    def textual(self) -> bool:
+        return self.source in ("VARCHAR", "JSON", "UUID") or self.source.startswith("ENUM") or self.source == '"NULL"'
+
+    @property
+    def integral(self) -> bool:
+        return self.source in INTEGER_BITS
+
+    @property
+    def floating(self) -> bool:
+        return self.source in ("FLOAT", "DOUBLE")
+
+    def refused(self, hint: str) -> ConfigError:
+        return ConfigError(f"{self.subject}: {self.source} cannot become {self.target}", code="config.type", hint=hint)
+
+    def tried(self, wanted: str, code: str, reason: str, *, pattern: str = "") -> Coerced:
+        """TRY_CAST, and invalid where it fails or the text does not look like `pattern`."""
+        source = f"CAST({self.value} AS VARCHAR)" if pattern and self.source != "VARCHAR" else self.value
+        cast = f"TRY_CAST({source} AS {wanted})"
+        failed = f"{cast} IS NULL"
+        if pattern:
+            failed = f"(NOT regexp_full_match({source}, {text(pattern)}) OR {failed})"
+        return Coerced(cast, wanted).but(f"{self.value} IS NOT NULL AND {failed}", code, reason)
+
+
+def coerce(value: str, source: str, target: FieldType, limits: ValueLimits, *, subject: str) -> Coerced:
+    """The value of one field. `value` is a column's SQL, `source` its DuckDB type, `subject` names the field.
+
+    Raises ConfigError if no value of `source` can become `target`.
+    """
+    case = _Case(value, source, target, limits, subject)
+    found = _TARGETS[target](case)
+    if not limits.nullable:
+        found = found.but(f"{value} IS NULL", "null", "NULL where a value is required")
+    return found
+
+
+def _any(case: _Case) -> Coerced:
+    found = kept(case.value, case.source)
+    if found.type == "VARCHAR":
+        return _text_limits(case, found)
+    if case.integral or case.limits.integer_bits:
+        found = _integer_limits(case, found) if case.integral else found
+    return _finite(case, found)
+
+
+def _finite(case: _Case, found: Coerced) -> Coerced:
+    """No NaN, no infinity, and no date that a calendar lacks, where the field cannot hold them."""
+    if case.limits.nonfinite:
+        return found
+    value = case.value
+    if case.floating:
+        return found.but(f"NOT isfinite({value})", "nonfinite", "NaN or an infinity, which the field cannot hold")
+    if re.fullmatch(r"(FLOAT|DOUBLE)(\[\d*\])+", case.source) or (
+        nested(case.source) and re.search("FLOAT|DOUBLE", case.source)
+    ):
+        return found.but(
+            f"NOT json_valid(CAST(to_json({value}) AS VARCHAR))", "nonfinite", "NaN or an infinity inside, which the field cannot hold"
+        )  # fmt: skip
+    if case.source == "DATE" or case.source in NAIVE or case.source == ZONED:
+        return _calendar(case, found)
+    return found
+
+
+def _calendar(case: _Case, found: Coerced) -> Coerced:
+    value, (first, last) = case.value, YEARS
+    condition = f"NOT isfinite({value}) OR year({value}) NOT BETWEEN {first} AND {last}"
+    return found.but(condition, "date_range", f"a date outside the years {first:04} to {last}")
+
+
+def _text(case: _Case) -> Coerced:
+    source, value = case.source, case.value
+    if source == "BLOB":
+        raise case.refused('say how bytes become text: {sql: "base64(column)"} or {sql: "decode(column)"}')
+    if source == "VARCHAR":
+        found = Coerced(value, "VARCHAR")
+    elif source == "JSON":
+        found = Coerced(f"CAST({value} AS VARCHAR)", "VARCHAR")
+    elif nested(source):
+        found = _finite(case, Coerced(f"CAST(to_json({value}) AS VARCHAR)", "VARCHAR"))
+    elif source in NAIVE:
+        found = _finite(case, Coerced(f"replace(CAST({value} AS VARCHAR), ' ', 'T')", "VARCHAR"))
+    elif source == ZONED:
+        iso = f"replace(replace(CAST({value} AS VARCHAR), ' ', 'T'), '+00', 'Z')"
+        found = _finite(case, Coerced(iso, "VARCHAR"))
+    else:
+        found = _finite(case, Coerced(f"CAST({value} AS VARCHAR)", "VARCHAR"))
+    return _text_limits(case, found)
+
+
+def _text_limits(case: _Case, found: Coerced) -> Coerced:
+    limits, value = case.limits, found.sql
+    if not limits.nul_character and case.source not in INTEGER_BITS:
+        found = found.but(f"contains({value}, chr(0))", "nul_character", "the character U+0000 in text")
+    if limits.text_characters is not None:
+        reason = f"'text of ' || length({value}) || ' characters; at most {limits.text_characters} fit'"
+        found = found.unless(f"length({value}) > {limits.text_characters}", "too_long", reason)
+    if limits.text_bytes is not None:
+        reason = f"'text of ' || strlen({value}) || ' bytes; at most {limits.text_bytes} fit'"
+        found = found.unless(f"strlen({value}) > {limits.text_bytes}", "too_long", reason)
+    if limits.choices is not None:
+        known = listed(text(choice) for choice in limits.choices) or "NULL"
+        shown = ", ".join(limits.choices[:10])
+        found = found.but(
+            f"{value} IS NOT NULL AND coalesce({value} NOT IN ({known}), true)", "choice", f"not one of: {shown}"
+        )
+    return found
+
+
+def _integer(case: _Case) -> Coerced:
+    source, value, bits = case.source, case.value, case.limits.integer_bits
+    small = bits is not None and bits <= 64
+    if source == "BOOLEAN":
+        return Coerced(f"CAST({value} AS BIGINT)", "BIGINT")
+    if case.integral:
+        width, signed = INTEGER_BITS[source]
+        fits = width < 64 or (width == 64 and signed)
+        if fits:
+            return _integer_limits(case, Coerced(f"CAST({value} AS BIGINT)", "BIGINT"))
+    wanted = "BIGINT" if small else f"DECIMAL({DIGITS_MAX},0)"
+    decimal = decimal_of(source)
+    if decimal and decimal[1] == 0 and decimal[0] <= 18:
+        wanted = "BIGINT"
+    present = f"{value} IS NOT NULL"
+    if case.floating:
+        cast = f"TRY_CAST(TRY_CAST({value} AS HUGEINT) AS {wanted})"
+        found = Coerced(cast, wanted)
+        found = found.but(f"NOT isfinite({value})", "nonfinite", "NaN or an infinity where an integer is wanted")
+        found = found.but(
+            f"{value} <> trunc({value})", "fraction", "a number with a fraction where an integer is wanted"
+        )
+    elif decimal or case.integral:
+        cast = f"TRY_CAST({value} AS {wanted})"
+        found = Coerced(cast, wanted)
+        if decimal and decimal[1]:
+            found = found.but(
+                f"{value} <> trunc({value})", "fraction", "a number with a fraction where an integer is wanted"
+            )
+    elif case.textual:
+        shown = f"CAST({value} AS VARCHAR)"
+        cast = f"TRY_CAST({shown} AS {wanted})"
+        found = Coerced(cast, wanted).but(
+            f"NOT regexp_full_match({shown}, '[+-]?[0-9]+')", "not_a_number", "text that is not an integer"
+        )
+    else:
+        raise case.refused("choose another column, or say how in an sql expression")
+    found = found.but(f"{present} AND {cast} IS NULL", "too_large", "an integer larger than the field holds")
+    return _integer_limits(case, found)
+
+
+def _integer_limits(case: _Case, found: Coerced) -> Coerced:
+    bits = case.limits.integer_bits
+    if bits is None or bits > 126:
+        return found
+    if case.source in INTEGER_BITS:
+        width, signed = INTEGER_BITS[case.source]
+        if width < bits or (width == bits and signed):
+            return found
+    if bits == 64 and found.type == "BIGINT":
+        return found
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    return found.but(f"{found.sql} NOT BETWEEN {low} AND {high}", "too_large", f"an integer of more than {bits} bits")
+
+
+def _decimal(case: _Case) -> Coerced:
+    limits, value, source = case.limits, case.value, case.source
+    own = decimal_of(source)
+    if case.integral:
+        width, _ = INTEGER_BITS[source]
+        own = ({8: 3, 16: 5, 32: 10, 64: 20}.get(width, DIGITS_MAX), 0)
+    bounded = limits.decimal_digits is not None or limits.decimal_scale is not None
+    if own and not bounded:
+        digits, scale = own
+    else:
+        scale = limits.decimal_scale
+        if scale is None:
+            scale = own[1] if own else min(UNLIMITED_SCALE, limits.decimal_digits or DIGITS_MAX)
+        digits = min(limits.decimal_digits or DIGITS_MAX, DIGITS_MAX)
+        scale = min(scale, digits)
+    wanted = f"DECIMAL({digits},{scale})"
+    cast = f"TRY_CAST({value} AS {wanted})"
+    present = f"{value} IS NOT NULL"
+    precise = f"more than {scale} decimal places"
+    if own:
+        found = Coerced(cast, wanted)
+        if own[1] > scale:
+            found = found.but(f"round({value}, {scale}) <> {value}", "too_precise", precise)
+        if own[0] - own[1] <= digits - scale and own[1] <= scale:
+            return found
+    elif case.floating:
+        cast = f"TRY_CAST(CAST({value} AS VARCHAR) AS {wanted})"
+        found = Coerced(cast, wanted).but(
+            f"NOT isfinite({value})", "nonfinite", "NaN or an infinity where a decimal is wanted"
+        )
+        found = found.but(f"CAST({cast} AS {source}) <> {value}", "too_precise", precise)
+    elif case.textual:
+        shown = f"CAST({value} AS VARCHAR)"
+        places = f"length(rtrim(regexp_extract({shown}, '\\.([0-9]*)', 1), '0'))"
+        found = Coerced(f"TRY_CAST({shown} AS {wanted})", wanted)
+        found = found.but(f"NOT regexp_full_match({shown}, {text(DECIMAL_TEXT)})", "not_a_number", "text that is not a plain decimal number")  # fmt: skip
+        found = found.but(f"{places} > {scale}", "too_precise", precise)
+    elif source == "BOOLEAN":
+        raise case.refused('say what true and false are worth: {sql: "case when column then 1 else 0 end"}')
+    else:
+        raise case.refused("choose another column, or say how in an sql expression")
+    return found.but(
+        f"{present} AND {found.sql} IS NULL",
+        "too_large",
+        f"a number of more than {digits - scale} digits before the point",
+    )
+
+
+def _number(case: _Case) -> Coerced:
+    value, source = case.value, case.source
+    double = f"CAST({value} AS DOUBLE)"
+    if case.floating:
+        return _finite(case, Coerced(double, "DOUBLE"))
+    if case.integral:
+        found = Coerced(double, "DOUBLE")
+        if INTEGER_BITS[source][0] <= 32:
+            return found
+        return found.but(f"TRY_CAST({double} AS HUGEINT) IS DISTINCT FROM CAST({value} AS HUGEINT)", "too_precise", "an integer that floating point cannot hold exactly")  # fmt: skip
+    if decimal_of(source):
+        return Coerced(double, "DOUBLE").but(
+            f"{value} IS NOT NULL AND coalesce(TRY_CAST({double} AS {source}) <> {value}, true)",
+            "too_precise",
+            "a decimal that floating point cannot hold exactly",
+        )
+    if case.textual:
+        shown = f"CAST({value} AS VARCHAR)"
+        tried = f"TRY_CAST({shown} AS DOUBLE)"
+        found = Coerced(tried, "DOUBLE").but(
+            f"NOT regexp_full_match({shown}, {text(DECIMAL_TEXT + '([eE][+-]?[0-9]+)?')}) OR {tried} IS NULL OR NOT isfinite({tried})",
+            "not_a_number",
+            "text that is not a number",
+        )
+        digits = f"length(ltrim(replace(replace(replace(regexp_replace({shown}, '[eE].*', ''), '.', ''), '-', ''), '+', ''), '0'))"
+        return found.but(
+            f"{digits} > 15 AND CAST({tried} AS VARCHAR) <> {shown}",
+            "too_precise",
+            "more digits than floating point holds",
+        )
+    raise case.refused("choose another column, or say how in an sql expression")
+
+
+def _boolean(case: _Case) -> Coerced:
+    value = case.value
+    if case.source == "BOOLEAN":
+        return Coerced(value, "BOOLEAN")
+    if case.integral:
+        return Coerced(f"({value} = 1)", "BOOLEAN").but(
+            f"{value} NOT IN (0, 1)", "not_boolean", "a number other than 0 and 1"
+        )
+    if case.textual:
+        shown = f"lower(CAST({value} AS VARCHAR))"
+        return Coerced(f"({shown} IN ('true', 't', '1'))", "BOOLEAN").but(
+            f"{shown} NOT IN ('true', 'false', 't', 'f', '1', '0')", "not_boolean", "text other than true and false"
+        )
+    raise case.refused("choose another column, or say how in an sql expression")
+
+
+def _date(case: _Case) -> Coerced:
+    value, source = case.value, case.source
+    if source == "DATE":
+        return _calendar(case, Coerced(value, "DATE"))
+    if source in NAIVE or source == ZONED:
+        day = f"date_trunc('day', {value})"
+        found = _calendar(case, Coerced(f"CAST({value} AS DATE)", "DATE"))
+        return found.but(f"{day} <> {value}", "not_midnight", "a time of day where a date is wanted")
+    if case.textual:
+        return case.tried("DATE", "not_a_date", "text that is not a date (YYYY-MM-DD)", pattern=DATE_TEXT)
+    raise case.refused("choose another column, or say how in an sql expression")
+
+
+def _timestamp(case: _Case) -> Coerced:
+    value, source = case.value, case.source
+    if source == ZONED:
+        raise case.refused("say in which zone: {sql: \"column at time zone 'UTC'\"}")
+    if source in ("DATE", *NAIVE):
+        found = _calendar(case, Coerced(f"CAST({value} AS TIMESTAMP)", "TIMESTAMP"))
+        if source == "TIMESTAMP_NS":
+            return found.but(f"epoch_ns({value}) % 1000 <> 0", "too_precise", "nanoseconds where microseconds are held")
+        return found
+    if case.textual:
+        found = case.tried("TIMESTAMP", "not_a_timestamp", "text that is not a timestamp", pattern=DATE_TEXT + ".*")
+        clock = f"regexp_replace(CAST({value} AS VARCHAR), '^{DATE_TEXT}', '')"
+        found = found.but(
+            f"regexp_full_match({clock}, {text(ZONE_TEXT)})", "zone", "a time zone where none can be held"
+        )
+        return found.but(
+            f"regexp_matches({clock}, '\\.[0-9]{{6}}[0-9]*[1-9]')", "too_precise", "more than microseconds"
+        )
+    raise case.refused("choose another column, or say how in an sql expression")
+
+
+def _timestamp_tz(case: _Case) -> Coerced:
+    value, source = case.value, case.source
+    if source == ZONED:
+        return _calendar(case, Coerced(value, ZONED))
+    if source in NAIVE or source == "DATE":
+        raise case.refused("say in which zone it is: {sql: \"column at time zone 'Europe/Madrid'\"}, or 'UTC'")
+    if case.textual:
+        found = case.tried(ZONED, "not_a_timestamp", "text that is not a timestamp", pattern=DATE_TEXT + ".*")
+        clock = f"regexp_replace(CAST({value} AS VARCHAR), '^{DATE_TEXT}', '')"
+        found = found.but(f"NOT regexp_full_match({clock}, {text(ZONE_TEXT)})", "zone", "a time without a zone")
+        return found.but(
+            f"regexp_matches({clock}, '\\.[0-9]{{6}}[0-9]*[1-9]')", "too_precise", "more than microseconds"
+        )
+    raise case.refused("choose another column, or say how in an sql expression")
+
+
+def _time(case: _Case) -> Coerced:
+    if case.source == "TIME":
+        return Coerced(case.value, "TIME")
+    if case.textual:
+        return case.tried(
+            "TIME",
+            "not_a_time",
+            "text that is not a time of day",
+            pattern=r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?",
+        )
+    raise case.refused("choose another column, or say how in an sql expression")
+
+
+def _json(case: _Case) -> Coerced:
+    value, source = case.value, case.source
+    if source in ("VARCHAR", '"NULL"'):
+        shown = f"CAST({value} AS VARCHAR)"
+        return Coerced(f"TRY_CAST({shown} AS JSON)", "JSON").but(
+            f"NOT json_valid({shown})", "not_json", "text that is not JSON (to_json(column) makes a JSON string of it)"
+        )
+    if source == "JSON":
+        return Coerced(value, "JSON")
+    if source == "BLOB":
+        raise case.refused('say how bytes become JSON: {sql: "to_json(base64(column))"}')
+    return _finite(replace(case, limits=replace(case.limits, nonfinite=False)), Coerced(f"to_json({value})", "JSON"))
+
+
+def _binary(case: _Case) -> Coerced:
+    if case.source == "BLOB":
+        return Coerced(case.value, "BLOB")
+    if case.source == '"NULL"':
+        return Coerced(f"CAST({case.value} AS BLOB)", "BLOB")
+    raise case.refused('say which bytes are meant: {sql: "encode(column)"} for text as UTF-8')
+
+
+def _uuid(case: _Case) -> Coerced:
+    if case.textual:
+        pattern = r"\{?[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}\}?"
+        found = case.tried("UUID", "not_a_uuid", "text that is not a UUID", pattern=pattern)
+        return replace(found, sql=f"CAST({found.sql} AS VARCHAR)", type="VARCHAR")
+    raise case.refused("choose another column, or say how in an sql expression")
+
+
+def _shaped(start: tuple[str, ...], shape: str) -> Callable[[_Case], Coerced]:
+    def build(case: _Case) -> Coerced:
+        if nested(case.source) and (case.source.endswith("]") == (shape == "ARRAY")):
+            return _finite(case, kept(case.value, case.source))
+        if case.source in start:
+            found = Coerced(f"TRY_CAST({case.value} AS JSON)", "JSON")
+            shown = f"CAST({case.value} AS VARCHAR)"
+            wrong = f"NOT json_valid({shown}) OR json_type(TRY_CAST({shown} AS JSON)) <> '{shape}'"
+            return found.but(wrong, "not_json", f"JSON that is not an {shape.lower()}")
+        raise case.refused("choose another column, or say how in an sql expression")
+
+    return build
+
+
+_TARGETS: dict[FieldType, Callable[[_Case], Coerced]] = {
+    "any": _any, "text": _text, "integer": _integer, "decimal": _decimal, "number": _number, "boolean": _boolean,
+    "date": _date, "timestamp": _timestamp, "timestamp_tz": _timestamp_tz, "time": _time, "json": _json,
+    "binary": _binary, "uuid": _uuid, "list": _shaped(("JSON", "VARCHAR"), "ARRAY"),
+    "object": _shaped(("JSON", "VARCHAR"), "OBJECT"),
+}  # fmt: skip
