@@ -2,7 +2,7 @@
 
 For editors: completion, descriptions, and most of what `levada check` says while one types. What a schema
 accepts beside the classes' own types are the shorthands of the files and references such as `${PORT}` where
-a number stands. What only `check` can tell (names, expressions, the project as a whole) is not in them.
+a number or a certain text stands. What only `check` can tell is not in them: names, expressions, the whole.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic_core import core_schema
 
 from levada.guard import GuardDeclaration
 from levada.mapping import FieldDeclaration
@@ -26,6 +27,34 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
 
 _REFERENCE: Schema = {"type": "string", "pattern": r"\$\{[^{}]+\}", "description": "A reference: ${NAME}."}
+
+
+class _WithShorthands(GenerateJsonSchema):
+    """Where a class turns a shorthand into its own form first, values of other shapes are taken as shorthands.
+
+    An editor that marks what is right is worse than one that misses what is wrong.
+    """
+
+    def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> Schema:
+        inner = super().function_before_schema(schema)
+        shapes = sorted(_shapes(inner))
+        if not shapes or schema["schema"]["type"] == "model-fields":
+            return inner  # of a whole class: see model_schema
+        return {"anyOf": [inner, {"not": {"type": shapes}}]}
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> Schema:
+        inner = super().model_schema(schema)
+        if schema["schema"]["type"] != "function-before":
+            return inner
+        return {"description": inner.pop("description", ""), "anyOf": [inner, {"not": {"type": ["object"]}}]}
+
+
+def _shapes(schema: Schema) -> set[str]:
+    if "anyOf" in schema:
+        return {shape for choice in schema["anyOf"] for shape in _shapes(choice)}
+    if "$ref" in schema:
+        return {"object"}
+    return {schema["type"]} if isinstance(schema.get("type"), str) else set()
 
 
 def schemas(source_options: Mapping[str, Options], destination_options: Mapping[str, Options]) -> dict[str, Schema]:
@@ -117,12 +146,15 @@ def _by_type(title: str, options: Mapping[str, Options]) -> Schema:
     if not options:
         return _finished({"type": "object", "properties": common, "required": ["type"]}, title)
     references, whole = models_json_schema(
-        [(cls, "validation") for cls in dict.fromkeys(options.values())], ref_template="#/$defs/{model}"
+        [(cls, "validation") for cls in dict.fromkeys(options.values())],
+        ref_template="#/$defs/{model}",
+        schema_generator=_WithShorthands,
     )
     definitions = whole.get("$defs", {})
     branches: list[Schema] = []
     for name, cls in options.items():
         branch = copy.deepcopy(definitions[references[(cls, "validation")]["$ref"].rpartition("/")[2]])
+        branch = branch if "properties" in branch else branch["anyOf"][0]
         own = {key: item for key, item in branch.get("properties", {}).items() if key != "type"}
         kind = {"const": name, "description": common["type"]["description"]}
         extras = {key: item for key, item in common.items() if key not in ("type", *own)}
@@ -158,7 +190,7 @@ def _used(part: Any, definitions: Schema) -> set[str]:
 
 
 def _with_references(schema: Schema) -> Schema:
-    """Numbers and truth values may also be references to the environment. Titles that repeat a key are left out."""
+    """Where not any text is taken, a reference to the environment is. Titles that repeat a key are left out."""
     changed: Schema = {}
     for key, item in schema.items():
         if key in ("properties", "$defs"):
@@ -169,7 +201,8 @@ def _with_references(schema: Schema) -> Schema:
             changed[key] = _with_references(item)
         else:
             changed[key] = item
-    if changed.get("type") in ("integer", "number", "boolean"):
+    narrow = changed.get("type") == "string" and {"pattern", "enum", "format"} & set(changed)
+    if narrow or changed.get("type") in ("integer", "number", "boolean"):
         outer: Schema = {key: changed.pop(key) for key in ("description", "default") if key in changed}
         return {**outer, "anyOf": [changed, dict(_REFERENCE)]}
     return changed

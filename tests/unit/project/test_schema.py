@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from pydantic import Field, field_validator, model_validator
 
+from levada.model import Declaration
 from levada.project.schema import DIALECT, schemas
 from levada.project.yaml import parse
 from unit.project.folders import DESTINATIONS, GOOD, SOURCES
@@ -92,3 +94,47 @@ def test_a_schema_refuses_what_the_reader_refuses(kind: str, text: str) -> None:
 def test_a_schema_without_types_still_names_the_common_keys(tmp_path: Path) -> None:
     """For whoever asks before any type is known."""
     assert set(schemas({}, {})["source"]["properties"]) == {"type", "description", "tags"}
+
+
+class Rate(Declaration):
+    per_second: int
+    """How many a second."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, value: object) -> object:
+        return {"per_second": value} if isinstance(value, int) else value
+
+
+class ShorthandOptions(Declaration):
+    """Options that take shorthands."""
+
+    url: str = Field(pattern="^https?://")
+    """Where."""
+    rate: Rate | None = None
+    """How fast: a mapping, or the number a second."""
+    match: tuple[str, ...] = ()
+    """By what: a list, or one."""
+
+    @field_validator("match", mode="before")
+    @classmethod
+    def _one(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("type: x\nurl: https://x\n", True),
+        ("type: x\nurl: ${URL}\nrate: 5\nmatch: email\n", True),
+        ("type: x\nurl: https://x\nrate: {per_second: 5}\nmatch: [a, b]\n", True),
+        ("type: x\nurl: ftp://x\n", False),
+        ("type: x\nurl: https://x\nrate: {per_secnd: 5}\n", False),
+        ("type: x\nurl: https://x\nmatch: [{a: b}]\n", False),
+    ],
+)
+def test_shorthands_of_options_are_taken_and_their_long_forms_checked(text: str, right: bool) -> None:
+    """Whatever a class turns into its own form first is not marked as wrong in an editor."""
+    schema = schemas({}, {"x": ShorthandOptions})["destination"]
+    Draft202012Validator.check_schema(schema)
+    assert Draft202012Validator(schema).is_valid(parse(text, "f.yml").value) is right
