@@ -48,6 +48,8 @@ class Batch:
     #: the destination's own ids, where earlier answers told them
     identifiers: pa.Array[Any] | None = None
     attempt: int = 1
+    #: the rendered records joined by commas, where delivery has them ready
+    packed: pa.Buffer | None = field(default=None, repr=False)
     #: things the connector asked delivery to remember between its attempts at this batch
     notes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -71,6 +73,8 @@ class Batch:
     def joined(self, separator: bytes) -> bytes:
         """The rendered records, joined."""
         assert self.rendered is not None, "this verb has no record template"
+        if self.packed is not None and separator == b",":
+            return self.packed.to_pybytes()
         if not len(self):
             return b""
         import pyarrow.compute as pc
@@ -106,7 +110,7 @@ class Batch:
     def _part(self, cut: Callable[[Any], Any], **changes: Any) -> Batch:
         columns = ("table", "keys", "rendered", "operations", "previous", "identifiers")
         parts = {name: None if getattr(self, name) is None else cut(getattr(self, name)) for name in columns}
-        return replace(self, **parts, notes={}, **changes)
+        return replace(self, **parts, packed=None, notes={}, **changes)
 
     def key_of(self, index: int) -> Any:
         """The model's key of one record: a value, or a dict for keys of several columns."""

@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
-from urllib.parse import urljoin
 
 from levada import events
 from levada.clock import Clock
@@ -317,7 +316,7 @@ def absolute(base_url: str, url: str) -> str:
     """A request's URL below the account's base URL."""
     if url.startswith(("http://", "https://")):
         return url
-    return urljoin(base_url.rstrip("/") + "/", url.lstrip("/"))
+    return f"{base_url.rstrip('/')}/{url.lstrip('/')}"
 
 
 def account_name(destination: Destination) -> str:

@@ -21,7 +21,7 @@ from levada.change import KINDS, Kind, Verb
 from levada.delivery.account import Account, Paused
 from levada.delivery.journaling import GROUP_MAX, JournalTask
 from levada.delivery.order import DeliveryOrder
-from levada.delivery.render import CHUNK_ROWS, BatchMaker, Chunk, PlanReader, cut, earlier_attempts, joined
+from levada.delivery.render import CHUNK_ROWS, BatchMaker, Chunk, Parts, PlanReader, cut, earlier_attempts, joined
 from levada.delivery.wire import Lost
 from levada.destination import Destination
 from levada.errors import DestinationError
@@ -170,8 +170,9 @@ class HttpEngine:
                 pending = asyncio.create_task(asyncio.to_thread(_next, chunks))
                 seen += len(chunk)
                 whole = joined(rest, chunk)
-                ranges, covered = cut(whole, phase.limits, last=seen >= total)
-                await self._enqueue(queue, journal, phase, whole, ranges)
+                last = seen >= total
+                ranges, covered, parts, packed = await asyncio.to_thread(_cut_up, whole, phase.limits, last)
+                await self._enqueue(queue, journal, phase, whole, ranges, parts, packed)
                 left = whole.columns.slice(covered)
                 rest = Chunk(phase.kind, whole.first + covered, left) if left.num_rows else None
         finally:
@@ -184,13 +185,17 @@ class HttpEngine:
         phase: Phase,
         chunk: Chunk,
         ranges: Sequence[tuple[int, int]],
+        parts: Parts,
+        packed: list[pa.Buffer] | None,
     ) -> None:
         position = 0
         while position < len(ranges) and not self._halted:
             taken = await journal.room(min(GROUP_MAX // 2, len(ranges) - position))
             batches = []
-            for start, length in ranges[position : position + taken]:
-                batch = self._maker.batch(chunk, phase.verb, self._number, start, length)
+            for place in range(position, position + taken):
+                start, length = ranges[place]
+                body = packed[place] if packed is not None else None
+                batch = self._maker.of_parts(chunk, parts, phase.verb, self._number, start, length, body)
                 batches.append(self._marked(batch, chunk, start))
                 self._number += 1
             await journal.intend([Intent(b.number, phase.kind, b.sequence, len(b), b.idempotency_key) for b in batches])
@@ -255,8 +260,11 @@ class HttpEngine:
             identifiers.update(kept.identifiers)
         for attempt in range(1, self._policy.attempts_max + 1):
             current = batch if len(open_indices) == len(batch) else batch.take(open_indices)
-            current = replace(current, attempt=attempt)
+            if attempt > 1:
+                current = replace(current, attempt=attempt)
             outcomes = await self._attempt(current, batch.number, journal, phase, lost_before=doubtful or attempt > 1)
+            if attempt == 1 and not final and not _has_open(outcomes, len(batch)):
+                return outcomes
             request_id = outcomes.request_id or request_id
             still_open: list[int] = []
             for place, index in enumerate(open_indices):
@@ -396,6 +404,8 @@ class HttpEngine:
 
     def _cleaned(self, outcomes: Outcomes) -> Outcomes:
         """Without secrets in the destination's words."""
+        if outcomes.common == DELIVERED and not outcomes.exceptions:
+            return outcomes
         exceptions = {i: replace(o, reason=self._clean(o.reason)) for i, o in outcomes.exceptions.items()}
         common = replace(outcomes.common, reason=self._clean(outcomes.common.reason))
         return replace(outcomes, common=common, exceptions=exceptions).simplified()
@@ -439,11 +449,27 @@ def _not_applied(batch: Batch) -> Outcomes:
     return Outcomes(Outcome("not_applied"))
 
 
+def _has_open(outcomes: Outcomes, size: int) -> bool:
+    """Has any record no end yet?"""
+    if outcomes.common.end in UNFINISHED and len(outcomes.exceptions) < size:
+        return True
+    return any(outcome.end in UNFINISHED for outcome in outcomes.exceptions.values())
+
+
 def _is_open(outcomes: Outcomes, size: int) -> bool:
     """Was any record of a settled batch left unsent?"""
     if outcomes.common.end == "not_applied" and len(outcomes.exceptions) < size:
         return True
     return any(outcome.end == "not_applied" for outcome in outcomes.exceptions.values())
+
+
+def _cut_up(
+    chunk: Chunk, limits: Limits, last: bool
+) -> tuple[list[tuple[int, int]], int, Parts, list[pa.Buffer] | None]:
+    """Where a chunk's batches are, and what they are made of: the heavy part, for a thread."""
+    ranges, covered = cut(chunk, limits, last=last)
+    parts = Parts.of(chunk)
+    return ranges, covered, parts, parts.packed(ranges)
 
 
 def _next(chunks: Iterator[Chunk]) -> Chunk | None:

@@ -228,6 +228,38 @@ def joined(rest: Chunk | None, chunk: Chunk) -> Chunk:
     return Chunk(chunk.kind, rest.first, pa.concat_tables([rest.columns, chunk.columns]).combine_chunks())
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A chunk's columns by what they are for."""
+
+    fields: pa.Table
+    keys: pa.Table
+    previous: pa.Table | None
+    rendered: pa.Array[Any] | None
+    operations: pa.Array[Any] | None
+    identifiers: pa.Array[Any] | None
+
+    @staticmethod
+    def of(chunk: Chunk) -> Parts:
+        columns = chunk.columns
+        return Parts(
+            fields=_group(columns, "field."),
+            keys=_group(columns, "key."),
+            previous=_group(columns, "previous.") if chunk.kind != "added" else None,
+            rendered=_column(columns, "rendered"),
+            operations=_column(columns, "operation_id"),
+            identifiers=_column(columns, "identifier"),
+        )
+
+    def packed(self, ranges: Sequence[tuple[int, int]]) -> list[pa.Buffer] | None:
+        """The rendered records of consecutive ranges, each joined by commas, in one step for all of them."""
+        if self.rendered is None or not ranges:
+            return None
+        offsets = pa.array([ranges[0][0], *(start + length for start, length in ranges)], pa.int32())
+        texts = pc.binary_join(pa.ListArray.from_arrays(offsets, self.rendered), ",")
+        return [cast("pa.Buffer", text.as_buffer()) for text in texts]
+
+
 class BatchMaker:
     """Makes batches of one order's chunks."""
 
@@ -236,9 +268,21 @@ class BatchMaker:
 
     def batch(self, chunk: Chunk, verb: Verb, number: int, start: int, length: int) -> Batch:
         """Rows [start, start + length) of a chunk as a batch."""
+        return self.of_parts(chunk, Parts.of(chunk), verb, number, start, length)
+
+    def of_parts(
+        self,
+        chunk: Chunk,
+        parts: Parts,
+        verb: Verb,
+        number: int,
+        start: int,
+        length: int,
+        packed: pa.Buffer | None = None,
+    ) -> Batch:
+        """As `batch`, for many batches of one chunk."""
         order = self._order
-        part = chunk.columns.slice(start, length)
-        operations = _column(part, "operation_id")
+        operations = _slice(parts.operations, start, length)
         key = self.key(chunk.first + start, length)
         if length == 1 and operations is not None:
             key = operations[0].as_py()
@@ -251,13 +295,14 @@ class BatchMaker:
             verb=verb,
             object=order.object,
             match=order.mapping.match,
-            table=_group(part, "field."),
-            keys=_group(part, "key."),
+            table=parts.fields.slice(start, length),
+            keys=parts.keys.slice(start, length),
             idempotency_key=key,
-            rendered=_column(part, "rendered"),
+            rendered=_slice(parts.rendered, start, length),
             operations=operations,
-            previous=_group(part, "previous.") if chunk.kind != "added" else None,
-            identifiers=_column(part, "identifier"),
+            previous=None if parts.previous is None else parts.previous.slice(start, length),
+            identifiers=_slice(parts.identifiers, start, length),
+            packed=packed,
         )
 
     def key(self, first: int, size: int) -> str:
@@ -273,6 +318,10 @@ def earlier_attempts(chunk: Chunk, start: int, length: int) -> Sequence[int]:
     if column.null_count == length:
         return []
     return [index for index, value in enumerate(column.to_pylist()) if value is not None]
+
+
+def _slice(column: pa.Array[Any] | None, start: int, length: int) -> pa.Array[Any] | None:
+    return None if column is None else column.slice(start, length)
 
 
 def _group(table: pa.Table, prefix: str) -> pa.Table:

@@ -134,6 +134,7 @@ class Scene:
     auth: Auth | None = None
     repeats: Any = "at_least_once"
     patience: Patience = QUICK
+    server_seconds: float = 0.01
     seen: list[events.Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -166,7 +167,7 @@ class Scene:
             docs="",
             limits=Limits(concurrent_requests=self.lanes, records_per_request=self.batch),
             classes=classes,
-            max_server_seconds=0.01,
+            max_server_seconds=self.server_seconds,
         )
         self.destination = Contacts(spec, self.auth)
         self.halt: threading.Event | None = None

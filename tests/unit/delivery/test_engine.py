@@ -70,7 +70,7 @@ def test_a_poisoned_batch_is_halved_until_the_culprit_stands_alone(tmp_path: Pat
 def test_a_lost_answer_is_sent_again_under_the_same_key(tmp_path: Path) -> None:
     """Class A: after a lost answer the same operations go again, and the run ends well."""
     lost = [Lost("cut"), Lost("cut")]
-    scene = Scene(tmp_path, lambda o, r: lost.pop() if lost else ok(), added=10, lanes=1)
+    scene = Scene(tmp_path, lambda o, r: lost.pop() if lost else ok(), added=10, lanes=1, server_seconds=60)
     report = scene.deliver()
     keys = {outgoing.headers["Idempotency-Key"] for outgoing in scene.wire.sent}
     assert (report.tally.delivered_total, report.tally.requests, len(keys)) == (10, 3, 1)
