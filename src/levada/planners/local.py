@@ -18,6 +18,7 @@ from levada import events
 from levada.change import KINDS
 from levada.clock import Clock, SystemClock, isoformat
 from levada.errors import CorruptedError
+from levada.mapping import Mapping
 from levada.plan import Plan, PlanFile
 from levada.planner import Ledger, PlanRequest, Settled
 from levada.planners import files, folding, late, reversal, sql
@@ -25,9 +26,9 @@ from levada.planners.comparing import Comparison, Difference
 from levada.planners.engine import Engine
 from levada.planners.identity import plan_id
 from levada.planners.ledgers import LedgerView, Shape, Verification
-from levada.planners.mapped import Layout, after_name, key_name
-from levada.planners.reading import MAPPED, Reading
-from levada.source import Attachment
+from levada.planners.mapped import Layout, after_name, key_name, lay_out
+from levada.planners.reading import MAPPED, MODEL, Reading
+from levada.source import Attachment, Column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -129,7 +130,7 @@ class LocalPlanner:
                 source = f"SELECT * FROM {MAPPED}"
                 if layout.late:
                     target = work / "preview.parquet"
-                    if engine.copy(f"SELECT * EXCLUDE (p), p AS first_p FROM {MAPPED}", target):
+                    if engine.copy(f"SELECT * EXCLUDE (p, bad), p AS first_p FROM {MAPPED}", target):
                         source = f"SELECT * EXCLUDE (p), coalesce(first_p, p) AS p FROM ({late.completed(engine, layout, target, work)})"
                 keys = [f"k{i} AS {key_name(name)}" for i, name in enumerate(layout.keys)]
                 values = [f"v{each.index} AS {after_name(each.name)}" for each in layout.fields]
@@ -142,6 +143,24 @@ class LocalPlanner:
                 return found
             finally:
                 reading.close()
+
+    def types(self, mapping: Mapping, columns: Sequence[Column]) -> pa.Schema:
+        """The fields of a mapping as they would arrive, as Arrow types, told from the model's columns alone.
+
+        Reads nothing. Raises ConfigError for what no row could satisfy: unknown columns, unfit types.
+        """
+        import pyarrow as pa
+
+        model = pa.schema([pa.field(column.name, column.type) for column in columns]).empty_table()
+        with self._engine(self.spool / self.clock.new_id("types"), [], None) as engine:
+            engine.connection.register("declared", model)
+            marked = [_marked(column) for column in columns]
+            engine.run(f"CREATE TEMP VIEW {MODEL} AS SELECT {sql.listed(marked)} FROM declared")
+            layout = lay_out(engine, MODEL, engine.types(MODEL), mapping, ())
+            shown = sql.listed(f"CAST(NULL AS {each.type}) AS {sql.quoted(each.name)}" for each in layout.fields)
+            found = engine.connection.sql(f"SELECT {shown} LIMIT 0").to_arrow_table().schema
+            assert isinstance(found, pa.Schema)
+            return found
 
     def fold(self, plan: Plan, plan_folder: Path, ledger: Ledger, settled: Settled) -> Ledger:
         """See Planner.fold. What was delivered whole becomes part of the ledger as it is, by a hard link."""
@@ -189,6 +208,18 @@ class LocalPlanner:
                 yield engine
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def _marked(column: Column) -> str:
+    """A column by its name, as the type that its native name tells where Arrow has none."""
+    name = sql.quoted(column.name)
+    match column.native.lower():
+        case "json" | "jsonb":
+            return f"CAST({name} AS JSON) AS {name}"
+        case "uuid":
+            return f"CAST({name} AS UUID) AS {name}"
+        case _:
+            return name
 
 
 def shape_of(layout: Layout) -> Shape:
