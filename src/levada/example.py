@@ -88,9 +88,9 @@ def _kind(verb: Verb, changed: Sequence[str] | None) -> Kind:
 
 
 def column(values: Sequence[Any]) -> pa.Array[Any]:
-    """Values as a column; values of several kinds, which no column has, as text."""
+    """Values as a column; as text, where they are of several kinds or larger than a column's integers."""
     try:
         found: pa.Array[Any] = pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return pa.array([None if value is None else as_text(value) for value in values], pa.string())
     return found

@@ -294,15 +294,15 @@ def check_an_answer_to_fewer_records_delivers_no_more(bench: ConnectorBench) -> 
 def check_a_reordered_answer_misplaces_no_refusal(bench: ConnectorBench) -> None:
     """Lists turned round: what stays attributed to a record is right, the rest is unknown."""
     one_refused = bench.one_refused
-
-    def turned(request: Request, told: Callable[[Request, int], Response] = one_refused) -> Response:
-        answer = told(request, 0)
-        return replace(answer, body=json.dumps(_reversed(json.loads(answer.body))).encode())
-
-    outcomes, _ = bench.deliver(bench.batch(), turned)
+    assert one_refused is not None
+    outcomes, _ = bench.deliver(bench.batch(), lambda request: _turned(one_refused(request, 0)))
     found = ends(outcomes, bench.size)
     assert found[0] == "rejected" if bench.by_name else "rejected" not in found[1:-1]
     assert found.count("rejected") <= 1
+
+
+def _turned(answer: Response) -> Response:
+    return replace(answer, body=json.dumps(_reversed(json.loads(answer.body))).encode())
 
 
 def _reversed(value: Any) -> Any:
