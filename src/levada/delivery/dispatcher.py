@@ -18,6 +18,7 @@ from levada.clock import Clock
 from levada.delivery.account import Account, Patience, Paused, as_destination_error
 from levada.delivery.addresses import AddressPolicy
 from levada.delivery.order import DeliveryOrder, DeliveryReport
+from levada.delivery.render import PlanReader
 from levada.delivery.settled import settle
 from levada.delivery.wire import HttpWire, Wire
 from levada.destination import Destination, TableDestination, Talk
@@ -92,6 +93,12 @@ class Dispatcher:
             requests, pause, message = self._over_http(order, destination, journal, entries)
         entries = list(journal.entries())
         settled, tally = settle(order.plan, entries, requests)
+        if pause is None and tally.unknown + tally.rejected:
+            reader = PlanReader(order)
+            try:
+                settled = reader.with_operations(settled)
+            finally:
+                reader.close()
         return DeliveryReport(
             tally=tally,
             settled=settled if pause is None else None,

@@ -7,7 +7,7 @@ order of the plan's files, so that an operation's place is its sequence.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +20,7 @@ from levada.delivery.json_sql import Columns, ColumnSql, literal, quoted, templa
 from levada.delivery.order import DeliveryOrder
 from levada.limits import Limits
 from levada.mapping import digest
+from levada.planner import Settled
 from levada.template import Node, placeholders
 
 if TYPE_CHECKING:
@@ -81,6 +82,30 @@ class PlanReader:
                 if batch.num_rows:
                     yield Chunk(kind, first, pa.Table.from_batches([batch]))
                     first += batch.num_rows
+
+    def with_operations(self, settled: Settled) -> Settled:
+        """The same, with the ids under which unknown operations were sent, so that a later run can use them again."""
+        exceptions = settled.exceptions
+        if exceptions is None or "unknown" not in pc.unique(exceptions["settlement"]).to_pylist():
+            return settled
+        connection = self._open()
+        connection.register("exceptions", exceptions)
+        selects: list[str] = []
+        for kind in self.order.plan.files:
+            path = self.order.folder / self.order.plan.files[kind].name
+            operation = operation_sql(self.order, self.types(kind))
+            selects.append(
+                f"SELECT file_row_number + {self.order.plan.first(kind)} AS place, {operation} AS made "
+                f"FROM read_parquet({literal(str(path))}, file_row_number = true) "
+                f"SEMI JOIN (SELECT * FROM exceptions WHERE settlement = 'unknown') AS e "
+                f"ON e.sequence = file_row_number + {self.order.plan.first(kind)}"
+            )
+        union = " UNION ALL ".join(selects)
+        table = connection.sql(
+            f"SELECT sequence, settlement, made AS operation FROM exceptions LEFT JOIN ({union}) ON place = sequence"
+        ).to_arrow_table()
+        connection.unregister("exceptions")
+        return replace(settled, exceptions=table)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -256,8 +281,8 @@ class Parts:
         if self.rendered is None or not ranges:
             return None
         offsets = pa.array([ranges[0][0], *(start + length for start, length in ranges)], pa.int32())
-        texts = pc.binary_join(pa.ListArray.from_arrays(offsets, self.rendered), ",")
-        return [cast("pa.Buffer", text.as_buffer()) for text in texts]
+        texts: Any = pc.binary_join(pa.ListArray.from_arrays(offsets, self.rendered), ",")
+        return [text.as_buffer() for text in texts]
 
 
 class BatchMaker:

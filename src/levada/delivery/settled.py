@@ -48,7 +48,7 @@ def settle(plan: Plan, entries: Sequence[JournalEntry], requests: int) -> tuple[
     """How every operation of the plan ended, and the figures. What was never intended is unsent.
 
     The figures count a doubtful rejection as rejected (that is what the destination said); the ledger takes
-    it as unknown.
+    it as unknown. The ids of unknown operations are filled in by `PlanReader.with_operations`.
     """
     found = _Gathered()
     reached = 0
@@ -69,6 +69,7 @@ def settle(plan: Plan, entries: Sequence[JournalEntry], requests: int) -> tuple[
             {
                 "sequence": pa.array(found.sequences, pa.int64()),
                 "settlement": pa.array(found.settlements, pa.string()),
+                "operation": pa.nulls(len(found.sequences), pa.string()),
             }
         )
     identifiers = None

@@ -304,7 +304,7 @@ def _as_outcome(end: str) -> str:
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, statement: str, parameters: list[Any]) -> Iterator[dict[str, Any]]:
-    reader = connection.execute(statement, parameters).to_arrow_reader(ROWS_AT_ONCE)
+    reader = connection.sql(statement, params=parameters).to_arrow_reader(ROWS_AT_ONCE)
     assert reader is not None
     for batch in reader:
         yield from batch.to_pylist()
