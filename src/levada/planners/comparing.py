@@ -120,7 +120,7 @@ class Comparison:
         values = sql.listed(f"v{each.index} AS {after_name(each.name)}" for each in layout.fields)
         query = f"SELECT {sql.listed([self._keys_out('m'), values])}, h AS hash, CAST(NULL AS VARCHAR) AS operation"
         with engine.reading():
-            rows = engine.copy(f"{query} FROM {MAPPED} m WHERE p IS NULL", target)
+            rows = engine.copy(f"{query} FROM {MAPPED} m WHERE NOT bad", target)
         invalid = self.reading.rows - rows
         if rows and (self._repeated_in(target, rows, invalid) or self._matched_twice_in(target)):
             target.unlink()
@@ -138,10 +138,12 @@ class Comparison:
         if invalid:
             shown = sql.listed(f"{column} AS k{i}" for i, column in enumerate(columns))
             matched = self._same_key("m", "a")
-            query = f"SELECT count(*) FROM {MAPPED} m SEMI JOIN (SELECT {shown} FROM {scan}) a ON {matched} WHERE p IS NOT NULL"
+            query = f"SELECT count(*) FROM {MAPPED} m SEMI JOIN (SELECT {shown} FROM {scan}) a ON {matched} WHERE bad"
             if engine.row(query)[0]:
                 return True
-            grouped = f"SELECT 1 FROM {MAPPED} WHERE p IS NOT NULL AND NOT {self._null_key()} GROUP BY {self._keys} HAVING count(*) > 1"
+            grouped = (
+                f"SELECT 1 FROM {MAPPED} WHERE bad AND NOT {self._null_key()} GROUP BY {self._keys} HAVING count(*) > 1"
+            )
             if engine.row(f"SELECT count(*) FROM ({grouped})")[0]:
                 return True
         if len(columns) == 1 and self.layout.key_types[0] in ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UINTEGER"):
@@ -165,10 +167,7 @@ class Comparison:
         engine = self.engine
         if not self.repeated:
             engine.run(f"DROP VIEW IF EXISTS {ROWS}")
-            engine.run(
-                f"CREATE TEMP VIEW {ROWS} AS SELECT {self._keys}, h, p IS NOT NULL AS bad, false AS unequal "
-                f"FROM {MAPPED}"
-            )
+            engine.run(f"CREATE TEMP VIEW {ROWS} AS SELECT {self._keys}, h, bad, false AS unequal FROM {MAPPED}")
         engine.run(f"DROP TABLE IF EXISTS {DIFF}")
         keys = sql.listed(f"coalesce(m.k{i}, l.k{i}) AS k{i}" for i in range(self._count))
         with engine.reading():
@@ -202,8 +201,8 @@ class Comparison:
         engine.run(f"DROP VIEW {ROWS}")
         with engine.reading():
             engine.run(
-                f"CREATE TEMP TABLE {ROWS} AS SELECT {self._keys}, min(h) AS h, bool_or(p IS NOT NULL) AS bad, "
-                f"min(h) <> max(h) OR (bool_or(p IS NOT NULL) AND count(*) > 1) AS unequal, count(*) AS n "
+                f"CREATE TEMP TABLE {ROWS} AS SELECT {self._keys}, min(h) AS h, bool_or(bad) AS bad, "
+                f"min(h) <> max(h) OR (bool_or(bad) AND count(*) > 1) AS unequal, count(*) AS n "
                 f"FROM {MAPPED} GROUP BY {self._keys}"
             )
         self.repeated = True
@@ -250,7 +249,7 @@ class Comparison:
             unequal = f"SELECT {self._keys} FROM {ROWS} WHERE unequal" if self.repeated else ""
             excluded = f"ANTI JOIN ({unequal}) u ON {self._same_key('m', 'u')}" if unequal else ""
             held = "false AS held, CAST(NULL AS VARCHAR) AS st, CAST(NULL AS VARCHAR) AS op"
-            rows = f"SELECT {sql.listed([self._keys_of('m'), values])}, m.h, {held} FROM {MAPPED} m {excluded} WHERE m.p IS NULL"
+            rows = f"SELECT {sql.listed([self._keys_of('m'), values])}, m.h, {held} FROM {MAPPED} m {excluded} WHERE NOT m.bad"
         else:
             wanted = f"(SELECT * FROM {DIFF} d WHERE {self._candidates('d')})"
             (any_wanted,) = engine.row(f"SELECT count(*) FROM {wanted}")
@@ -376,7 +375,7 @@ class Comparison:
     # what cannot be sent
 
     def _mapped_problems(self) -> str:
-        return f"SELECT {self._keys}, p FROM {MAPPED} WHERE p IS NOT NULL"
+        return f"SELECT {self._keys}, p FROM {MAPPED} WHERE bad"
 
     def _write_invalid(self) -> None:
         parts = []
@@ -392,7 +391,7 @@ class Comparison:
             unequal = f"(SELECT * FROM {ROWS} WHERE unequal)"
             parts.append(
                 f"SELECT {self._keys_of('m')}, {reason} AS p FROM {MAPPED} m SEMI JOIN {unequal} u "
-                f"ON {self._same_key('m', 'u')} WHERE m.p IS NULL"
+                f"ON {self._same_key('m', 'u')} WHERE NOT m.bad"
             )
         if self.bad_late:
             parts.append(f"SELECT {self._keys}, p FROM levada_completed WHERE p IS NOT NULL")
@@ -477,7 +476,7 @@ class Comparison:
         told = [each for each in self.layout.fields if not each.late]
         shown = sql.listed(f"count(*) FILTER (v{each.index} IS NULL)" for each in told)
         with self.engine.reading():
-            row = self.engine.row(f"SELECT {sql.listed(['count(*)', shown])} FROM {MAPPED} WHERE p IS NULL")
+            row = self.engine.row(f"SELECT {sql.listed(['count(*)', shown])} FROM {MAPPED} WHERE NOT bad")
         return {each.name: count / row[0] for each, count in zip(told, row[1:], strict=True)} if row[0] else {}
 
     def _null_counts(self, file: Path, side: str) -> dict[str, int]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from levada.errors import LevadaError, SourceError, StoreError
 from levada.planners import sql
+from levada.planners.expressions import FUNCTIONS as SCALARS
 from levada.source import Attachment
 
 if TYPE_CHECKING:
@@ -156,6 +157,19 @@ UNREPEATABLE = re.compile(
     re.IGNORECASE,
 )
 DEFINITIONS_MAX = 10_000
+FUNCTIONS = SCALARS | {
+    "read_parquet",
+    "parquet_scan",
+    "in",
+    "from",
+    "and",
+    "or",
+    "not",
+    "where",
+    "select",
+    "as",
+    "decimal",
+}
 
 
 def is_plain_scan(engine: Engine, query: str) -> bool:
@@ -167,21 +181,27 @@ def is_plain_scan(engine: Engine, query: str) -> bool:
     (plan,) = (row[1] for row in engine.rows(f"EXPLAIN (FORMAT json) {query}"))
     if not operators(json.loads(plan)) <= SCANS:
         return False
-    definitions = engine.rows(
-        "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal UNION ALL "
-        "SELECT function_name, macro_definition FROM duckdb_functions() WHERE NOT internal AND macro_definition IS NOT "
-        f"NULL LIMIT {DEFINITIONS_MAX}"
-    )
-    if len(definitions) == DEFINITIONS_MAX:
-        return False
     seen = query.lower()
+    waiting = engine.rows(f"SELECT view_name, sql FROM duckdb_views() WHERE NOT internal LIMIT {DEFINITIONS_MAX}")
+    seen, waiting = _reached(seen, waiting)
+    if any(name not in FUNCTIONS for name in re.findall(r"(\w+)\s*\(", seen)):
+        waiting += engine.rows(
+            "SELECT function_name, macro_definition FROM duckdb_functions() "
+            f"WHERE NOT internal AND macro_definition IS NOT NULL LIMIT {DEFINITIONS_MAX}"
+        )
+        seen, waiting = _reached(seen, waiting)
+    return len(waiting) < DEFINITIONS_MAX and UNREPEATABLE.search(seen) is None
+
+
+def _reached(seen: str, waiting: list[tuple[Any, ...]]) -> tuple[str, list[tuple[Any, ...]]]:
+    """The text with the definitions of all that it names, and the definitions that it does not name."""
     found = True
     while found:
-        reached = [pair for pair in definitions if pair[0].lower() in seen]
-        definitions = [pair for pair in definitions if pair not in reached]
-        seen += "".join("\n" + str(text).lower() for _, text in reached)
-        found = bool(reached)
-    return UNREPEATABLE.search(seen) is None
+        named = [pair for pair in waiting if str(pair[0]).lower() in seen]
+        waiting = [pair for pair in waiting if pair not in named]
+        seen += "".join("\n" + str(text).lower() for _, text in named)
+        found = bool(named)
+    return seen, waiting
 
 
 def operators(plan: object) -> set[str]:

@@ -27,7 +27,7 @@ from levada.planners.engine import Engine
 from levada.planners.identity import plan_id
 from levada.planners.ledgers import LedgerView, Shape, Verification
 from levada.planners.mapped import Layout, after_name, key_name, lay_out
-from levada.planners.reading import MAPPED, MODEL, Reading
+from levada.planners.reading import MAPPED, MODEL, Reading, query_of
 from levada.source import Attachment, Column
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class LocalPlanner:
         folder = request.folder.absolute()
         folder.mkdir(parents=True, exist_ok=True)
         verification = Verification(request.ledger)
-        attachment = request.source.attachment()
+        attachment = request.source.attachment(query_of(request.model, request.source.abilities.dialect))
         with self._engine(folder / "work", [folder, request.ledger.folder.absolute()], attachment) as engine:
             reading = Reading(engine, request.source, request.model, engine.spill, attachment)
             try:
@@ -121,7 +121,7 @@ class LocalPlanner:
         """See Planner.preview. At most PREVIEW_ROWS_MAX rows; those that are invalid have a text in `invalid`."""
         import pyarrow as pa
 
-        attachment = request.source.attachment()
+        attachment = request.source.attachment(query_of(request.model, request.source.abilities.dialect))
         work = self.spool / self.clock.new_id("preview")
         with self._engine(work, [], attachment) as engine:
             reading = Reading(engine, request.source, request.model, work, attachment)

@@ -1,7 +1,8 @@
 """A mapping as SQL: for each row of a model its key, its fields as they would arrive, a hash, and what is wrong.
 
 The columns of a mapped row are k0… (key), v0… (fields; for a field that needs Python, its input), `h` (a
-64-bit hash over all v) and `p` (NULL, or code, field and reason, for rows that cannot be sent). Not here:
+64-bit hash over all v), `p` (NULL, or code, field and reason, for rows that cannot be sent) and `bad` (p is not
+NULL, at less cost). Not here:
 where the rows come from, and the fields that need Python (`levada.planners.late`).
 """
 
@@ -110,7 +111,7 @@ class Layout:
         """Mapped rows, none of them."""
         parts = [f"CAST(NULL AS {kind}) AS k{index}" for index, kind in enumerate(self.key_types)]
         parts += [f"CAST(NULL AS {each.compared}) AS v{each.index}" for each in self.fields]
-        return f"SELECT {sql.listed(parts)}, CAST(NULL AS VARCHAR) AS p, CAST(NULL AS UBIGINT) AS h WHERE false"
+        return f"SELECT {sql.listed(parts)}, CAST(NULL AS VARCHAR) AS p, false AS bad, CAST(NULL AS UBIGINT) AS h WHERE false"
 
     def recipe(self) -> dict[str, Any]:
         """What folding needs to compute hashes again: kept in the plan's folder."""
@@ -184,8 +185,10 @@ def lay_out(
     compared = sql.listed(
         f"{f'CAST(r{each.index} AS VARCHAR)' if each.late else each.coerced.sql} AS v{each.index}" for each in fields
     )
+    bad = sql.any_of([problem.condition for _, problem in problems])
     inner = (
-        f"SELECT {sql.listed([shown, compared])}, {_first_problem(problems)} AS p FROM (SELECT {raw} FROM {relation})"
+        f"SELECT {sql.listed([shown, compared])}, {_first_problem(problems)} AS p, {bad} AS bad "
+        f"FROM (SELECT {raw} FROM {relation})"
     )
     select = f"SELECT *, {hash_of(['v' + str(each.index) for each in fields])} AS h FROM ({inner})"
     labels = [f"{each.name}={'>'.join(step.label for step in each.rounds)}" for each in fields if each.late]

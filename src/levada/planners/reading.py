@@ -19,13 +19,14 @@ from levada.model import Model
 from levada.planners import sql
 from levada.planners.engine import Engine, is_plain_scan
 from levada.planners.mapped import Layout, lay_out
-from levada.source import Attachment, Source
+from levada.source import TYPE_KEY, Attachment, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 MODEL = "levada_model"
 MAPPED = "levada_mapped"
+STREAM = "levada_stream"
 FILES_MAX = 100_000
 Stamp = tuple[int, int, int]
 
@@ -142,16 +143,15 @@ class Reading:
         else:
             schema = first.schema
         self._distinct(schema.names)
-        self.engine.connection.register(MODEL, schema.empty_table())
+        self._register(schema.empty_table())
         layout = lay_out(self.engine, MODEL, self.engine.types(MODEL), mapping, self.keys)
-        self.engine.connection.unregister(MODEL)
         if limit is not None:
             head = pa.Table.from_batches([first.slice(0, limit)] if first is not None else [], schema)
-            self.engine.connection.register(MODEL, head)
+            self._register(head)
             self.engine.run(f"CREATE TEMP TABLE {MAPPED} AS {layout.select}")
             return layout
         reader = pa.RecordBatchReader.from_batches(schema, self._watched(first, batches))
-        self.engine.connection.register(MODEL, reader)
+        self._register(reader)
         with self.engine.reading():
             try:
                 self._spool(layout)
@@ -161,9 +161,22 @@ class Reading:
                 raise
         if self._failure is not None:
             raise self._failure
-        self.engine.connection.unregister(MODEL)
+        self.engine.run(f"DROP VIEW {MODEL}")
+        self.engine.connection.unregister(STREAM)
         self._stack.close()
         return layout
+
+    def _register(self, rows: pa.Table | pa.RecordBatchReader) -> None:
+        """Make MODEL of Arrow rows, with the types that the fields' metadata tells where Arrow has none."""
+        self.engine.run(f"DROP VIEW IF EXISTS {MODEL}")
+        self.engine.connection.register(STREAM, rows)
+        marks = {b"json": "JSON", b"uuid": "UUID"}
+        shown = []
+        for field in rows.schema:
+            name = sql.quoted(field.name)
+            mark = marks.get((field.metadata or {}).get(TYPE_KEY, b""))
+            shown.append(f"CAST({name} AS {mark}) AS {name}" if mark else name)
+        self.engine.run(f"CREATE TEMP VIEW {MODEL} AS SELECT {sql.listed(shown)} FROM {STREAM}")
 
     def _watched(self, first: pa.RecordBatch | None, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The batches; a failure is kept, since it loses its type on its way through DuckDB."""
@@ -184,9 +197,9 @@ class Reading:
     def _spool(self, layout: Layout) -> None:
         target = self.folder / "spool.parquet"
         self.spooled = target
-        self.rows = self.engine.copy(layout.select, target)
+        self.rows = self.engine.copy(f"SELECT * EXCLUDE (bad) FROM ({layout.select})", target)
         if self.rows:
-            self.engine.run(f"CREATE TEMP VIEW {MAPPED} AS SELECT * FROM {sql.parquet(target)}")
+            self.engine.run(f"CREATE TEMP VIEW {MAPPED} AS SELECT *, p IS NOT NULL AS bad FROM {sql.parquet(target)}")
         else:
             self.engine.run(f"CREATE TEMP TABLE {MAPPED} AS {layout.nothing}")
 

@@ -164,9 +164,18 @@ def _finite(case: _Case, found: Coerced) -> Coerced:
 
 
 def _calendar(case: _Case, found: Coerced) -> Coerced:
+    """Only days that every calendar has; the infinities lie outside as well."""
     value, (first, last) = case.value, YEARS
-    condition = f"NOT isfinite({value}) OR year({value}) NOT BETWEEN {first} AND {last}"
-    return found.but(condition, "date_range", f"a date outside the years {first:04} to {last}")
+    if case.source == "DATE":
+        bounds = f"DATE '{first:04}-01-01' AND DATE '{last}-12-31'"
+    elif case.source == "TIMESTAMP_NS":
+        return found.but(f"NOT isfinite({value})", "date_range", "an infinite date")
+    else:
+        kind = "TIMESTAMPTZ" if case.source == ZONED else "TIMESTAMP"
+        zone = "+00" if case.source == ZONED else ""
+        bounds = f"{kind} '{first:04}-01-01 00:00:00{zone}' AND {kind} '{last}-12-31 23:59:59.999999{zone}'"
+    reason = f"a date outside the years {first:04} to {last}"
+    return found.but(f"{value} NOT BETWEEN {bounds}", "date_range", reason)
 
 
 def _text(case: _Case) -> Coerced:
@@ -191,7 +200,7 @@ def _text(case: _Case) -> Coerced:
 
 def _text_limits(case: _Case, found: Coerced) -> Coerced:
     limits, value = case.limits, found.sql
-    if not limits.nul_character and case.source not in INTEGER_BITS:
+    if not limits.nul_character and (case.textual or nested(case.source)):
         found = found.but(f"contains({value}, chr(0))", "nul_character", "the character U+0000 in text")
     if limits.text_characters is not None:
         reason = f"'text of ' || length({value}) || ' characters; at most {limits.text_characters} fit'"
