@@ -225,7 +225,7 @@ def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
         path, isolation_level=None, check_same_thread=False, timeout=busy_seconds, cached_statements=256
     )
     # A damaged text must reach its checksum instead of failing here.
-    connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+    connection.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
     for pragma in (
         "journal_mode = wal",
         "synchronous = full",

@@ -102,18 +102,24 @@ class Upkeep:
             seen = 0
             number = -1 << 62
             while rows := self.database.rows("journal.page", run_id, number, _PAGE_ROWS):
-                for row in rows:
-                    number = row[1]
-                    if problem := entry_problem(row):
-                        yield problem
                 seen += len(rows)
-            try:
-                expected = head(self.database, run_id)
-            except CorruptedError as error:
-                yield error.message
+                problems = [problem for row in rows if (problem := entry_problem(row))]
+                yield from problems
+                if problems:
+                    # Behind a damaged key the order of the pages means nothing.
+                    break
+                number = rows[-1][1]
             else:
-                if expected != seen:
-                    yield f"run {run_id} has {seen} batches in its journal instead of {expected}"
+                yield from self._length(run_id, seen)
+
+    def _length(self, run_id: str, seen: int) -> Iterator[str]:
+        try:
+            expected = head(self.database, run_id)
+        except CorruptedError as error:
+            yield error.message
+        else:
+            if expected != seen:
+                yield f"run {run_id} has {seen} batches in its journal instead of {expected}"
 
     def _files(self) -> Iterator[str]:
         for ledger in self.ledgers.all():

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -404,7 +404,11 @@ def test_a_missing_or_wrong_key_is_said_with_the_way_out(folder: Path, environme
     (key,) = (folder.parent / "config" / "levada" / "keys").iterdir()
     sound = key.read_bytes()
     key.unlink()
-    for attempt in (lambda: store.secret("TOKEN"), lambda: store.set_secret("OTHER", "value")):
+    attempts: list[Callable[[], object]] = [
+        lambda: store.secret("TOKEN"),
+        lambda: store.set_secret("OTHER", "value"),
+    ]
+    for attempt in attempts:
         with pytest.raises(StoreError, match="missing") as caught:
             attempt()
         assert caught.value.code == "store.key"
