@@ -33,6 +33,7 @@ def command(invocation: Invocation, name: str | None) -> int:
         terminal.line()
         terminal.table(
             ("option", "takes", "needed", "what it is"),
-            [(o.name, o.takes, "yes" if o.required else "", o.description) for o in one.options],
+            folded=(3,),
+            rows=[(o.name, o.takes, "yes" if o.required else "", o.description) for o in one.options],
         )
     return 0

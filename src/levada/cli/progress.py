@@ -106,9 +106,8 @@ class Progress:
             self._last_line_at = now
             share = 100 * event.done / event.total if event.total else 100.0
             left = f", {duration((event.total - event.done) / rate)} left" if rate and event.done < event.total else ""
-            self._line(
-                f"{event.sync}: {event.done:,} of {event.total:,} ({share:.0f} %) {note}{left}".replace("  ", " ")
-            )
+            rated = f", {note.strip()}" if note else ""
+            self._line(f"{event.sync}: {event.done:,} of {event.total:,} ({share:.0f} %){rated}{left}")
 
     def _waiting(self, event: events.DeliveryWaiting) -> None:
         if event.seconds < WAITS_TOLD_FROM_SECONDS:

@@ -30,7 +30,9 @@ def command(invocation: Invocation, sync: str | None, limit: int) -> int:
         left = [f"{one[word]:,} {word}" for word in ("rejected", "invalid", "unknown", "unsent") if one.get(word)]
         standing = f"paused ({one['paused']})" if one.get("paused") else one["status"] or "unfinished"
         purpose = "" if one["purpose"] == "sync" else f" ({one['purpose']})"
-        started = one["started_at"][:19].replace("T", " ")
+        started = one["started_at"][5:16].replace("T", " ")
         rows.append((one["run_id"], one["sync"] + purpose, started, standing, f"{delivered:,}", ", ".join(left)))
-    terminal.table(("run", "sync", "started (UTC)", "status", "delivered", "left"), rows, right=(4,))
+    terminal.table(
+        ("run", "sync", "started (UTC)", "status", "delivered", "left"), rows, right=(4,), whole=(0, 3, 4), folded=(5,)
+    )
     return 0

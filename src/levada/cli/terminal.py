@@ -19,6 +19,8 @@ from uuid import UUID
 if TYPE_CHECKING:
     from rich.console import Console
 
+TABLE_WIDTH_MAX = 2_000
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -151,19 +153,42 @@ class Terminal:
 
         return Text.assemble((head, style), rest)
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -> None:
-        """A plain table: a header, rows, and nothing drawn around them. Cells are text or rich Text."""
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[object]],
+        right: Sequence[int] = (),
+        folded: Sequence[int] = (),
+        whole: Sequence[int] = (),
+    ) -> None:
+        """A plain table: a header, rows, and nothing drawn around them. Cells are text or rich Text.
+
+        On a terminal that is too narrow, columns in `folded` go on below, those in `whole` are never cut,
+        and the others end in an ellipsis.
+        """
         if self.json:
             return
         from rich import box
         from rich.table import Table
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1, 0, 0))
         for number, name in enumerate(columns):
-            table.add_column(name, justify="right" if number in right else "left", overflow="fold")
+            longest = max((len(str(row[number])) for row in rows), default=0)
+            table.add_column(
+                name,
+                justify="right" if number in right else "left",
+                no_wrap=number not in folded,
+                min_width=max(longest, len(name)) if number in whole else None,
+            )
         for row in rows:
             table.add_row(*[cell if hasattr(cell, "__rich_console__") else str(cell) for cell in row])
-        self.out.print(table, soft_wrap=False, width=self.width if not sys.stdout.isatty() else None)
+        if sys.stdout.isatty():
+            self.out.print(table, soft_wrap=False)
+        else:
+            # what reads this is no screen: nothing is cut to a width
+            wide = self._console(False)
+            wide.width = TABLE_WIDTH_MAX
+            wide.print(table, soft_wrap=False)
 
 
 def one_line(text: str) -> str:

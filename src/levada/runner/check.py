@@ -118,7 +118,7 @@ def _destination(project: Project, name: str) -> Finding:
             project.talk(destination, destination.check())
     except LevadaError as error:
         return _error(subject, error)
-    return Finding(subject, "ok", "answers and takes the credential")
+    return Finding(subject, "ok", "answers")
 
 
 def _key(project: Project, name: str, model: Model) -> Finding:
