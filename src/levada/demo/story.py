@@ -76,6 +76,7 @@ class Story:
     _ports: Mapping[str, int] = field(default_factory=dict)
     _step: int = 0
     _said_at: float = 0.0
+    _waited_at: float = 0.0
     _second_run: str = ""
     _first_contacts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -95,8 +96,8 @@ class Story:
             view = project.plan(CRM)
         counts = view.plan.counts
         self.say(f"{counts.added:,} customers would be added to the CRM, {counts.invalid:,} rows cannot be sent:")
-        for row in view.invalid[:2]:
-            self.say(f"  customer {_key(row.key)}: {row.reason}")
+        for key, reason in {_key(row.key): row.reason for row in view.invalid[:4]}.items():
+            self.say(f"  customer {key}: {reason}")
         self.claim("planning sent nothing to anybody", not self.crm_stats().get("requests"))
 
     def first_run(self) -> None:
@@ -124,7 +125,8 @@ class Story:
         )
         with self.project() as project:
             rejected = list(project.records(CRM, outcome="rejected"))
-        for record in rejected[:2]:
+        examples = {record.code: record for record in reversed(rejected)}
+        for record in examples.values():
             self.say(f"  customer {_key(record.key)}: {record.reason}")
         refused = self.crm_stats().get("records_refused", 0)
         self.say(f"{len(rejected):,} records were refused in all. The rest of their batches arrived.")
@@ -156,7 +158,7 @@ class Story:
 
     def stopped_by_guard(self) -> None:
         self.step(
-            f"A botched import loses everybody in {LOST_COUNTRY}. The guard stops the run before its first request.",
+            f"A botched import loses the whole {LOST_COUNTRY}. The guard stops the run before its first request.",
             f"levada run {CRM}",
         )
         lost = break_warehouse(self.ground.shop)
@@ -230,7 +232,7 @@ class Story:
             parts.append(f"{result.tally.rejected:,} refused")
         if result.counts.invalid:
             parts.append(f"{result.counts.invalid:,} invalid")
-        parts.append(f"{result.tally.requests} requests")
+        parts.append(f"{result.tally.requests} request{'' if result.tally.requests == 1 else 's'}")
         self.say(f"{result.sync}: {result.status} · {' · '.join(parts)} · {_seconds(result.seconds)}")
         if result.error is not None:
             self.say(f"  {result.error.message}")
@@ -242,8 +244,10 @@ class Story:
             case events.BatchSettled() if now - self._said_at >= PROGRESS_EVERY_SECONDS:
                 self._said_at = now
                 self.say(f"  … {event.done:,} of {event.total:,}, {event.rejected:,} refused")
-            case events.DeliveryWaiting() if event.reason != "rate":
-                self.say(f"  … waiting {_seconds(event.seconds)}: {event.message or event.reason}")
+            case events.DeliveryWaiting() if now - self._waited_at >= PROGRESS_EVERY_SECONDS:
+                self._waited_at = now
+                why = "the tool asks for it" if event.reason == "rate" else event.message or event.reason
+                self.say(f"  … waiting {_seconds(event.seconds)}: {why}")
 
     def contacts(self) -> dict[str, dict[str, Any]]:
         return proof.contacts_held(self._ports["crm"], self.ground.secrets["CRM_TOKEN"])
