@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from levada.store import AuditEntry
 from levada.stores.database import Database
 from levada.stores.highwater import Meta
-from levada.stores.rows import Row, damaged
+from levada.stores.rows import Row, as_bytes, damaged
 
 START = ""
 _PAGE_ROWS = 1_000
@@ -70,5 +70,4 @@ class Audit:
 
 
 def _hash(previous: str, values: Row) -> str:
-    text = json.dumps([previous, *values], separators=(",", ":"))
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    return hashlib.sha256(as_bytes([previous, *values])).hexdigest()

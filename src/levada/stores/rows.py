@@ -25,8 +25,12 @@ ACCEPT_HINT = (
 
 def seal(table: str, values: Sequence[Value]) -> int:
     """The checksum of a row, as SQLite's signed 64-bit integer."""
-    text = json.dumps([table, *values], separators=(",", ":"), default=_as_text)
-    return xxh3_64_intdigest(text.encode("ascii")) - (1 << 63)
+    return xxh3_64_intdigest(as_bytes([table, *values])) - (1 << 63)
+
+
+def as_bytes(values: Sequence[Value]) -> bytes:
+    """Any values that SQLite holds, written so that different ones differ."""
+    return json.dumps(values, separators=(",", ":"), default=_as_text).encode("ascii")
 
 
 def sealed(table: str, values: Sequence[Value]) -> Row:
