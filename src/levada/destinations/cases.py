@@ -105,6 +105,8 @@ class _Conversation:
                     yield f"record {index}: expected {expected!r}, got {actual!r}"
             if self.sent < len(self.case.sends):
                 yield f"request {self.sent + 1} was expected and not made: {self.case.sends[self.sent].send}"
+            if self.sent < len(self._answers):
+                yield f"answer {self.sent + 1} was never asked for"
 
     def _deliver(self, batch: Batch) -> Outcomes | None:
         """The outcomes of one batch; None where an answer is missing or a request differs."""
@@ -134,12 +136,15 @@ class _Conversation:
         return list(compared(self.case.sends[self.sent], request, self.sent + 1))
 
     def _answer(self) -> CaseAnswer | None:
-        answers = (self.case.answer,) if self.case.answer is not None else self.case.answers
-        if self.sent >= len(answers):
+        if self.sent >= len(self._answers):
             if not self.found:
                 self.found.append(f"the case has no answer to request {self.sent + 1}")
             return None
-        return answers[self.sent]
+        return self._answers[self.sent]
+
+    @property
+    def _answers(self) -> tuple[CaseAnswer, ...]:
+        return (self.case.answer,) if self.case.answer is not None else self.case.answers
 
 
 def _line(request: Request) -> str:

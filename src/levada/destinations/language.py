@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from levada.change import Verb
-from levada.destination import DeliveryClass
 from levada.limits import Limits
 from levada.mapping import FieldType
 from levada.model import Declaration, Name
@@ -26,6 +25,8 @@ Send = Annotated[str, Field(pattern=r"^(GET|POST|PUT|PATCH|DELETE) (/|https?://|
 StatusEnd = End | Literal["refused", "stop"]
 """`refused`: the request as a whole, naming no record, so that it is halved. `stop`: pause the sync."""
 Encoding = Literal["json", "form", "json_lines", "csv"]
+HttpClass = Literal["A", "B", "C", "D"]
+"""T, a transaction with our mark in it, is for databases."""
 NOT_OURS = frozenset({"401", "403", "408", "425", "429"})
 """Statuses that delivery answers by itself, like every 5xx."""
 
@@ -497,7 +498,7 @@ class HttpOptions(Declaration):
     """Headers of every request."""
     limits: Limits = Limits()
     """How much may be sent, and how fast; shared by all syncs that send to this account."""
-    class_: DeliveryClass | dict[Verb, DeliveryClass] | None = Field(default=None, alias="class")
+    class_: HttpClass | dict[Verb, HttpClass] | None = Field(default=None, alias="class")
     """What may be done when an answer is lost (docs/concepts/destination-classes.md): one letter, or one for a verb."""
     max_server_seconds: float = Field(default=60.0, gt=0)
     """How long after being sent a request whose answer was lost may still be applied."""
