@@ -129,7 +129,8 @@ class Comparison:
         if invalid:
             self._copy_invalid([self._mapped_problems()])
         self.found.counts = Counts(added=rows, invalid=invalid)
-        self.found.nulls = {name: count / rows for name, count in self._null_counts(target, "after").items() if rows}
+        if rows:
+            self.found.nulls = {name: count / rows for name, count in self._null_counts(target, "after").items()}
         return True
 
     def _repeated_in(self, target: Path, rows: int, invalid: int) -> bool:
@@ -175,7 +176,7 @@ class Comparison:
                 f"CREATE TEMP TABLE {DIFF} AS SELECT d.*, coalesce(u.st, {CONFIRMED}) AS st, u.op FROM (SELECT {keys}, "
                 "m.h IS NOT NULL AS present, l.k0 IS NOT NULL AS held, coalesce(m.bad, false) AS bad, "
                 f"coalesce(m.unequal, false) AS unequal FROM {ROWS} m FULL JOIN {NARROW} l ON {self._same_key('m', 'l')} "
-                "WHERE m.h IS DISTINCT FROM l.h OR m.bad OR m.unequal) d "
+                "WHERE m.h IS DISTINCT FROM l.h OR m.h IS NULL OR m.bad OR m.unequal) d "
                 f"LEFT JOIN {UNSURE} u ON {self._same_key('d', 'u')}"
             )
 

@@ -69,8 +69,8 @@ class Engine:
     def _shut_in(self, folders: Sequence[Path], paths: Sequence[Path]) -> None:
         allowed = [*folders, *(path for path in paths if path.is_dir())]
         files = [path for path in paths if not path.is_dir()]
-        self.run(f"SET allowed_directories = [{sql.listed(sql.path(path) for path in allowed)}]")
-        self.run(f"SET allowed_paths = [{sql.listed(sql.path(path) for path in files)}]")
+        self.run(f"SET allowed_directories = [{_both(allowed)}]")
+        self.run(f"SET allowed_paths = [{_both(files)}]")
         self.run("SET enable_external_access = false")
         self.run("SET lock_configuration = true")
 
@@ -143,6 +143,12 @@ class Engine:
                 code="source.query",
                 hint="run the model's query by itself: `levada preview`",
             ) from error
+
+
+def _both(paths: Sequence[Path]) -> str:
+    """Paths as they are and as patterns: DuckDB compares what it is asked to read as it was written."""
+    written = {str(path): None for path in paths} | {sql.escaped(path): None for path in paths}
+    return sql.listed(sql.text(path) for path in written)
 
 
 def first_line(error: BaseException) -> str:

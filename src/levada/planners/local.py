@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from levada import events
 from levada.change import KINDS
 from levada.clock import Clock, SystemClock, isoformat
-from levada.errors import CorruptedError
+from levada.errors import CorruptedError, StoreError
 from levada.mapping import Mapping
 from levada.plan import Plan, PlanFile
 from levada.planner import Ledger, PlanRequest, Settled
 from levada.planners import files, folding, late, reversal, sql
 from levada.planners.comparing import Comparison, Difference
-from levada.planners.engine import Engine
+from levada.planners.engine import Engine, first_line
 from levada.planners.identity import plan_id
 from levada.planners.ledgers import LedgerView, Shape, Verification
 from levada.planners.mapped import Layout, after_name, key_name, lay_out
@@ -59,7 +59,8 @@ class LocalPlanner:
         folder.mkdir(parents=True, exist_ok=True)
         verification = Verification(request.ledger)
         attachment = request.source.attachment(query_of(request.model, request.source.abilities.dialect))
-        with self._engine(folder / "work", [folder, request.ledger.folder.absolute()], attachment) as engine:
+        folders = [folder, request.ledger.folder.absolute()]
+        with self._engine(folder / "work", folders, attachment, verification) as engine:
             reading = Reading(engine, request.source, request.model, engine.spill, attachment)
             try:
                 layout = reading.prepare(request.mapping)
@@ -191,7 +192,7 @@ class LocalPlanner:
         verification = Verification(request.ledger)
         recipe = read_recipe(plan_folder)
         folders = [folder, plan_folder.absolute(), request.ledger.folder.absolute()]
-        with self._engine(folder / "work", folders, None) as engine:
+        with self._engine(folder / "work", folders, None, verification) as engine:
             made = reversal.Reversal(engine, plan, plan_folder.absolute(), settled, request, recipe, folder).run()
             verification.finish()
         reversed_plan = replace(made, created_at=isoformat(self.clock.now()))
@@ -199,13 +200,30 @@ class LocalPlanner:
         return reversed_plan
 
     @contextmanager
-    def _engine(self, work: Path, folders: Sequence[Path], attachment: Attachment | None) -> Iterator[Engine]:
+    def _engine(
+        self,
+        work: Path,
+        folders: Sequence[Path],
+        attachment: Attachment | None,
+        verification: Verification | None = None,
+    ) -> Iterator[Engine]:
+        """An engine; a failure of DuckDB's leaves as the corruption that caused it, if there is one."""
+        import duckdb
+
         work.mkdir(parents=True, exist_ok=True)
         try:
             with Engine(
                 work, memory=self.memory, threads=self.threads, folders=folders, attachment=attachment
             ) as engine:
                 yield engine
+        except duckdb.Error as error:
+            if verification is not None:
+                verification.finish()
+            raise StoreError(
+                f"planning failed: {first_line(error)}",
+                code="store.planner",
+                hint="`levada doctor` checks the state of every sync",
+            ) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
 

@@ -34,8 +34,12 @@ def path(value: Path) -> str:
 
 def parquet(file: Path, options: str = "") -> str:
     """A scan of exactly one Parquet file: its name is never taken for a pattern."""
-    name = "".join(f"[{sign}]" if sign in "[*?" else sign for sign in str(file))
-    return f"read_parquet({text(name)}{options and ', ' + options})"
+    return f"read_parquet({text(escaped(file))}{options and ', ' + options})"
+
+
+def escaped(file: Path) -> str:
+    """A path as a pattern that matches it alone."""
+    return "".join(f"[{sign}]" if sign in "[*?" else sign for sign in str(file))
 
 
 def columns(prefix: str, count: int, table: str = "") -> str:
