@@ -47,8 +47,8 @@ def _against_floor(results: list[Result]) -> str:
     lines = [
         "## Against the floor",
         "",
-        "| rows | pair | day | floor s | levada s | ratio | budget | | floor cpu | levada cpu | requests | foreign s |",
-        "|---:|---|---|---:|---:|---:|---:|---|---:|---:|---:|---:|",
+        "| rows | pair | day | floor s | levada s | ratio | budget | | floor cpu | levada cpu | ratio | requests | foreign |",
+        "|---:|---|---|---:|---:|---:|---:|---|---:|---:|---:|---:|---:|",
     ]
     for rows, pair, day in cases:
         walls, cpus, requests, foreign = {}, {}, "", 0.0
@@ -65,7 +65,7 @@ def _against_floor(results: list[Result]) -> str:
         cells = [
             f"{rows:,}", pair, day, _number(walls.get("floor")), _number(walls.get("levada")), _number(ratio),
             _number(budget, 1), verdict, _number(cpus.get("floor")), _number(cpus.get("levada")),
-            requests, _number(foreign, 1),
+            _number(cpus["levada"] / cpus["floor"] if len(cpus) == 2 else None), requests, _number(foreign, 1),
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
