@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from levada.errors import SourceError
 from levada.source import BATCH_ROWS_MAX, TYPE_KEY, Attachment, Column
-from levada.sources.statements import ONE_SELECT, identifier, literal, refused, wrapped
+from levada.sources.statements import ONE_SELECT, check_text, identifier, literal, refused, wrapped
 
 if TYPE_CHECKING:
     import duckdb
@@ -169,6 +169,7 @@ def _checked(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDB
     """The query, bound and not run, proven by DuckDB's own parser to be one SELECT that writes nothing."""
     from duckdb import StatementType
 
+    check_text(query)
     statements = connection.extract_statements(query)
     if not statements:
         raise SourceError("the query is empty", code="source.query", hint=ONE_SELECT)

@@ -102,8 +102,9 @@ class PostgresSource:
             return tuple(sorted(name for (name,) in cursor.fetchall()))
 
     def columns(self, query: str) -> tuple[Column, ...]:
+        text = one_select(query, "postgres")
         with self._transaction() as cursor:
-            return self._described(cursor, query).columns
+            return self._described(cursor, text).columns
 
     def read(self, query: str) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
         return self._read(query)
@@ -116,8 +117,9 @@ class PostgresSource:
 
     @contextmanager
     def _read(self, query: str) -> Iterator[Iterator[pa.RecordBatch]]:
+        text = one_select(query, "postgres")
         with self._transaction() as cursor:
-            plan = self._described(cursor, query)
+            plan = self._described(cursor, text)
             with self._translated():
                 cursor.execute(plan.statement)
                 reader = cursor.fetch_record_batch()
@@ -145,9 +147,8 @@ class PostgresSource:
         if not rows:
             yield plan.empty()
 
-    def _described(self, cursor: Cursor, query: str) -> Reading:
+    def _described(self, cursor: Cursor, text: str) -> Reading:
         """What the query's columns are, from the server's own description of it; no row is computed."""
-        text = one_select(query, "postgres")
         with self._translated():
             schema = cursor.adbc_execute_schema(wrapped(text))
             return postgres_types.reading(schema, text, self._type_names(cursor, schema))

@@ -25,7 +25,7 @@ from levada.model import Declaration
 from levada.source import BATCH_ROWS_MAX, Attachment, Column, SourceAbilities, SourceType
 from levada.sources import sqlite_types
 from levada.sources.sqlite_types import SqliteColumn
-from levada.sources.statements import identifier, one_select, refused, wrapped
+from levada.sources.statements import check_text, identifier, one_select, refused, wrapped
 
 BUSY_SECONDS = 15.0
 """How long a read waits for a writer that holds the whole file."""
@@ -105,8 +105,7 @@ class SQLiteSource:
 
     def _described(self, connection: sqlite3.Connection, query: str) -> tuple[SqliteColumn, ...]:
         """The query as a temporary view, in which SQLite's own grammar takes one SELECT only, and its columns."""
-        if "\0" in query:
-            raise SourceError("the query holds a NUL character", code="source.query")
+        check_text(query)
         text = query.rstrip().rstrip(";")
         try:
             connection.execute(f"CREATE TEMP VIEW {_VIEW} AS {wrapped(text)}")

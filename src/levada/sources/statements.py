@@ -75,7 +75,7 @@ def one_select(query: str, dialect: str) -> str:
     from sqlglot.errors import SqlglotError, TokenError
     from sqlglot.tokenizer_core import TokenType
 
-    _check_text(query)
+    check_text(query)
     try:
         tokens = _tokens(query, dialect)
     except TokenError as error:
@@ -100,7 +100,8 @@ def one_select(query: str, dialect: str) -> str:
     return text
 
 
-def _check_text(query: str) -> None:
+def check_text(query: str) -> None:
+    """Raises SourceError for a text that no engine should have to look at."""
     if "\0" in query:
         raise SourceError("the query holds a NUL character", code="source.query")
     if len(query) > QUERY_CHARACTERS_MAX:
