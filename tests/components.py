@@ -7,14 +7,31 @@ test by name; with LEVADA_REQUIRE_ALL=1, as in CI, it fails it.
 from __future__ import annotations
 
 import os
+import subprocess
+import tempfile
 from collections.abc import Callable
 
 import pytest
 
 from servers import postgres
 
+def _no_tmpfs() -> str | None:
+    """A small file system of one's own, to be filled up: needs a root that may mount."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
+        try:
+            mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            return str(error)
+        if mounted.returncode:
+            return mounted.stderr.strip() or "mount refuses"
+        subprocess.run(["umount", folder], check=True)
+    return None
+
+
 COMPONENTS: dict[str, Callable[[], str | None]] = {
     "postgres": postgres.missing,
+    "tmpfs": _no_tmpfs,
 }
 """Name of a component: a function that says why it is missing, or None."""
 

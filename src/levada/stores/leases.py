@@ -90,6 +90,14 @@ class Leases:
         with self._database.write():
             self.write(replace(self.fence(lease), owner=""))
 
+    def release_all(self) -> None:
+        """Give back whatever this store still holds."""
+        me = self._me.as_text()
+        with self._database.read():
+            mine = [held for held in self.all() if held.owner == me]
+        for held in mine:
+            self.release(Lease(held.sync, held.epoch, me))
+
     def _attempt(self, sync: str, stale: Held | None) -> tuple[Lease | None, Held]:
         """Take the lease if it is free, its owner is gone or silent for too long, or it still is `stale`."""
         with self._database.write():

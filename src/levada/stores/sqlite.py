@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,9 @@ class SqliteStore:
         return self._folder
 
     def close(self) -> None:
-        """Leases that this store still holds count as those of a dead owner from now on."""
+        """Give back what leases are still held, and close the database. May be called again."""
+        with suppress(StoreError):  # a store in trouble is left like one whose process died
+            self._leases.release_all()
         self._machine.leave(self._me)
         self._database.close()
 
