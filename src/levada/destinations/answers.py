@@ -14,8 +14,8 @@ from typing import Any
 
 from levada.batch import Batch
 from levada.destination import Response
-from levada.destinations.language import Entries, Expectation, Reading, StatusEnd
 from levada.destinations.paths import MISSING, answer_words, code, document, look, same, steps, text_at, words
+from levada.destinations.reading import Entries, Expectation, Reading, StatusEnd
 from levada.destinations.requests import String, Values, record_of
 from levada.errors import DestinationError
 from levada.outcome import DELIVERED, UNKNOWN, End, Outcome, Outcomes, shortened

@@ -28,8 +28,9 @@ from levada.destination import (
 from levada.destinations import asking, jobs
 from levada.destinations.answers import Reader
 from levada.destinations.auth import auth_from
-from levada.destinations.language import VERBS, Action, FieldFacts, HttpOptions, LookUp, Object, Read, Scalar
+from levada.destinations.language import VERBS, Action, FieldFacts, HttpOptions, LookUp, Object, Read
 from levada.destinations.paths import answer_words
+from levada.destinations.reading import Scalar
 from levada.destinations.requests import Sender, Unaddressable, address, scalars, sender
 from levada.errors import ConfigError, DestinationError
 from levada.limits import Limits

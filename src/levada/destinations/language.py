@@ -13,22 +13,18 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from levada.change import Verb
+from levada.destinations.reading import Reading, Scalar
 from levada.limits import Limits
 from levada.mapping import FieldType
 from levada.model import Declaration, Name
-from levada.outcome import End
 
 VERBS: tuple[Verb, ...] = get_args(Verb)
-Scalar = str | int | float | bool | None
 Send = Annotated[str, Field(pattern=r"^(GET|POST|PUT|PATCH|DELETE) (/|https?://|\{)\S*$")]
 """A method and a path below the base URL: `POST /contacts/batch`."""
-StatusEnd = End | Literal["refused", "stop"]
-"""`refused`: the request as a whole, naming no record, so that it is halved. `stop`: pause the sync."""
+ADDRESS = r"^(https?://|\{options\.)\S+$"
 Encoding = Literal["json", "form", "json_lines", "csv"]
 HttpClass = Literal["A", "B", "C", "D"]
 """T, a transaction with our mark in it, is for databases."""
-NOT_OURS = frozenset({"401", "403", "408", "425", "429"})
-"""Statuses that delivery answers by itself, like every 5xx."""
 
 
 class Basic(Declaration):
@@ -39,7 +35,7 @@ class Basic(Declaration):
 
 
 class OAuth2(Declaration):
-    token_url: str
+    token_url: str = Field(pattern=ADDRESS)
     """Where tokens are asked for."""
     client_id: str
     """The client's id."""
@@ -83,144 +79,6 @@ class AuthDeclaration(Declaration):
         if len(given) != 1:
             raise ValueError("auth has exactly one of bearer, header, basic, query and oauth2, or is none")
         return self
-
-
-class Expectation(Declaration):
-    """What a place in an answer must be. A bare path means: it must be `true`."""
-
-    path: str
-    """The place: `data.items[0].ok`; empty for the whole answer."""
-    equals: Scalar = None
-    """It must be this value; if it is absent, nothing is known."""
-    one_of: tuple[Scalar, ...] | None = None
-    """It must be one of these values; if it is absent, nothing is known."""
-    empty: Literal[True] | None = None
-    """It must be an empty list, object or text, or null; if it is absent, nothing is known."""
-    absent: Literal[True] | None = None
-    """It must be absent, null or empty."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_path(cls, value: object) -> object:
-        return {"path": value, "equals": True} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Expectation:
-        if len({"equals", "one_of", "empty", "absent"} & self.model_fields_set) != 1:
-            raise ValueError("an expectation has a path and exactly one of equals, one_of, empty and absent")
-        return self
-
-
-class Entries(Declaration):
-    """A list in an answer whose entries speak of single records, found by `index` or by `match`."""
-
-    list: str = ""
-    """The place of the list in the answer; empty for the whole answer."""
-    keyed: bool = False
-    """The list is an object: each member becomes an entry `{name, value}`."""
-    index: str | None = None
-    """The place, in an entry, of the record's position in the request."""
-    index_pattern: str | None = None
-    """How the position stands in a longer text: `/data/{index}/attributes`."""
-    first_index: Literal[0, 1] = 0
-    """What the first record is called."""
-    match: str | None = None
-    """The place, in an entry, of a value (or a list of them) that names the record; empty for the entry itself."""
-    to: str = "{key}"
-    """What that value is compared with, as text: a template over the record."""
-    ignore_case: bool = False
-    """Compare without regard to upper and lower case."""
-    message: str | None = None
-    """The place, in an entry, of the tool's words; by default the usual places are tried."""
-    code: str | None = None
-    """The place, in an entry, of the tool's error code."""
-    words: str = ""
-    """What to say where an entry has no words of its own."""
-    identifier: str | None = None
-    """The place, in an entry, of the tool's own id of the record."""
-
-    @model_validator(mode="after")
-    def _agree(self) -> Entries:
-        if self.index is not None and self.match is not None:
-            raise ValueError("entries are found by index or by match, not both")
-        if self.index_pattern is not None and (self.index is None or self.index_pattern.count("{index}") != 1):
-            raise ValueError("index_pattern holds {index} once, and needs index")
-        return self
-
-
-class Refused(Entries):
-    """Entries of records that were refused."""
-
-    @model_validator(mode="after")
-    def _found(self) -> Refused:
-        if self.index is None and self.match is None:
-            raise ValueError("refused needs index or match: how an entry names its record")
-        return self
-
-
-class Accepted(Entries):
-    """Entries of records that were taken. Without `index` and `match` they are only counted."""
-
-    count: str | None = None
-    """Instead of a list: the place of the number of records taken."""
-
-
-class Items(Entries):
-    """One entry for each record, taken or not: in the order of the request, unless `index` or `match` say more."""
-
-    ok: Expectation
-    """What an entry of a record that was taken looks like."""
-
-
-class Reading(Declaration):
-    """How the outcome of each record is read from an answer."""
-
-    statuses: dict[str, StatusEnd] = Field(default_factory=dict)
-    """What a status means for all records of the request, whatever the body says: `{409: suppressed}`."""
-    success: tuple[Expectation, ...] = ()
-    """What a 2xx must say to be one: an expectation or a list of them, which must all hold."""
-    refused: tuple[Refused, ...] = ()
-    """Records that were refused: a list of the answer, or several. All others count as taken."""
-    accepted: Accepted | None = None
-    """Records that were taken. All others are unknown, unless they were refused."""
-    items: Items | None = None
-    """One entry for each record. What has none is unknown."""
-    empty_is: Literal["unknown", "delivered"] = "unknown"
-    """What a 2xx means that has none of the lists declared."""
-    partial_4xx: bool = False
-    """A 4xx that names refused records means that the others were taken; otherwise that nothing was."""
-    message: str | None = None
-    """The place of the tool's words in an answer that refuses; by default the usual places are tried."""
-    code: str | None = None
-    """The place of the tool's error code in an answer that refuses."""
-    ends: dict[str, End] = Field(default_factory=dict)
-    """What an error code means, where it is not a refusal: `{ALREADY_MEMBER: delivered}`."""
-    identifier: str | None = None
-    """The place of the tool's own id of the record, in the answer to a request of one record."""
-
-    @field_validator("statuses", mode="before")
-    @classmethod
-    def _as_text(cls, value: object) -> object:
-        return {str(key): end for key, end in value.items()} if isinstance(value, dict) else value
-
-    @field_validator("statuses")
-    @classmethod
-    def _ours(cls, value: dict[str, StatusEnd]) -> dict[str, StatusEnd]:
-        for status in value:
-            if not (status.isdigit() and len(status) == 3) and status not in ("2xx", "3xx", "4xx"):
-                raise ValueError(f"{status} is no status; write 409 or 4xx")
-            if status in NOT_OURS or status.startswith("5"):
-                raise ValueError(f"{status} is answered by delivery itself: it waits, signs in again, or settles")
-        return value
-
-    @field_validator("success", "refused", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: object) -> object:
-        return (value,) if isinstance(value, dict | str) else value
-
-    @property
-    def reads_lists(self) -> bool:
-        return bool(self.refused or self.accepted or self.items)
 
 
 class Until(Declaration):
@@ -490,7 +348,7 @@ class Object(Verbs):
 class HttpOptions(Declaration):
     """A destination of `type: http`, and the greater part of a connector's file."""
 
-    base_url: str
+    base_url: str = Field(pattern=ADDRESS)
     """Where all paths begin: `https://api.example.com/v1`."""
     auth: AuthDeclaration | None = None
     """How requests are signed; `none` for not at all."""

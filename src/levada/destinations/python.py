@@ -45,6 +45,7 @@ from levada.destinations.auth import auth_from
 from levada.destinations.language import AuthDeclaration
 from levada.errors import ConfigError, DestinationError, LevadaError
 from levada.limits import Limits
+from levada.mapping import digest
 from levada.model import Declaration
 from levada.outcome import Outcomes
 from levada.template import json_bytes
@@ -289,7 +290,7 @@ def _module(root: Path, text: str) -> ModuleType:
         raise ConfigError(
             f"there is no file {text}", code="config.function", hint="paths begin at the project's folder"
         )
-    name = f"levada_project_{path.stem}_{abs(hash(str(path))):x}"
+    name = f"levada_project_{path.stem}_{digest([str(path)])}"
     module_spec = importlib.util.spec_from_file_location(name, path)
     assert module_spec is not None
     assert module_spec.loader is not None

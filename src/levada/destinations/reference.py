@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from levada.destinations import language
+from levada.destinations import language, reading
 from levada.limits import Limits
 
 MARK = "<!-- made from the code: python -m levada.destinations.reference -->\n"
@@ -31,11 +31,11 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("objects.NAME.fields.NAME", language.FieldFacts),
     ("verbs, and the verbs of an object", language.Verbs),
     ("create, update, upsert, delete, archive, add, remove, append", language.Action),
-    ("outcomes", language.Reading),
-    ("outcomes.success, outcomes.items.ok", language.Expectation),
-    ("outcomes.refused, outcomes.accepted, outcomes.items", language.Entries),
-    ("Only in accepted", language.Accepted),
-    ("Only in items", language.Items),
+    ("outcomes", reading.Reading),
+    ("outcomes.success, outcomes.items.ok", reading.Expectation),
+    ("outcomes.refused, outcomes.accepted, outcomes.items", reading.Entries),
+    ("Only in accepted", reading.Accepted),
+    ("Only in items", reading.Items),
     ("job", language.Job),
     ("job.until", language.Until),
     ("job.results", language.Results),

@@ -16,7 +16,8 @@ from urllib.parse import quote, urlencode
 
 from levada.batch import Batch
 from levada.destination import Request
-from levada.destinations.language import Action, Encoding, RequestDeclaration, Scalar
+from levada.destinations.language import Action, Encoding, RequestDeclaration
+from levada.destinations.reading import Scalar
 from levada.errors import ConfigError
 from levada.template import (
     PER_BATCH,

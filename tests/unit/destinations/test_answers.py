@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from levada.batch import Batch
 from levada.destination import Response
 from levada.destinations.answers import Reader, holds
-from levada.destinations.language import Expectation, Reading
+from levada.destinations.reading import Expectation, Reading
 from levada.errors import ConfigError, DestinationError
 from levada.example import example_batch
 from levada.outcome import Outcomes
