@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import pytest
 
-from servers import postgres
+from servers import mariadb, postgres
+
 
 def _no_tmpfs() -> str | None:
     """A small file system of one's own, to be filled up: needs a root that may mount."""
@@ -32,6 +33,7 @@ def _no_tmpfs() -> str | None:
 COMPONENTS: dict[str, Callable[[], str | None]] = {
     "postgres": postgres.missing,
     "tmpfs": _no_tmpfs,
+    "mariadb": mariadb.missing,
 }
 """Name of a component: a function that says why it is missing, or None."""
 

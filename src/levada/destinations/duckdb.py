@@ -32,6 +32,13 @@ DOCS = "https://levada.dev/docs/reference/table-destinations"
 RECORDS_PER_BATCH = 100_000
 MEMORY = "512MB"
 DECIMAL_DIGITS_MAX = 38
+SETTINGS: dict[str, Any] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "enable_external_access": "false",
+    "memory_limit": MEMORY,
+}
+"""Of every connection to the file: no statement reaches other files or the network."""
 
 GRAMMAR = Grammar(
     name_bytes_max=1_000,
@@ -169,14 +176,8 @@ class DuckdbEngine:
             raise ConfigError(
                 f"there is no file {self.path}", code="destination.missing_file", hint="or set create_tables: true"
             )
-        settings: dict[str, Any] = {
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "enable_external_access": "false",
-            "memory_limit": MEMORY,
-        }
         with _translated():
-            connection = duckdb.connect(str(self.path), config=settings)
+            connection = duckdb.connect(str(self.path), config=SETTINGS)
         session = DuckdbSession(connection)
         try:
             session.run("SET TimeZone = 'UTC'")

@@ -406,6 +406,9 @@ def _column(row: tuple[Any, ...], checked: set[str]) -> TableColumn:
     name, native, empty, default, extra, charset, collation = (None if part is None else str(part) for part in row)
     assert name is not None
     assert native is not None
+    # MariaDB tells how wide an integer is shown; only of tinyint does it mean something
+    native = re.sub(r"^((?:small|medium|big)?int|year)\(\d+\)", r"\1", native)
+    native = re.sub(r"^tinyint\((?!1\))\d+\)", "tinyint", native)
     found = re.findall(r"'((?:[^']|'')*)'", native) if native.lower().startswith("enum(") else None
     generated = (extra or "").upper()
     return TableColumn(

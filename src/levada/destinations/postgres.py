@@ -110,10 +110,12 @@ class PostgresSession:
     alive: bool = True
     _staged: tuple[str, ...] = ()
     _staged_here: bool = False
+    _begun: bool = False
 
     def begin(self) -> None:
         with self._translated():
             self.connection.adbc_connection.set_autocommit(False)
+        self._begun = True
 
     def run(self, statement: str, parameters: Sequence[object] = ()) -> None:
         with self._translated(), self.connection.cursor() as cursor:
@@ -131,13 +133,16 @@ class PostgresSession:
                 self.connection.adbc_connection.commit()
         except UnavailableError as error:
             raise ConnectionError("the answer to COMMIT was lost") from error
-        self._staged_here = False
+        self._staged_here = self._begun = False
         with self._translated():
             self.connection.adbc_connection.set_autocommit(True)
 
     def rollback(self) -> None:
         if self._staged_here:
             self._staged, self._staged_here = (), False
+        if not self._begun:
+            return
+        self._begun = False
         try:
             with self._translated():
                 self.connection.adbc_connection.rollback()

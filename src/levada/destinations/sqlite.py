@@ -80,6 +80,7 @@ class SqliteSession:
         self.run("COMMIT")
 
     def rollback(self) -> None:
+        self._staged.clear()
         with contextlib.suppress(sqlite3.Error):
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")

@@ -65,6 +65,8 @@ class TableWriter:
     retired: TableName | None = None
     _statements: Statements = field(init=False)
     _natives: tuple[str, ...] = field(init=False)
+    #: a unique index is on the match columns; and ON CONFLICT can use it
+    _indexed: bool = field(init=False)
     _unique: bool = field(init=False)
     _direct: bool = field(init=False)
     _biggest: dict[int, int] = field(init=False, default_factory=dict)
@@ -74,7 +76,8 @@ class TableWriter:
         schema, match = self.order.schema, self.order.match
         columns = [self.facts.column(name) for name in schema.names]
         self._natives = tuple((column.base or column.native) if column else "" for column in columns)
-        self._unique = bool(match) and self.facts.unique_on(match) and self.engine.grammar.conflicts
+        self._indexed = bool(match) and self.facts.unique_on(match)
+        self._unique = self._indexed and self.engine.grammar.conflicts
         self._statements = Statements(
             self.engine.grammar,
             quoted_table(self.engine.grammar, self.target),
@@ -207,7 +210,7 @@ class TableWriter:
         """One transaction. `careful`: find out first which records stand in the way of others."""
         work = self._prepared(batch)
         self.session.begin()
-        if not self._unique and self.order.match and batch.verb in ("create", "upsert"):
+        if not self._indexed and self.order.match and batch.verb in ("create", "upsert"):
             self.engine.lock(self.session, self.target)
         if work.rows.num_rows:
             work = self._apply(work, direct=direct, careful=careful)
@@ -275,8 +278,8 @@ class TableWriter:
             return work
         if batch.verb == "append" or not self.order.match:
             return self._insert(work, direct=direct)
-        if direct and (batch.verb == "create" or (batch.kind == "added" and self._unique)):
-            return self._insert(work, direct=self._unique)
+        if direct and batch.kind == "added" and self._indexed:
+            return self._insert(work, direct=True)
         moved = self._moved(work)
         self._stage(work.rows)
         if careful or self.engine.loose(self.order.schema.field(name).type for name in self.order.match):
@@ -313,7 +316,7 @@ class TableWriter:
     def _create(self, work: Work, *, careful: bool) -> Work:
         """Add records that are not there; the others are rejected. Without marks, one that is there with the same
         values may be our own from an attempt whose answer was lost, and counts as delivered."""
-        if self._unique and self.marks is not None and not careful:
+        if self._indexed and self.marks is not None and not careful:
             self.session.run(self._statements.insert())
             return work
         there = {int(row[0]) for row in self.session.fetch(self._statements.existing())}
