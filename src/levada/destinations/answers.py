@@ -241,6 +241,8 @@ class Reader:
         self, batch: Batch, entries: Sequence[Any], declared: Entries, verdicts: _Verdicts
     ) -> Iterator[tuple[int, Any]]:
         assert declared.match is not None
+        if not entries:
+            return
         known: dict[str, list[int]] = {}
         for index, text in enumerate(record_texts(batch, parse_text(declared.to, self.names))):
             known.setdefault(text.casefold() if declared.ignore_case else text, []).append(index)

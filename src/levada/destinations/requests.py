@@ -144,7 +144,7 @@ class Sender:
         """Raises Unaddressable."""
         values = Values(record_of(batch, 0, addressed=self.address.per_record))
         key = idempotency_key(batch)
-        body = None if self.body is None else self._body(batch, replace(values.record), key)
+        body = None if self.body is None else self._body(batch, values.record, key)
         content_type = "" if body is None else _CONTENT_TYPES[self.encoding]
         request = self.address.request(values, body, content_type)
         if self.idempotency_header is None:
@@ -157,7 +157,8 @@ class Sender:
         if self.encoding == "csv":
             return as_csv(rendered(batch))
         assert self.body is not None
-        around = json_text(_filled(self.body, record, {"records": _MARK, "record": _MARK, "idempotency_key": key}))
+        others = {"records": _MARK, "record": _MARK, "idempotency_key": key}
+        around = render(self.body, replace(record, others=others))
         before, mark, after = around.partition(_MARK_JSON)
         if not mark:
             body = around.encode()
@@ -166,11 +167,6 @@ class Sender:
             middle = batch.json_array() if several else batch.joined(b"")
             body = before.encode() + middle + after.encode()
         return as_form(body) if self.encoding == "form" else body
-
-
-def _filled(node: Node, record: Record, others: Mapping[str, str]) -> Any:
-    """A body's tree with its placeholders filled, as Python values."""
-    return json.loads(render(node, replace(record, others=others)))
 
 
 def idempotency_key(batch: Batch) -> str:
