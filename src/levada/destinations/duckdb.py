@@ -186,6 +186,13 @@ class DuckdbEngine:
             raise
         return session
 
+    def look(self) -> DuckdbSession:
+        if self.create and not self.path.is_file():
+            import duckdb
+
+            return DuckdbSession(duckdb.connect(config=SETTINGS))
+        return self.connect()
+
     def facts(self, session: Any, name: TableName) -> TableFacts | None:
         schema = name.schema or str(session.fetch("SELECT current_schema()")[0][0])
         found = session.fetch(

@@ -229,6 +229,9 @@ class MysqlEngine:
             raise
         return session
 
+    def look(self) -> MysqlSession:
+        return self.connect()
+
     def _tls(self) -> dict[str, Any]:
         """What the driver is told of TLS: `ssl_mode` is disabled, required, verify_ca or verify_identity."""
         settings = self.url.settings

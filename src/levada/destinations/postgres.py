@@ -262,6 +262,9 @@ class PostgresEngine:
             raise
         return session
 
+    def look(self) -> PostgresSession:
+        return self.connect()
+
     def _uri(self) -> str:
         settings = {"connect_timeout": str(CONNECT_SECONDS), "application_name": "levada", **self.url.settings}
         if "sslmode" not in settings and not self.url.is_loopback:

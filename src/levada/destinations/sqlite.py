@@ -169,6 +169,11 @@ class SqliteEngine:
             raise
         return session
 
+    def look(self) -> SqliteSession:
+        if self.create and not self.path.is_file():
+            return SqliteSession(sqlite3.connect(":memory:", isolation_level=None))
+        return self.connect()
+
     def facts(self, session: Any, name: TableName) -> TableFacts | None:
         schema = quoted(name.schema or "main")
         table = quoted(name.table, bytes_max=GRAMMAR.name_bytes_max)

@@ -55,7 +55,7 @@ class SqlDestination:
         return self.declared.limits
 
     def check(self) -> None:
-        session = self.engine.connect()
+        session = self.engine.look()
         try:
             session.fetch("SELECT 1")
         finally:
@@ -63,7 +63,7 @@ class SqlDestination:
 
     def describe(self, object_name: str, wanted: pa.Schema | None = None, match: Sequence[str] = ()) -> ObjectSpec:
         target = self._target(object_name)
-        session = self.engine.connect()
+        session = self.engine.look()
         try:
             facts = self.engine.facts(session, target)
             if wanted is None and facts is None:

@@ -120,6 +120,10 @@ class Engine(Protocol):
 
     def connect(self) -> Session: ...
 
+    def look(self) -> Session:
+        """A session for whoever only looks: it makes no file where `connect` would."""
+        ...
+
     def facts(self, session: Session, name: TableName) -> TableFacts | None: ...
 
     def tables(self, session: Session, schema: str) -> tuple[str, ...]:
