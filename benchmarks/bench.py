@@ -28,7 +28,7 @@ from report import Result, tables
 HERE = Path(__file__).resolve().parent
 DATA, RESULTS = HERE / "data", HERE / "results"
 PYTHON = sys.executable
-LEVADA = str(Path(sys.executable).parent / "levada")
+LEVADA = Path(sys.executable).parent / "levada"
 PAIRS = ("parquet-http", "duckdb-postgres", "postgres-postgres", "postgres-http")
 DAYS = ("first", "same", "changed")
 START_UP_ROWS = 100
@@ -47,6 +47,7 @@ class Bench:
     sink: str
     url: str
     log: Path
+    levada: str = str(LEVADA)
     results: list[Result] = field(default_factory=list)
 
     @property
@@ -140,7 +141,7 @@ class Contender:
             command = [PYTHON, str(HERE / "floor.py"), f"{self.source}:{source}", f"{self.destination}:{target}"]
             found = measured([*command, "--state", str(self.folder)], self.bench.log)
         else:
-            found = measured([LEVADA, "run", SYNC, "--json"], self.bench.log, cwd=self.folder)
+            found = measured([self.bench.levada, "run", SYNC, "--json"], self.bench.log, cwd=self.folder)
         pair = f"{self.source}-{self.destination}"
         if found.exit_code:
             raise Wrong(f"{self.name} {pair} {day}: exit code {found.exit_code}; see {self.bench.log}")
@@ -230,9 +231,9 @@ def start_up(bench: Bench) -> list[Result]:
     """`levada --help`, and runs of a sync of 100 rows."""
     found = []
     for repeat in range(START_UP_REPEATS):
-        helped = measured([LEVADA, "--help"], bench.log)
+        helped = measured([bench.levada, "--help"], bench.log)
         found.append(Result(0, "start-up", "help", "levada", repeat, 0, asdict(helped)))
-    small = Bench(START_UP_ROWS, bench.sink, bench.url, bench.log)
+    small = Bench(START_UP_ROWS, bench.sink, bench.url, bench.log, bench.levada)
     small.prepare(["parquet-http"])
     contender = Contender(small, "levada", "parquet", "http")
     for repeat in range(START_UP_REPEATS):
@@ -271,6 +272,7 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=3, help="rounds; the table shows medians")
     parser.add_argument("--only", choices=("floor", "levada"), help="measure one of the two, without ratios")
     parser.add_argument("--no-start-up", action="store_true")
+    parser.add_argument("--levada", default=str(LEVADA), help="another levada to measure, such as an older one")
     arguments = parser.parse_args()
     DATA.mkdir(exist_ok=True)
     RESULTS.mkdir(exist_ok=True)
@@ -284,7 +286,7 @@ def main() -> int:
         needed = any("postgres" in pair for pair in arguments.pairs)
         url = stack.enter_context(postgres.server(DATA / "postgres")) if needed else ""
         for rows in arguments.rows:
-            bench = Bench(rows, sink, url, log)
+            bench = Bench(rows, sink, url, log, arguments.levada)
             bench.prepare(arguments.pairs)
             for pair in arguments.pairs:
                 try:
@@ -295,7 +297,7 @@ def main() -> int:
             results += bench.results
         if "levada" in contenders and not arguments.no_start_up:
             try:
-                results += start_up(Bench(START_UP_ROWS, sink, url, log))
+                results += start_up(Bench(START_UP_ROWS, sink, url, log, arguments.levada))
             except Wrong as error:
                 wrong.append(str(error))
                 say(f"WRONG: {error}")

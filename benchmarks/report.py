@@ -47,7 +47,8 @@ def _against_floor(results: list[Result]) -> str:
     lines = [
         "## Against the floor",
         "",
-        "| rows | pair | day | floor s | levada s | ratio | budget | | floor cpu | levada cpu | ratio | requests | foreign |",
+        "| rows | pair | day | floor s | levada s | ratio | budget | | floor cpu | levada cpu | ratio |"
+        " requests | other |",
         "|---:|---|---|---:|---:|---:|---:|---|---:|---:|---:|---:|---:|",
     ]
     for rows, pair, day in cases:
