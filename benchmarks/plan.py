@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-FIELDS = "email first_name last_name country ltv orders is_active created_at updated_at note birth_date".split()
+FIELDS = ["email", "first_name", "last_name", "country", "ltv", "orders", "is_active"]
+FIELDS += ["created_at", "updated_at", "note", "birth_date"]
 
 
 def make_data(folder: Path, rows: int) -> None:

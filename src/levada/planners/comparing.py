@@ -14,6 +14,7 @@ from levada.change import Counts
 from levada.planner import KindPolicy, Ledger
 from levada.planners import late, sql
 from levada.planners.engine import Engine
+from levada.planners.figures import null_counts
 from levada.planners.ledgers import NARROW, UNSURE, LedgerView
 from levada.planners.mapped import (
     Layout,
@@ -175,7 +176,8 @@ class Comparison:
             engine.run(
                 f"CREATE TEMP TABLE {DIFF} AS SELECT d.*, coalesce(u.st, {CONFIRMED}) AS st, u.op FROM (SELECT {keys}, "
                 "m.h IS NOT NULL AS present, l.k0 IS NOT NULL AS held, coalesce(m.bad, false) AS bad, "
-                f"coalesce(m.unequal, false) AS unequal FROM {ROWS} m FULL JOIN {NARROW} l ON {self._same_key('m', 'l')} "
+                "coalesce(m.unequal, false) AS unequal "
+                f"FROM {ROWS} m FULL JOIN {NARROW} l ON {self._same_key('m', 'l')} "
                 "WHERE m.h IS DISTINCT FROM l.h OR m.h IS NULL OR m.bad OR m.unequal) d "
                 f"LEFT JOIN {UNSURE} u ON {self._same_key('d', 'u')}"
             )
@@ -189,11 +191,15 @@ class Comparison:
         engine = self.engine
         null_keys, met_none, gone = engine.row(
             f"SELECT count(*) FILTER (present AND {self._null_key()}), "
-            f"count(*) FILTER (present AND NOT held AND NOT {self._null_key()}), count(*) FILTER (NOT present) FROM {DIFF}"
+            f"count(*) FILTER (present AND NOT held AND NOT {self._null_key()}), count(*) FILTER (NOT present) "
+            f"FROM {DIFF}"
         )
         if self.reading.rows - null_keys - met_none != self.ledger.rows - gone:
             return True
-        grouped = f"SELECT 1 FROM {DIFF} WHERE present AND NOT held AND NOT {self._null_key()} GROUP BY {self._keys} HAVING count(*) > 1"
+        grouped = (
+            f"SELECT 1 FROM {DIFF} WHERE present AND NOT held AND NOT {self._null_key()} "
+            f"GROUP BY {self._keys} HAVING count(*) > 1"
+        )
         return bool(engine.row(f"SELECT count(*) FROM ({grouped})")[0])
 
     def _group_repeated(self) -> None:
@@ -250,7 +256,8 @@ class Comparison:
             unequal = f"SELECT {self._keys} FROM {ROWS} WHERE unequal" if self.repeated else ""
             excluded = f"ANTI JOIN ({unequal}) u ON {self._same_key('m', 'u')}" if unequal else ""
             held = "false AS held, CAST(NULL AS VARCHAR) AS st, CAST(NULL AS VARCHAR) AS op"
-            rows = f"SELECT {sql.listed([self._keys_of('m'), values])}, m.h, {held} FROM {MAPPED} m {excluded} WHERE NOT m.bad"
+            shown = sql.listed([self._keys_of("m"), values, "m.h", held])
+            rows = f"SELECT {shown} FROM {MAPPED} m {excluded} WHERE NOT m.bad"
         else:
             wanted = f"(SELECT * FROM {DIFF} d WHERE {self._candidates('d')})"
             (any_wanted,) = engine.row(f"SELECT count(*) FROM {wanted}")
@@ -284,7 +291,8 @@ class Comparison:
         self._find_twice()
         kept = "SELECT * FROM levada_completed f WHERE p IS NULL"
         if self.bad_match:
-            kept = f"SELECT f.* FROM levada_completed f ANTI JOIN {TWICE} t ON {self._same_match('f', 't')} WHERE p IS NULL"
+            matched = self._same_match("f", "t")
+            kept = f"SELECT f.* FROM levada_completed f ANTI JOIN {TWICE} t ON {matched} WHERE p IS NULL"
         engine.run(f"CREATE TEMP VIEW {FRESH} AS {kept}")
 
     def _same_match(self, left: str, right: str) -> str:
@@ -305,7 +313,8 @@ class Comparison:
             f"CREATE TEMP TABLE {TWICE} AS SELECT {values} FROM ({rows}) GROUP BY {values} HAVING count(*) > 1"
         )
         (self.bad_match,) = self.engine.row(
-            f"SELECT count(*) FROM levada_completed f SEMI JOIN {TWICE} t ON {self._same_match('f', 't')} WHERE p IS NULL"
+            f"SELECT count(*) FROM levada_completed f SEMI JOIN {TWICE} t "
+            f"ON {self._same_match('f', 't')} WHERE p IS NULL"
         )
 
     def _held_wanted(self) -> bool:
@@ -348,7 +357,8 @@ class Comparison:
         afters = sql.listed(f"{self._after(each.index)} AS {after_name(each.name)}" for each in layout.fields)
         state = "'unknown'" if self.ledger.distrusted else "b.st"
         start = sql.listed([self._keys_out("f"), befores, afters, self._inputs("f")])
-        query = f"SELECT {start}, f.h AS hash, {state} AS state, CAST(NULL AS VARCHAR) AS operation, b.identifier {joined} {differs}"
+        rest = f"f.h AS hash, {state} AS state, CAST(NULL AS VARCHAR) AS operation, b.identifier"
+        query = f"SELECT {start}, {rest} {joined} {differs}"
         rows = engine.copy(query, self.folder / "changed.parquet")
         self.found.rows["changed"] = rows
         if rows < candidates:
@@ -386,7 +396,7 @@ class Comparison:
         if self.repeated:
             reason = problem_text(
                 "duplicate_key",
-                sql_names(self.layout.keys),
+                ", ".join(self.layout.keys),
                 sql.text("several rows with this key and different values"),
             )
             unequal = f"(SELECT * FROM {ROWS} WHERE unequal)"
@@ -399,7 +409,7 @@ class Comparison:
         if self.bad_match:
             reason = problem_text(
                 "duplicate_match",
-                sql_names(self.layout.match),
+                ", ".join(self.layout.match),
                 sql.text("several rows would be found as the same record"),
             )
             parts.append(
@@ -482,31 +492,3 @@ class Comparison:
 
     def _null_counts(self, file: Path, side: str) -> dict[str, int]:
         return null_counts(self.engine, file, side, self.layout.names)
-
-
-def sql_names(names: tuple[str, ...]) -> str:
-    return ", ".join(names)
-
-
-def null_counts(engine: Engine, file: Path, side: str, names: tuple[str, ...]) -> dict[str, int]:
-    """NULLs per field in one file: from the file's own statistics, or counted where it has none."""
-    import pyarrow.parquet as pq
-
-    metadata = pq.read_metadata(file)
-    found: dict[str, int] = {}
-    for group in range(metadata.num_row_groups):
-        row_group = metadata.row_group(group)
-        for index in range(row_group.num_columns):
-            column = row_group.column(index)
-            statistics = column.statistics
-            name = column.path_in_schema
-            known = statistics is not None and statistics.has_null_count
-            found[name] = found.get(name, 0) + (statistics.null_count if known else -(10**18))
-    schema_names = {metadata.schema.column(index).path for index in range(len(metadata.schema))}
-    told = {name: found[f"{side}.{name}"] for name in names if f"{side}.{name}" in schema_names}
-    told = {name: count for name, count in told.items() if count >= 0}
-    rest = [name for name in names if name not in told]
-    if rest:
-        shown = sql.listed(f"count(*) FILTER ({sql.quoted(f'{side}.{name}')} IS NULL)" for name in rest)
-        told |= dict(zip(rest, engine.row(f"SELECT {shown} FROM {sql.parquet(file)}"), strict=True))
-    return told

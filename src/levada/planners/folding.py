@@ -16,8 +16,8 @@ from levada.errors import StoreError
 from levada.plan import Plan, PlanFile
 from levada.planner import Ledger, Segment, Settled
 from levada.planners import files, sql
-from levada.planners.comparing import null_counts
 from levada.planners.engine import Engine
+from levada.planners.figures import null_counts
 from levada.planners.ledgers import OVERLAY, UNSURE, LedgerView, Shape, overlay_rows
 from levada.planners.mapped import after_name, before_name, input_name, key_name
 
@@ -61,7 +61,7 @@ class Fold:
         plan, ledger = self.plan, self.ledger
         if plan.generation != ledger.generation:
             raise StoreError(
-                f"plan {plan.plan_id} was made from generation {plan.generation} of the ledger, which is at {ledger.generation}",
+                f"{plan.plan_id} was planned at generation {plan.generation} of the ledger, now {ledger.generation}",
                 code="store.generation",
                 hint="plan again",
             )
@@ -106,7 +106,7 @@ class Fold:
     def _settlements(self) -> set[str]:
         found: set[str] = {self.settled.common}
         if self.settled.exceptions is not None:
-            found |= set(self.settled.exceptions.column("settlement").to_pylist())
+            found |= {str(end) for end in self.settled.exceptions.column("settlement").unique().to_pylist()}
         return found
 
     def _all_ended(self) -> bool:
@@ -330,7 +330,8 @@ def segment_query(shape: Shape, rows: str) -> str:
     keys = sql.listed(f"k{i} AS {key_name(name)}" for i, name in enumerate(shape.keys))
     values = sql.listed(f"b{i} AS {after_name(name)}" for i, (name, _, _) in enumerate(shape.fields))
     inputs = sql.listed(f"i{i} AS {input_name(name)}" for i, (name, _, late) in enumerate(shape.fields) if late)
-    return f"SELECT {sql.listed([keys, values, inputs])}, h AS hash, st AS state, op AS operation, identifier FROM ({rows})"
+    rest = "h AS hash, st AS state, op AS operation, identifier"
+    return f"SELECT {sql.listed([keys, values, inputs, rest])} FROM ({rows})"
 
 
 def with_identifiers(engine: Engine, ledger: Ledger, earlier: Ledger) -> Ledger:
@@ -347,10 +348,8 @@ def with_identifiers(engine: Engine, ledger: Ledger, earlier: Ledger) -> Ledger:
         return ledger
     matched = " AND ".join(f"b.{key_name(name)} = l.k{i}" for i, name in enumerate(ledger.keys))
     target = engine.spill / "base.parquet"
-    rows = engine.copy(
-        f"SELECT b.*, l.identifier FROM {sql.parquet(ledger.folder / base.file.name)} b LEFT JOIN ({known}) l ON {matched}",
-        target,
-    )
+    scan = sql.parquet(ledger.folder / base.file.name)
+    rows = engine.copy(f"SELECT b.*, l.identifier FROM {scan} b LEFT JOIN ({known}) l ON {matched}", target)
     described = files.describe(target, rows)
     name = f"{ledger.generation:08d}-{described.digest[:16]}.parquet"
     target.replace(ledger.folder / name)

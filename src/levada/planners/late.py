@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from levada.planners import sql, templates
-from levada.planners.engine import COMPRESSION, Engine
-from levada.planners.mapped import Layout, MappedField, field_problems, first_problem
+from levada.planners.engine import Engine
+from levada.planners.mapped import Layout, MappedField, field_problems, first_problem, subject
 from levada.planners.values import Problem
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _joined(current: str, active: Sequence[MappedField], number: int, target: Pa
             after = step.sql(text)
             if step.fails:
                 condition = f"(({text}) IS NOT NULL AND ({after}) IS NULL)"
-                failed.append((each.name, Problem(condition, "transform", sql.text(f"{each.name}: {step.fails}"))))
+                failed.append((each.name, Problem(condition, "transform", sql.text(f"{subject(each)}: {step.fails}"))))
             text = after
         changed.append(f"{text} AS t{each.index}")
         errors.append(f"o.e{each.index}")
@@ -80,20 +80,20 @@ def _write(engine: Engine, current: str, active: Sequence[MappedField], number: 
     import pyarrow.parquet as pq
 
     wanted = sql.listed(f"t{each.index}" for each in active)
-    fields = [pa.field("n", pa.int64())]
+    fields: list[pa.Field[Any]] = [pa.field("n", pa.int64())]
     for each in active:
         fields += [pa.field(f"o{each.index}", pa.string()), pa.field(f"e{each.index}", pa.string())]
     schema = pa.schema(fields)
     reader = engine.connection.sql(f"SELECT n, {wanted} FROM ({current})").to_arrow_reader(BATCH_ROWS)
-    with pq.ParquetWriter(target, schema, compression=COMPRESSION.removesuffix("_raw")) as writer:
+    with pq.ParquetWriter(target, schema, compression="lz4") as writer:
         for batch in reader:
-            columns: list[pa.Array] = [batch.column(0)]
+            columns: list[pa.Array[Any]] = [batch.column(0)]
             for position, each in enumerate(active, 1):
                 columns += _computed(each, number, batch.column(position))
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
-def _computed(mapped: MappedField, number: int, column: pa.Array) -> list[pa.Array]:
+def _computed(mapped: MappedField, number: int, column: pa.Array[Any]) -> list[pa.Array[Any]]:
     """The texts and the problems of one column; each distinct text is computed once."""
     import pyarrow as pa
 
@@ -102,7 +102,9 @@ def _computed(mapped: MappedField, number: int, column: pa.Array) -> list[pa.Arr
     results: list[str | None] = []
     errors: list[str | None] = []
     for value in encoded.dictionary.to_pylist():
-        result, error = None, None
+        assert isinstance(value, str)
+        result: str | None = None
+        error: str | None = None
         try:
             if step.transform is None:
                 result = templates.rendered(step.template, value, mapped.name)
@@ -111,8 +113,7 @@ def _computed(mapped: MappedField, number: int, column: pa.Array) -> list[pa.Arr
                 result = step.transform.python(value, step.transform.argument)
         except ValueError as reason:
             code = "template" if step.transform is None else "transform"
-            origin = f" (from {mapped.origin})" if mapped.origin not in ("", mapped.name) else ""
-            error = f"{code}\x1f{mapped.name}\x1f{mapped.name}{origin}: {reason}"
+            error = f"{code}\x1f{mapped.name}\x1f{subject(mapped)}: {reason}"
         results.append(result)
         errors.append(error)
     indices = encoded.indices

@@ -196,8 +196,8 @@ class LedgerView:
         segment, columns = self.ledger.segments[index], self.columns[index]
         scan = self._scan(segment)
         if segment.kind == "remove":
-            nothing = "CAST(NULL AS VARCHAR)"
-            return f"SELECT {self._keys(columns)}, CAST(NULL AS UBIGINT) AS h, {nothing} AS st, {nothing} AS op FROM {scan}"
+            nothing = "CAST(NULL AS UBIGINT) AS h, CAST(NULL AS VARCHAR) AS st, CAST(NULL AS VARCHAR) AS op"
+            return f"SELECT {self._keys(columns)}, {nothing} FROM {scan}"
         state = self._state(columns)
         stored = self._hash(segment, columns)
         if "state" in columns:

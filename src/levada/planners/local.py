@@ -19,11 +19,12 @@ from levada.change import KINDS
 from levada.clock import Clock, SystemClock, isoformat
 from levada.errors import CorruptedError, StoreError
 from levada.mapping import Mapping
-from levada.plan import Plan, PlanFile
+from levada.plan import Plan
 from levada.planner import Ledger, PlanRequest, Settled
 from levada.planners import files, folding, late, reversal, sql
 from levada.planners.comparing import Comparison, Difference
 from levada.planners.engine import Engine, first_line
+from levada.planners.figures import fields_changed
 from levada.planners.identity import plan_id
 from levada.planners.ledgers import LedgerView, Shape, Verification
 from levada.planners.mapped import Layout, after_name, key_name, lay_out
@@ -105,7 +106,9 @@ class LocalPlanner:
             model_rows=rows,
             files={kind: described[kind] for kind in KINDS if kind in described},
             invalid=described.get("invalid"),
-            fields_changed=fields_changed(engine, folder, described.get("changed"), layout.names),
+            fields_changed=(
+                fields_changed(engine, folder / "changed.parquet", layout.names) if "changed" in described else {}
+            ),
             nulls=found.nulls,
             notices=_notices(found),
             created_at=isoformat(self.clock.now()),
@@ -132,7 +135,8 @@ class LocalPlanner:
                 if layout.late:
                     target = work / "preview.parquet"
                     if engine.copy(f"SELECT * EXCLUDE (p, bad), p AS first_p FROM {MAPPED}", target):
-                        source = f"SELECT * EXCLUDE (p), coalesce(first_p, p) AS p FROM ({late.completed(engine, layout, target, work)})"
+                        done = late.completed(engine, layout, target, work)
+                        source = f"SELECT * EXCLUDE (p), coalesce(first_p, p) AS p FROM ({done})"
                 keys = [f"k{i} AS {key_name(name)}" for i, name in enumerate(layout.keys)]
                 values = [f"v{each.index} AS {after_name(each.name)}" for each in layout.fields]
                 reason = "nullif(split_part(p, chr(31), 3), '') AS invalid"
@@ -249,17 +253,6 @@ def shape_of(layout: Layout) -> Shape:
         mapping_version=layout.mapping_version,
         hash_version=layout.hash_version,
     )
-
-
-def fields_changed(engine: Engine, folder: Path, changed: PlanFile | None, names: Sequence[str]) -> dict[str, int]:
-    """In how many changed rows each field differs; fields that differ nowhere are left out."""
-    if changed is None or not names:
-        return {}
-    shown = sql.listed(
-        f"count(*) FILTER ({sql.quoted(f'before.{name}')} IS DISTINCT FROM {after_name(name)})" for name in names
-    )
-    found = engine.row(f"SELECT {shown} FROM {sql.parquet(folder / changed.name)}")
-    return {name: count for name, count in zip(names, found, strict=True) if count}
 
 
 def _notices(found: Difference) -> tuple[str, ...]:

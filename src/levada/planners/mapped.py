@@ -8,7 +8,7 @@ where the rows come from, and the fields that need Python (`levada.planners.late
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Mapping as MappingOf
@@ -59,6 +59,8 @@ class MappedField:
     coerced: Coerced
     rounds: tuple[Round, ...] = ()
     failed: tuple[tuple[str, str], ...] = ()
+    #: a column as it is: rows that differ in the column differ in the field
+    plain: bool = False
 
     @property
     def late(self) -> bool:
@@ -103,15 +105,16 @@ class Layout:
     @property
     def match_is_key(self) -> bool:
         """Do rows of different keys have different match values by construction?"""
-        origins = {each.origin for each in self.matched}
-        return not self.match or set(self.keys) <= origins
+        origins = {each.origin.lower() for each in self.matched if each.plain}
+        return not self.match or {key.lower() for key in self.keys} <= origins
 
     @property
     def nothing(self) -> str:
         """Mapped rows, none of them."""
         parts = [f"CAST(NULL AS {kind}) AS k{index}" for index, kind in enumerate(self.key_types)]
         parts += [f"CAST(NULL AS {each.compared}) AS v{each.index}" for each in self.fields]
-        return f"SELECT {sql.listed(parts)}, CAST(NULL AS VARCHAR) AS p, false AS bad, CAST(NULL AS UBIGINT) AS h WHERE false"
+        parts += ["CAST(NULL AS VARCHAR) AS p", "false AS bad", "CAST(NULL AS UBIGINT) AS h"]
+        return f"SELECT {sql.listed(parts)} WHERE false"
 
     def recipe(self) -> dict[str, Any]:
         """What folding needs to compute hashes again: kept in the plan's folder."""
@@ -244,16 +247,24 @@ def _key_problems(keys: Sequence[str], coerced: Sequence[Coerced]) -> Sequence[t
 
 
 def _field_problems(mapped: MappedField, mapping: Mapping) -> list[tuple[str, Problem]]:
-    found = [(mapped.name, Problem(f"x{mapped.index} = {number}", "transform", sql.text(f"{mapped.name} (from {mapped.origin}): {reason}")))
-             for number, (_, reason) in enumerate(mapped.failed, 1)]  # fmt: skip
+    start = subject(mapped)
+    found = []
+    for number, (_, reason) in enumerate(mapped.failed, 1):
+        condition = f"coalesce(x{mapped.index} = {number}, false)"
+        found.append((mapped.name, Problem(condition, "transform", sql.text(f"{start}: {reason}"))))
     if mapped.late:
         return found
     return found + field_problems(mapped, mapping.match)
 
 
+def subject(mapped: MappedField) -> str:
+    """A field as reasons name it: with the column that it comes from."""
+    return mapped.name if mapped.origin in ("", mapped.name) else f"{mapped.name} (from {mapped.origin})"
+
+
 def field_problems(mapped: MappedField, match: Sequence[str]) -> list[tuple[str, Problem]]:
     """What can be wrong with a field's final value, each reason with the field and its origin in front."""
-    start = mapped.name if mapped.origin in ("", mapped.name) else f"{mapped.name} (from {mapped.origin})"
+    start = subject(mapped)
     found = [
         (mapped.name, Problem(p.condition, p.code, f"{sql.text(start + ': ')} || {p.reason}"))
         for p in mapped.coerced.problems
@@ -357,7 +368,8 @@ def _finished(draft: _Draft, mapped: FieldMapping, source: str) -> MappedField:
     subject = f"fields.{mapped.field}"
     value = f"r{draft.index}"
     coerced = values.coerce(value, kind, mapped.type, mapped.limits, subject=subject)
-    return MappedField(draft.name, draft.index, draft.origin, draft.raw, coerced, draft.rounds, draft.failures)
+    plain = mapped.kind == "column" and not draft.textual and coerced.type == values.kept(value, source).type
+    return MappedField(draft.name, draft.index, draft.origin, draft.raw, coerced, draft.rounds, draft.failures, plain)
 
 
 def _bound_types(engine: Engine, relation: str, raw: str, drafts: Sequence[_Draft]) -> dict[str, str]:
@@ -410,10 +422,10 @@ def literal(value: Any, subject: str) -> str:
             return f"CAST({sql.text(str(value))} AS DECIMAL(38,{max(0, -int(value.as_tuple().exponent))}))"
         case str():
             return sql.text(value)
-        case datetime.datetime():
+        case dt.datetime():
             kind = "TIMESTAMP" if value.tzinfo is None else "TIMESTAMP WITH TIME ZONE"
             return f"CAST({sql.text(value.isoformat())} AS {kind})"
-        case datetime.date():
+        case dt.date():
             return f"CAST({sql.text(value.isoformat())} AS DATE)"
         case list() | dict() | tuple():
             try:

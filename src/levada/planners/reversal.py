@@ -14,8 +14,8 @@ from levada.change import KINDS, Counts
 from levada.plan import Plan, PlanFile
 from levada.planner import PlanRequest, Settled
 from levada.planners import files, sql
-from levada.planners.comparing import null_counts
 from levada.planners.engine import Engine
+from levada.planners.figures import fields_changed, null_counts
 from levada.planners.folding import shape_of_recipe
 from levada.planners.identity import plan_id
 from levada.planners.ledgers import LedgerView
@@ -80,7 +80,9 @@ class Reversal:
             counts=counts,
             model_rows=ledger.rows - counts.removed + counts.added,
             files={kind: described[kind] for kind in KINDS if kind in described},
-            fields_changed=self._fields_changed(described.get("changed")),
+            fields_changed=(
+                fields_changed(self.engine, self.folder / "changed.parquet", plan.fields) if rows["changed"] else {}
+            ),
             nulls=self._nulls(rows),
             notices=notices,
         )
@@ -179,15 +181,6 @@ class Reversal:
         if any(late for _, _, late in self.shape.fields):
             return "CAST(NULL AS UBIGINT)"
         return hash_of([f"{sign}{i}" for i in range(len(self.shape.fields))])
-
-    def _fields_changed(self, changed: PlanFile | None) -> dict[str, int]:
-        if changed is None or not self.plan.fields:
-            return {}
-        shown = sql.listed(
-            f"count(*) FILTER ({before_name(name)} IS DISTINCT FROM {after_name(name)})" for name in self.plan.fields
-        )
-        found = self.engine.row(f"SELECT {shown} FROM {sql.parquet(self.folder / changed.name)}")
-        return {name: count for name, count in zip(self.plan.fields, found, strict=True) if count}
 
     def _nulls(self, rows: dict[str, int]) -> dict[str, float]:
         ledger = self.request.ledger

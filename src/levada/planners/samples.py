@@ -6,7 +6,7 @@ a Z, bytes are hex with 0x in front. Not here: reading for delivery, which stays
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 import uuid
 from collections.abc import Collection, Iterator, Sequence
@@ -138,9 +138,9 @@ def json_ready(value: Any) -> Any:
             return float(value) if Decimal(repr(float(value))) == value else str(value)
         case float():
             return value if math.isfinite(value) else str(value)
-        case datetime.datetime():
+        case dt.datetime():
             return value.isoformat().replace("+00:00", "Z")
-        case datetime.date() | datetime.time():
+        case dt.date() | dt.time():
             return value.isoformat()
         case bytes():
             return f"0x{value.hex()}"

@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from levada.errors import ConfigError
 from levada.planners import sql
@@ -41,21 +41,20 @@ def _environment() -> Environment:
     environment = Bounded(undefined=StrictUndefined)
     for tag in REFUSED_TAGS:
         environment.tags.pop(tag, None)
-    # they would make the same row render differently from run to run
-    for name in ("date",):
-        environment.filters[name] = _dated(environment.filters[name])
+    environment.filters["date"] = _dated(environment.filters["date"])
     return environment
 
 
-def _dated(original: object) -> object:
-    """Liquid's date filter, but for "now" and "today"."""
+def _dated(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Liquid's date filter, but for "now" and "today", which would make a row differ from run to run."""
 
+    @functools.wraps(original)
     def date(value: object, *arguments: object, **named: object) -> object:
         if isinstance(value, str) and value.strip().lower() in ("now", "today"):
             raise ValueError("the date of today is not part of the row: compute it in the model")
-        return original(value, *arguments, **named)  # type: ignore[operator]
+        return original(value, *arguments, **named)
 
-    return functools.wraps(original)(date)  # type: ignore[arg-type]
+    return date
 
 
 @functools.lru_cache(maxsize=1_000)

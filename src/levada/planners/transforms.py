@@ -15,7 +15,8 @@ from levada.errors import ConfigError
 from levada.planners.expressions import nearest
 from levada.planners.sql import text
 
-SPACES = " \t\n\r\v\f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+SPACES = " \t\n\r\v\f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
+SPACES += "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 CHAIN_MAX = 20
 
 

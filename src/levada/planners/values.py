@@ -60,6 +60,10 @@ class Coerced:
         return replace(self, problems=(*self.problems, problem))
 
 
+FRACTION = "a number with a fraction where an integer is wanted"
+ELSEWHERE = "choose another column, or say how in an sql expression"
+
+
 def kept(value: str, source: str) -> Coerced:
     """A value in the type nearest to its own that files and Arrow keep exactly: for keys, and for `any`."""
     if source in ("HUGEINT", "UHUGEINT"):
@@ -155,9 +159,8 @@ def _finite(case: _Case, found: Coerced) -> Coerced:
     if re.fullmatch(r"(FLOAT|DOUBLE)(\[\d*\])+", case.source) or (
         nested(case.source) and re.search("FLOAT|DOUBLE", case.source)
     ):
-        return found.but(
-            f"NOT json_valid(CAST(to_json({value}) AS VARCHAR))", "nonfinite", "NaN or an infinity inside, which the field cannot hold"
-        )  # fmt: skip
+        reason = "NaN or an infinity inside, which the field cannot hold"
+        return found.but(f"NOT json_valid(CAST(to_json({value}) AS VARCHAR))", "nonfinite", reason)
     if case.source == "DATE" or case.source in NAIVE or case.source == ZONED:
         return _calendar(case, found)
     return found
@@ -236,16 +239,12 @@ def _integer(case: _Case) -> Coerced:
         cast = f"TRY_CAST(TRY_CAST({value} AS HUGEINT) AS {wanted})"
         found = Coerced(cast, wanted)
         found = found.but(f"NOT isfinite({value})", "nonfinite", "NaN or an infinity where an integer is wanted")
-        found = found.but(
-            f"{value} <> trunc({value})", "fraction", "a number with a fraction where an integer is wanted"
-        )
+        found = found.but(f"{value} <> trunc({value})", "fraction", FRACTION)
     elif decimal or case.integral:
         cast = f"TRY_CAST({value} AS {wanted})"
         found = Coerced(cast, wanted)
         if decimal and decimal[1]:
-            found = found.but(
-                f"{value} <> trunc({value})", "fraction", "a number with a fraction where an integer is wanted"
-            )
+            found = found.but(f"{value} <> trunc({value})", "fraction", FRACTION)
     elif case.textual:
         shown = f"CAST({value} AS VARCHAR)"
         cast = f"TRY_CAST({shown} AS {wanted})"
@@ -253,7 +252,7 @@ def _integer(case: _Case) -> Coerced:
             f"NOT regexp_full_match({shown}, '[+-]?[0-9]+')", "not_a_number", "text that is not an integer"
         )
     else:
-        raise case.refused("choose another column, or say how in an sql expression")
+        raise case.refused(ELSEWHERE)
     found = found.but(f"{present} AND {cast} IS NULL", "too_large", "an integer larger than the field holds")
     return _integer_limits(case, found)
 
@@ -282,11 +281,11 @@ def _decimal(case: _Case) -> Coerced:
     if own and not bounded:
         digits, scale = own
     else:
-        scale = limits.decimal_scale
-        if scale is None:
-            scale = own[1] if own else min(UNLIMITED_SCALE, limits.decimal_digits or DIGITS_MAX)
         digits = min(limits.decimal_digits or DIGITS_MAX, DIGITS_MAX)
-        scale = min(scale, digits)
+        wished = limits.decimal_scale
+        if wished is None:
+            wished = own[1] if own else UNLIMITED_SCALE
+        scale = min(wished, digits)
     wanted = f"DECIMAL({digits},{scale})"
     cast = f"TRY_CAST({value} AS {wanted})"
     present = f"{value} IS NOT NULL"
@@ -307,12 +306,13 @@ def _decimal(case: _Case) -> Coerced:
         shown = f"CAST({value} AS VARCHAR)"
         places = f"length(rtrim(regexp_extract({shown}, '\\.([0-9]*)', 1), '0'))"
         found = Coerced(f"TRY_CAST({shown} AS {wanted})", wanted)
-        found = found.but(f"NOT regexp_full_match({shown}, {text(DECIMAL_TEXT)})", "not_a_number", "text that is not a plain decimal number")  # fmt: skip
+        plain = f"regexp_full_match({shown}, {text(DECIMAL_TEXT)})"
+        found = found.but(f"NOT {plain}", "not_a_number", "text that is not a plain decimal number")
         found = found.but(f"{places} > {scale}", "too_precise", precise)
     elif source == "BOOLEAN":
         raise case.refused('say what true and false are worth: {sql: "case when column then 1 else 0 end"}')
     else:
-        raise case.refused("choose another column, or say how in an sql expression")
+        raise case.refused(ELSEWHERE)
     return found.but(
         f"{present} AND {found.sql} IS NULL",
         "too_large",
@@ -329,7 +329,10 @@ def _number(case: _Case) -> Coerced:
         found = Coerced(double, "DOUBLE")
         if INTEGER_BITS[source][0] <= 32:
             return found
-        return found.but(f"TRY_CAST({double} AS HUGEINT) IS DISTINCT FROM CAST({value} AS HUGEINT)", "too_precise", "an integer that floating point cannot hold exactly")  # fmt: skip
+        reason = "an integer that floating point cannot hold exactly"
+        return found.but(
+            f"TRY_CAST({double} AS HUGEINT) IS DISTINCT FROM CAST({value} AS HUGEINT)", "too_precise", reason
+        )
     if decimal_of(source):
         return Coerced(double, "DOUBLE").but(
             f"{value} IS NOT NULL AND coalesce(TRY_CAST({double} AS {source}) <> {value}, true)",
@@ -339,18 +342,19 @@ def _number(case: _Case) -> Coerced:
     if case.textual:
         shown = f"CAST({value} AS VARCHAR)"
         tried = f"TRY_CAST({shown} AS DOUBLE)"
+        plain = f"regexp_full_match({shown}, {text(DECIMAL_TEXT + '([eE][+-]?[0-9]+)?')})"
         found = Coerced(tried, "DOUBLE").but(
-            f"NOT regexp_full_match({shown}, {text(DECIMAL_TEXT + '([eE][+-]?[0-9]+)?')}) OR {tried} IS NULL OR NOT isfinite({tried})",
+            f"{value} IS NOT NULL AND (NOT {plain} OR {tried} IS NULL OR NOT isfinite({tried}))",
             "not_a_number",
             "text that is not a number",
         )
-        digits = f"length(ltrim(replace(replace(replace(regexp_replace({shown}, '[eE].*', ''), '.', ''), '-', ''), '+', ''), '0'))"
+        digits = f"length(ltrim(regexp_replace(regexp_replace({shown}, '[eE].*', ''), '[.+-]', '', 'g'), '0'))"
         return found.but(
             f"{digits} > 15 AND CAST({tried} AS VARCHAR) <> {shown}",
             "too_precise",
             "more digits than floating point holds",
         )
-    raise case.refused("choose another column, or say how in an sql expression")
+    raise case.refused(ELSEWHERE)
 
 
 def _boolean(case: _Case) -> Coerced:
@@ -366,7 +370,7 @@ def _boolean(case: _Case) -> Coerced:
         return Coerced(f"({shown} IN ('true', 't', '1'))", "BOOLEAN").but(
             f"{shown} NOT IN ('true', 'false', 't', 'f', '1', '0')", "not_boolean", "text other than true and false"
         )
-    raise case.refused("choose another column, or say how in an sql expression")
+    raise case.refused(ELSEWHERE)
 
 
 def _date(case: _Case) -> Coerced:
@@ -379,7 +383,7 @@ def _date(case: _Case) -> Coerced:
         return found.but(f"{day} <> {value}", "not_midnight", "a time of day where a date is wanted")
     if case.textual:
         return case.tried("DATE", "not_a_date", "text that is not a date (YYYY-MM-DD)", pattern=DATE_TEXT)
-    raise case.refused("choose another column, or say how in an sql expression")
+    raise case.refused(ELSEWHERE)
 
 
 def _timestamp(case: _Case) -> Coerced:
@@ -400,7 +404,7 @@ def _timestamp(case: _Case) -> Coerced:
         return found.but(
             f"regexp_matches({clock}, '\\.[0-9]{{6}}[0-9]*[1-9]')", "too_precise", "more than microseconds"
         )
-    raise case.refused("choose another column, or say how in an sql expression")
+    raise case.refused(ELSEWHERE)
 
 
 def _timestamp_tz(case: _Case) -> Coerced:
@@ -416,7 +420,7 @@ def _timestamp_tz(case: _Case) -> Coerced:
         return found.but(
             f"regexp_matches({clock}, '\\.[0-9]{{6}}[0-9]*[1-9]')", "too_precise", "more than microseconds"
         )
-    raise case.refused("choose another column, or say how in an sql expression")
+    raise case.refused(ELSEWHERE)
 
 
 def _time(case: _Case) -> Coerced:
@@ -429,7 +433,7 @@ def _time(case: _Case) -> Coerced:
             "text that is not a time of day",
             pattern=r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?",
         )
-    raise case.refused("choose another column, or say how in an sql expression")
+    raise case.refused(ELSEWHERE)
 
 
 def _json(case: _Case) -> Coerced:
@@ -459,7 +463,7 @@ def _uuid(case: _Case) -> Coerced:
         pattern = r"\{?[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}\}?"
         found = case.tried("UUID", "not_a_uuid", "text that is not a UUID", pattern=pattern)
         return replace(found, sql=f"CAST({found.sql} AS VARCHAR)", type="VARCHAR")
-    raise case.refused("choose another column, or say how in an sql expression")
+    raise case.refused(ELSEWHERE)
 
 
 def _shaped(start: tuple[str, ...], shape: str) -> Callable[[_Case], Coerced]:
@@ -471,7 +475,7 @@ def _shaped(start: tuple[str, ...], shape: str) -> Callable[[_Case], Coerced]:
             shown = f"CAST({case.value} AS VARCHAR)"
             wrong = f"NOT json_valid({shown}) OR json_type(TRY_CAST({shown} AS JSON)) <> '{shape}'"
             return found.but(wrong, "not_json", f"JSON that is not an {shape.lower()}")
-        raise case.refused("choose another column, or say how in an sql expression")
+        raise case.refused(ELSEWHERE)
 
     return build
 

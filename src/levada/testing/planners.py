@@ -10,7 +10,7 @@ the random histories is a dictionary. What is not here: expressions and transfor
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -185,7 +185,8 @@ BOTH = mapped("name", "n")
 
 def exceptions(*rows: tuple[int, str, str | None]) -> pa.Table:
     """A table as `Settled.exceptions` is."""
-    schema = pa.schema([("sequence", pa.int64()), ("settlement", pa.string()), ("operation", pa.string())])
+    names = {"sequence": pa.int64(), "settlement": pa.string(), "operation": pa.string()}
+    schema = pa.schema([pa.field(name, kind) for name, kind in names.items()])
     columns = list(zip(*rows, strict=True)) or [(), (), ()]
     return pa.Table.from_arrays(
         [pa.array(list(column), each.type) for column, each in zip(columns, schema, strict=True)], schema=schema
@@ -304,11 +305,11 @@ KEY_VALUES: tuple[tuple[pa.DataType, list[Any]], ...] = (
     (pa.decimal128(38, 6), [Decimal("0.000001"), Decimal("-99999999999999999999999999999999.999999")]),
     (pa.float64(), [0.1, 1e300, -0.5]),
     (pa.bool_(), [True, False]),
-    (pa.date32(), [datetime.date(1, 1, 1), datetime.date(9999, 12, 31)]),
-    (pa.timestamp("us"), [datetime.datetime(2026, 3, 29, 2, 30, 0, 1)]),
-    (pa.timestamp("us", "UTC"), [datetime.datetime(2026, 3, 29, 2, 30, tzinfo=datetime.UTC)]),
+    (pa.date32(), [dt.date(1, 1, 1), dt.date(9999, 12, 31)]),
+    (pa.timestamp("us"), [dt.datetime(2026, 3, 29, 2, 30, 0, 1)]),  # noqa: DTZ001 -- a naive one on purpose
+    (pa.timestamp("us", "UTC"), [dt.datetime(2026, 3, 29, 2, 30, tzinfo=dt.UTC)]),
     (pa.binary(), [b"", b"\x00\xff"]),
-    (pa.time64("us"), [datetime.time(1, 2, 3, 4)]),
+    (pa.time64("us"), [dt.time(1, 2, 3, 4)]),
 )
 
 
