@@ -11,7 +11,7 @@ from typing import Any
 from rich.text import Text
 
 from levada.change import Counts
-from levada.cli.terminal import Terminal, duration, plural, shown
+from levada.cli.terminal import KEYS_WIDTH_MAX, duration, key_text, plural, shown
 from levada.guard import GuardDecision
 from levada.run import RunResult
 
@@ -28,7 +28,6 @@ SIGNS = {
     "left": ("=", "dim"),
 }
 FIELDS_SHOWN_MAX = 8
-KEYS_WIDTH_MAX = 28
 STATUS_STYLES = {
     "succeeded": "green",
     "partial": "magenta",
@@ -42,12 +41,6 @@ STATUS_STYLES = {
 def sign(name: str) -> Text:
     mark, style = SIGNS[name]
     return Text(mark, style=style)
-
-
-def key_text(key: Any) -> str:
-    if isinstance(key, Mapping):
-        return ", ".join(shown(value, KEYS_WIDTH_MAX) for value in key.values())
-    return shown(key, KEYS_WIDTH_MAX)
 
 
 def counts_lines(counts: Counts, fields_changed: Mapping[str, int], mode_ignores_removed: bool) -> list[Text]:
@@ -168,28 +161,3 @@ def run_line(result: RunResult, name_width: int) -> Text:
         "  ",
         ", ".join(parts),
     )
-
-
-def run_hints(terminal: Terminal, result: RunResult) -> None:
-    """What a person would do after this run, on stderr."""
-    if result.message:
-        terminal.say(f"  {result.message}")
-    for notice in result.notices:
-        terminal.say(f"  notice: {notice}", "dim")
-    match result.status:
-        case "blocked":
-            for line in guard_lines(result.guard, approved=False)[1:]:
-                terminal.say(line)
-            terminal.hint(
-                f"nothing was sent. If that is what you want: levada approve {result.plan_id}, then run again"
-            )
-        case "partial":
-            refused = "rejected" if result.tally.rejected else "invalid" if result.counts.invalid else "unknown"
-            terminal.hint(f"levada records {result.sync} --outcome {refused}   shows which and why")
-        case "paused":
-            terminal.hint(f"levada run {result.sync}   resumes where it stopped")
-        case "failed" if result.error is not None:
-            where = f"{result.error.where}: " if result.error.where else ""
-            terminal.error(where + result.error.message, result.error.hint)
-        case _:
-            pass

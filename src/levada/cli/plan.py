@@ -54,8 +54,8 @@ def draw(terminal: Terminal, view: PlanView) -> None:
     """A plan for people: the guard's verdict first, then counts, then records."""
     from rich.text import Text
 
-    from levada.cli.drawing import change_lines, counts_lines, guard_lines, key_text, keys_width, sign
-    from levada.cli.terminal import plural, shown
+    from levada.cli.drawing import change_lines, counts_lines, guard_lines, keys_width, sign
+    from levada.cli.terminal import key_text, plural, shown
 
     plan, counts = view.plan, view.plan.counts
     head = Text.assemble((view.sync, "bold"), f"  {view.model} → {view.to}  ({view.mode})")

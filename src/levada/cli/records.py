@@ -42,8 +42,8 @@ def command(
         return 0
     from rich.text import Text
 
-    from levada.cli.drawing import SIGNS, change_lines, key_text, keys_width, sign
-    from levada.cli.terminal import shown
+    from levada.cli.drawing import SIGNS, change_lines, keys_width, sign
+    from levada.cli.terminal import key_text, shown
 
     terminal.line(Text.assemble((sync, "bold"), f"  run {found[0].run_id}"))
     width = keys_width([record.key for record in found[:wanted]])

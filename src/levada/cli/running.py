@@ -57,11 +57,13 @@ def run_one(invocation: Invocation, act: Callable[[Project], RunResult]) -> int:
 
 def show(terminal: Terminal, result: RunResult, width: int) -> int:
     """Print a run's result; returns its exit code."""
-    from levada.cli.drawing import run_hints, run_line
+    from levada.cli.hints import run_hints
 
     if terminal.json:
         terminal.document(result.as_dict())
     else:
+        from levada.cli.drawing import run_line
+
         for earlier in result.resumed:
             terminal.line(run_line(earlier, width))
         terminal.line(run_line(result, width))

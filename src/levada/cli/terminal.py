@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 TABLE_WIDTH_MAX = 2_000
+KEYS_WIDTH_MAX = 28
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -79,6 +80,12 @@ def shown(value: object, width: int = 60) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def key_text(key: Any) -> str:
+    if isinstance(key, Mapping):
+        return ", ".join(shown(value, KEYS_WIDTH_MAX) for value in key.values())
+    return shown(key, KEYS_WIDTH_MAX)
+
+
 class Terminal:
     """One command's output. `json`: documents on stdout; talk stays on stderr either way."""
 
@@ -127,23 +134,28 @@ class Terminal:
 
     def line(self, text: object = "", style: str | None = None) -> None:
         """A line of the result, for people; nothing with --json."""
-        if not self.json:
+        if self.json:
+            return
+        if sys.stdout.isatty():
             self.out.print(text, style=style)
+        else:
+            sys.stdout.write(f"{text}\n")
 
     def say(self, text: object, style: str | None = None) -> None:
-        """A line of talk."""
-        self.err.print(text, style=style)
+        """A line of talk. Elsewhere than on a terminal it is plain text, and needs no rich."""
+        if sys.stderr.isatty():
+            self.err.print(text, style=style)
+        else:
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
 
     def hint(self, text: str) -> None:
-        self.err.print(self.styled("hint: ", "bold cyan", text))
+        self.say(self.styled("hint: ", "bold cyan", text) if sys.stderr.isatty() else f"hint: {text}")
 
     def error(self, message: str, hint: str | None) -> None:
         """One line, and a second one that says what to do."""
-        if not sys.stderr.isatty():
-            sys.stderr.write(f"error: {one_line(message)}\n" + (f"hint: {hint}\n" if hint else ""))
-            sys.stderr.flush()
-            return
-        self.err.print(self.styled("error: ", "bold red", one_line(message)))
+        head = "error: "
+        self.say(self.styled(head, "bold red", one_line(message)) if sys.stderr.isatty() else head + one_line(message))
         if hint:
             self.hint(hint)
 

@@ -143,13 +143,12 @@ def find_destination_type(root: Path | None, name: str) -> DestinationType | Non
 
 def own_destination_types(root: Path | None, name: str | None = None) -> tuple[DestinationType, ...]:
     """The types that the project's connectors/ declares (one of them, if named). Raises ConfigErrors for a bad file."""
+    files = {own: path for own, path in connector_files(root).items() if name in (None, own)}
+    if not files:
+        return ()
     from levada.destinations.connectors import connector_type
 
-    return tuple(
-        connector_type(own_name, read_connector(root, path)[0])
-        for own_name, path in connector_files(root).items()
-        if root is not None and name in (None, own_name)
-    )
+    return tuple(connector_type(own, read_connector(root, path)[0]) for own, path in files.items())
 
 
 def connector_files(root: Path | None) -> dict[str, Path]:

@@ -1,0 +1,33 @@
+"""What a person would do after a run, on stderr. Needs no rich: `--json` and pipes get it too."""
+
+from __future__ import annotations
+
+from levada.cli.terminal import Terminal, key_text
+from levada.run import RunResult
+
+
+def run_hints(terminal: Terminal, result: RunResult) -> None:
+    """What a person would do after this run, on stderr."""
+    if result.message:
+        terminal.say(f"  {result.message}")
+    for notice in result.notices:
+        terminal.say(f"  notice: {notice}", "dim")
+    match result.status:
+        case "blocked":
+            for reason in result.guard.reasons:
+                terminal.say(f"  {reason.message}")
+                if reason.keys:
+                    terminal.say(f"    such as {', '.join(key_text(key) for key in reason.keys)}", "dim")
+            terminal.hint(
+                f"nothing was sent. If that is what you want: levada approve {result.plan_id}, then run again"
+            )
+        case "partial":
+            refused = "rejected" if result.tally.rejected else "invalid" if result.counts.invalid else "unknown"
+            terminal.hint(f"levada records {result.sync} --outcome {refused}   shows which and why")
+        case "paused":
+            terminal.hint(f"levada run {result.sync}   resumes where it stopped")
+        case "failed" if result.error is not None:
+            where = f"{result.error.where}: " if result.error.where else ""
+            terminal.error(where + result.error.message, result.error.hint)
+        case _:
+            pass
