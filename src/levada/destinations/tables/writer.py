@@ -84,7 +84,7 @@ class TableWriter:
             tuple(self._staged_field(index) for index in range(len(schema))),
         )
         fits = all(self.engine.direct(f.type, n) for f, n in zip(schema, self._natives, strict=True))
-        self._direct = fits and (self.staging is not None or self._empty())
+        self._direct = fits and (self.staging is not None or self.order.mode == "append" or self._empty())
         if self.marks is not None:
             self._taken = {digest for mark in self.marks.found if mark.batch != STAGING for digest in mark.taken}
 
