@@ -47,8 +47,7 @@ def _against_floor(results: list[Result]) -> str:
     lines = [
         "## Against the floor",
         "",
-        "| rows | pair | day | floor s | levada s | ratio | budget | | floor cpu | levada cpu | ratio |"
-        " requests | other |",
+        "| rows | pair | day | floor s | levada s | ratio | budget | | floor cpu | levada cpu | ratio | sent | other |",
         "|---:|---|---|---:|---:|---:|---:|---|---:|---:|---:|---:|---:|",
     ]
     for rows, pair, day in cases:
