@@ -13,9 +13,9 @@ from __future__ import annotations
 from types import ModuleType
 
 from levada.testing import store_ledgers, store_runs
-from levada.testing.store_bench import SYNC, Check, StoreBench, begun, committed, intents, name_of, with_segment
+from levada.testing.store_bench import Check, StoreBench, name_of
 
-__all__ = ["CHECKS", "SYNC", "Check", "StoreBench", "begun", "committed", "intents", "name_of", "with_segment"]
+__all__ = ["CHECKS", "Check", "StoreBench", "name_of"]
 
 
 def _checks(module: ModuleType) -> list[Check]:

@@ -23,7 +23,7 @@ from levada.stores.machine import Machine, Owner
 from levada.stores.sqlite import FILE, SqliteStore
 from levada.stores.statements import migrations, split
 from levada.testing.clock import FakeClock
-from levada.testing.stores import SYNC, begun, committed, intents, with_segment
+from levada.testing.store_bench import SYNC, begun, committed, intents, with_segment
 
 
 class AnotherBoot(Machine):
@@ -92,6 +92,16 @@ def test_folder_and_files_are_private_whatever_the_umask(folder: Path) -> None:
     assert modes.pop("ledgers") == 0o700
     assert set(modes) >= {FILE, f"{FILE}-wal", "high-water"}
     assert set(modes.values()) == {0o600}
+
+
+def test_files_that_others_could_read_are_narrowed(folder: Path) -> None:
+    """A store that was copied or restored with wider permissions."""
+    used(folder).close()
+    folder.chmod(0o755)
+    (folder / FILE).chmod(0o644)
+    SqliteStore.open(folder).close()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / FILE).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_store_that_is_not_there_is_not_made_unasked(folder: Path) -> None:
@@ -186,6 +196,9 @@ def test_an_older_copy_of_the_store_is_noticed(folder: Path, tmp_path: Path) -> 
     assert store.verify() == []
     store.close()
     SqliteStore.open(folder).close()
+    shutil.copy(tmp_path / "old", folder / FILE)
+    with pytest.raises(CorruptedError, match="older than it was: commit 1 of 4"):
+        SqliteStore.open(folder)
 
 
 def test_a_copy_from_before_a_run_that_never_committed_is_noticed(folder: Path, tmp_path: Path) -> None:
