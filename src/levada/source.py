@@ -54,7 +54,8 @@ class Attachment:
 
     `statements` are run in order on a fresh connection, before external access is switched off.
     `paths` are the files and folders that may be read afterwards; their size and modification time are
-    compared before and after a read, so that a file replaced half-way fails the read.
+    compared before and after a read, so that a file replaced half-way fails the read. A file whose name holds
+    a character of patterns is listed a second time, escaped as the statements write it; no such file exists.
     """
 
     statements: tuple[str, ...]

@@ -111,6 +111,8 @@ IN_PLACE_WRITES = (
     "SELECT * FROM read_csv('https://127.0.0.1:9/x.csv')",
     "SELECT getenv('PATH')",
     "BEGIN TRANSACTION",
+    "SELECT * FROM attachment",
+    "SELECT * FROM relation",
 )
 
 

@@ -31,7 +31,6 @@ SUFFIXES: dict[str, Format] = {
     ".csv": "csv", ".csv.gz": "csv", ".tsv": "csv", ".tsv.gz": "csv",
     ".jsonl": "json", ".ndjson": "json", ".json": "json", ".jsonl.gz": "json", ".ndjson.gz": "json", ".json.gz": "json",
 }  # fmt: skip
-_GLOB_CHARACTERS = set("*?[")
 _RESERVED = {"main", "temp", "system", "memory"}
 
 
@@ -93,8 +92,8 @@ class FilesSource:
         paths: list[Path] = []
         for files in tables.values():
             paths += files.paths
-            # DuckDB compares a path with what is allowed as it was written, and these are written escaped
-            paths += {path.parent for path in files.paths if _GLOB_CHARACTERS & set(str(path))}
+            # DuckDB compares what a query reads with what is allowed by the letter, and these are written escaped
+            paths += [Path(inference.escaped(path)) for path in files.paths]
         return Attachment(tuple(statements), tuple(sorted(set(paths))))
 
     def close(self) -> None:

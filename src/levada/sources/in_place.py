@@ -74,6 +74,8 @@ def connected(attachment: Attachment) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             with translated():
                 connection.execute("SET TimeZone = 'UTC'")
+                # a query must not see this program's own variables as tables
+                connection.execute("SET python_enable_replacements = false")
                 for statement in attachment.statements:
                     connection.execute(statement)
                 for statement in closing_statements(attachment):

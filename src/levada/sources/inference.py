@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,14 @@ _WRITTEN: dict[str, tuple[str, str | None]] = {
     ),
     "TIME": (r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?", "TIME"),
 }
-_JSON_NUMBER_LOST = r"[-:,\[\s][0-9]*\.?[0-9]{18}|[-:,\[\s][0-9]{1,17}\.[0-9]{17}"
+_DOUBLE_DIGITS = 17
+"""A number of so many significant digits may be a double, written out; one of more would be rounded here."""
+_LOST = [rf"0\.0*[1-9][0-9]{{{_DOUBLE_DIGITS}}}", rf"[1-9][0-9]{{{_DOUBLE_DIGITS},}}\.[0-9]"] + [
+    rf"[1-9][0-9]{{{whole - 1}}}\.[0-9]{{{_DOUBLE_DIGITS + 1 - whole}}}" for whole in range(1, _DOUBLE_DIGITS + 1)
+]
+_JSON_NUMBER_LOST = (
+    rf"[-:,\[\s]({'|'.join(_LOST)})|[0-9.][eE][+-]?0*([3-9][0-9]{{2}}|[1-9][0-9]{{3,}})"  # or nearly infinite, or zero
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +83,13 @@ def select(table: TableFiles, text: Iterable[str], encoding: Encoding) -> str:
 
 
 def file_list(paths: Iterable[Path]) -> str:
-    """Paths as a list of SQL texts. Characters that would make a pattern of a name are escaped."""
-    escaped = ("".join(f"[{c}]" if c in "*?[" else c for c in str(path)) for path in paths)
-    return f"[{', '.join(literal(path) for path in escaped)}]"
+    """Paths as a list of SQL texts."""
+    return f"[{', '.join(literal(escaped(path)) for path in paths)}]"
+
+
+def escaped(path: Path) -> str:
+    """A path as DuckDB reads it literally: it would take some characters of a name for a pattern."""
+    return "".join(f"[{character}]" if character in "*?[" else character for character in str(path))
 
 
 def _partitions(table: TableFiles) -> str:
@@ -270,12 +282,35 @@ def _json(connection: duckdb.DuckDBPyConnection, table: TableFiles) -> str:
     names = [name for name in relation.columns if name not in partitions]
     if not names:
         raise SourceError(f"{table.paths[0]} holds no objects", code="source.header", hint="one JSON object a line")
+    _refuse_clashing_keys(connection, groups, names)
     types = _json_types(connection, untyped, names)
     columns = ", ".join(f"{literal(name)}: {literal(types[name])}" for name in names)
     return " UNION ALL BY NAME ".join(
         f"SELECT * FROM read_json({file_list(paths)}, {options(form)}, auto_detect = false, columns = {{{columns}}})"
         for form, paths in groups.items()
     )
+
+
+def _refuse_clashing_keys(
+    connection: duckdb.DuckDBPyConnection, groups: dict[str, list[Path]], names: Sequence[str]
+) -> None:
+    """Keys that differ in case only would be one column: DuckDB renames the second and finds nothing under that name."""
+    known = {name.casefold() for name in names}
+    for name in names:
+        base = re.sub(r"_\d+$", "", name)
+        if base == name or base.casefold() not in known:
+            continue
+        objects = " UNION ALL ".join(
+            f"SELECT json FROM read_json_objects({file_list(paths)}, format = {literal(form)})"
+            for form, paths in groups.items()
+        )
+        found = f"SELECT 1 FROM ({objects}) WHERE list_contains(json_keys(json), {literal(name)}) LIMIT 1"
+        if not connection.sql(found).fetchall():
+            raise SourceError(
+                f"objects in {groups.popitem()[1][0]} have keys that differ from {base!r} in case only",
+                code="source.duplicate_column",
+                hint="give the key the same name everywhere",
+            )
 
 
 def _json_format(path: Path) -> str:
@@ -318,12 +353,11 @@ def _refuse_lost_digits(connection: duckdb.DuckDBPyConnection, groups: dict[str,
     """A JSON number with a fraction is binary floating point here; one that this would round is refused."""
     for form, paths in groups.items():
         bare = "regexp_replace(json::VARCHAR, '\"([^\"\\\\]|\\\\.)*\"', '\"\"', 'g')"
-        lost = f"regexp_extract({bare}, {literal(_JSON_NUMBER_LOST)})"
-        query = f"SELECT {lost} AS number FROM read_json_objects({file_list(paths)}, format = {literal(form)})"
-        rows = connection.sql(f"SELECT number FROM ({query}) WHERE number LIKE '%.%' LIMIT 1").fetchall()
-        if rows:
+        objects = f"read_json_objects({file_list(paths)}, format = {literal(form)})"
+        lost = f"regexp_matches({bare}, {literal(_JSON_NUMBER_LOST)})"
+        if connection.sql(f"SELECT 1 FROM {objects} WHERE {lost} LIMIT 1").fetchall():
             raise SourceError(
-                f"a number in {paths[0]} has more digits than binary floating point keeps",
+                f"a number in {paths[0]} is beyond what binary floating point keeps",
                 code="source.value",
                 hint="write it as a text, in quotes",
             )

@@ -264,7 +264,7 @@ def what_is_read_in_place_is_what_is_read(case: SourceCase) -> None:
         rows = connection.sql(f"SELECT count(*), min(n), max(n) FROM ({case.growing})").fetchall()
     numbers = [n for batch in table_of(case.source, case.growing).to_batches() for n in _numbers(batch)]
     assert rows == [(len(numbers), min(numbers), max(numbers))]
-    assert all(path.exists() for path in attachment.paths)
+    assert any(path.exists() for path in attachment.paths)
 
 
 CHECKS: tuple[Check, ...] = (
