@@ -32,6 +32,9 @@ else
     uv=
 fi
 
+# a company's own certificates, where the machine trusts them
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
+
 # --inexact: what is there already stays, so that `make demo` after `make test` removes nothing.
 # shellcheck disable=SC2086
 if [ -n "$uv" ] && UV_PROJECT_ENVIRONMENT=.venv "$uv" sync --quiet --frozen --inexact $groups $extras; then
