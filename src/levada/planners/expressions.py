@@ -108,6 +108,8 @@ def checked(text: str, columns: Sequence[str], *, subject: str = "expression") -
     """
     if len(text) > EXPRESSION_CHARACTERS_MAX or "\x00" in text:
         raise _refused(subject, text, 0, f"longer than {EXPRESSION_CHARACTERS_MAX:,} characters or with U+0000", None)
+    if not text.strip():
+        raise _refused(subject, text, 0, "an empty expression", "write a column's name, or NULL")
     (answer,) = _parser().cursor().execute(
         "SELECT json_serialize_sql(?::VARCHAR)", [START + text + END]
     ).fetchone() or ("",)

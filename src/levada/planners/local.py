@@ -122,7 +122,8 @@ class LocalPlanner:
         return plan
 
     def preview(self, request: PlanRequest, rows: int) -> pa.Table:
-        """See Planner.preview. At most PREVIEW_ROWS_MAX rows; those that are invalid have a text in `invalid`."""
+        """See Planner.preview. At most PREVIEW_ROWS_MAX rows; those that are invalid have NULLs and
+        a text in `invalid`."""
         import pyarrow as pa
 
         attachment = request.source.attachment(query_of(request.model, request.source.abilities.dialect))
@@ -138,7 +139,9 @@ class LocalPlanner:
                         done = late.completed(engine, layout, target, work)
                         source = f"SELECT * EXCLUDE (p), coalesce(first_p, p) AS p FROM ({done})"
                 keys = [f"k{i} AS {key_name(name)}" for i, name in enumerate(layout.keys)]
-                values = [f"v{each.index} AS {after_name(each.name)}" for each in layout.fields]
+                values = [
+                    f"CASE WHEN p IS NULL THEN v{each.index} END AS {after_name(each.name)}" for each in layout.fields
+                ]
                 reason = "nullif(split_part(p, chr(31), 3), '') AS invalid"
                 with engine.reading():
                     found = engine.connection.sql(

@@ -146,7 +146,7 @@ class Reading:
         self._register(schema.empty_table())
         layout = lay_out(self.engine, MODEL, self.engine.types(MODEL), mapping, self.keys)
         if limit is not None:
-            head = pa.Table.from_batches([first.slice(0, limit)] if first is not None else [], schema)
+            head = pa.Table.from_batches(_first(first, batches, limit), schema)
             self._register(head)
             self.engine.run(f"CREATE TEMP TABLE {MAPPED} AS {layout.select}")
             return layout
@@ -219,3 +219,15 @@ class Reading:
                     status = file.stat()
                     found[file] = (status.st_size, status.st_mtime_ns, status.st_ino)
         return found
+
+
+def _first(first: pa.RecordBatch | None, rest: Iterator[pa.RecordBatch], limit: int) -> list[pa.RecordBatch]:
+    """As many batches as it takes for `limit` rows, the last one cut."""
+    found: list[pa.RecordBatch] = []
+    wanted = limit
+    batch = first
+    while batch is not None and wanted > 0:
+        found.append(batch.slice(0, wanted))
+        wanted -= found[-1].num_rows
+        batch = next(rest, None) if wanted > 0 else None
+    return found

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import uuid
 from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -144,8 +143,6 @@ def json_ready(value: Any) -> Any:
             return value.isoformat()
         case bytes():
             return f"0x{value.hex()}"
-        case uuid.UUID():
-            return str(value)
         case dict():
             return {str(name): json_ready(each) for name, each in value.items()}
         case list() | tuple():

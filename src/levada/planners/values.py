@@ -160,10 +160,16 @@ def _finite(case: _Case, found: Coerced) -> Coerced:
         nested(case.source) and re.search("FLOAT|DOUBLE", case.source)
     ):
         reason = "NaN or an infinity inside, which the field cannot hold"
-        return found.but(f"NOT json_valid(CAST(to_json({value}) AS VARCHAR))", "nonfinite", reason)
+        return found.but(f"NOT {_strict_json(f'CAST(to_json({value}) AS VARCHAR)')}", "nonfinite", reason)
     if case.source == "DATE" or case.source in NAIVE or case.source == ZONED:
         return _calendar(case, found)
     return found
+
+
+def _strict_json(shown: str) -> str:
+    """Is the text JSON by the letter? DuckDB also takes NaN, infinities and a comma before a bracket."""
+    unquoted = f"""regexp_replace({shown}, '"(\\\\.|[^"\\\\])*"', '""', 'g')"""
+    return f"(json_valid({shown}) AND NOT regexp_matches({unquoted}, '(?i)nan|inf|,\\s*[\\]}}]'))"
 
 
 def _calendar(case: _Case, found: Coerced) -> Coerced:
@@ -438,13 +444,13 @@ def _time(case: _Case) -> Coerced:
 
 def _json(case: _Case) -> Coerced:
     value, source = case.value, case.source
-    if source in ("VARCHAR", '"NULL"'):
+    if source in ("VARCHAR", "JSON", '"NULL"'):
         shown = f"CAST({value} AS VARCHAR)"
         return Coerced(f"TRY_CAST({shown} AS JSON)", "JSON").but(
-            f"NOT json_valid({shown})", "not_json", "text that is not JSON (to_json(column) makes a JSON string of it)"
+            f"NOT {_strict_json(shown)}",
+            "not_json",
+            "text that is not JSON (to_json(column) makes a JSON string of it)",
         )
-    if source == "JSON":
-        return Coerced(value, "JSON")
     if source == "BLOB":
         raise case.refused('say how bytes become JSON: {sql: "to_json(base64(column))"}')
     return _finite(replace(case, limits=replace(case.limits, nonfinite=False)), Coerced(f"to_json({value})", "JSON"))
@@ -473,7 +479,7 @@ def _shaped(start: tuple[str, ...], shape: str) -> Callable[[_Case], Coerced]:
         if case.source in start:
             found = Coerced(f"TRY_CAST({case.value} AS JSON)", "JSON")
             shown = f"CAST({case.value} AS VARCHAR)"
-            wrong = f"NOT json_valid({shown}) OR json_type(TRY_CAST({shown} AS JSON)) <> '{shape}'"
+            wrong = f"NOT {_strict_json(shown)} OR json_type(TRY_CAST({shown} AS JSON)) <> '{shape}'"
             return found.but(wrong, "not_json", f"JSON that is not an {shape.lower()}")
         raise case.refused(ELSEWHERE)
 
