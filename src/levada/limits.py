@@ -31,13 +31,22 @@ class Limits(Declaration):
 
     @property
     def seconds_per_request(self) -> float:
-        """The least mean distance of two requests; 0 without a declared rate."""
+        """The distance that two requests keep; 0 without a declared rate.
+
+        A little more than the rate asks, since requests do not all travel equally fast: what is sent evenly
+        must not arrive as one too many in a window.
+        """
         found = [0.0]
         if self.requests_per_second:
             found.append(1 / self.requests_per_second)
         if self.requests_per_minute:
             found.append(60 / self.requests_per_minute)
-        return max(found)
+        return max(found) * RATE_MARGIN
+
+
+RATE_MARGIN = 1.04
+INTERVAL_MAX_SECONDS = 5.0
+"""The slowest pace that is taken up without being told to (`Retry-After` is obeyed on its own)."""
 
 
 @dataclass(slots=True)
@@ -65,9 +74,13 @@ class Pace:
         """No permit before `moment`."""
         self.next_at = max(self.next_at, moment)
 
-    def slow_down(self, floor_seconds: float = 0.02) -> None:
-        self.interval_seconds = min(60.0, max(self.interval_seconds * 2, floor_seconds))
+    def slow_down(self, floor_seconds: float = 0.01) -> None:
+        """After a 429: half as slow again. With `speed_up` after every good answer, a destination that refuses
+        every ninth request keeps its pace, one that refuses more often gets a slower one."""
+        slowest = max(INTERVAL_MAX_SECONDS, self.declared_seconds)
+        self.interval_seconds = min(slowest, max(self.interval_seconds * 1.5, floor_seconds))
 
     def speed_up(self) -> None:
-        eased = self.interval_seconds * 0.9
+        """After a good answer: a twentieth faster, down to what is declared."""
+        eased = self.interval_seconds * 0.95
         self.interval_seconds = self.declared_seconds if eased < max(self.declared_seconds, 0.001) else eased

@@ -27,8 +27,6 @@ T = TypeVar("T")
 
 FAILURES_TO_OPEN = 5
 """So many failures in a row, and requests go one at a time until one is answered."""
-EASE_EVERY = 20
-"""After so many good answers the pace, once slowed, quickens by a step."""
 TALK_REQUESTS_MAX = 10_000
 """A connector that asks for more requests than this for one batch has gone astray."""
 
@@ -104,7 +102,6 @@ class Account:
         self._failures = 0
         self._failing_since = 0.0
         self._slowed_at = -1.0
-        self._good = 0
 
     async def talk(self, talk: Talk[T], *, write: bool = False) -> T:
         """Hold a connector's conversation to its end. Raises what `exchange` raises, and what the talk raises."""
@@ -221,7 +218,6 @@ class Account:
         if loop.time() >= self._slowed_at:
             self._pace.slow_down()
             self._slowed_at = loop.time() + wait
-        self._good = 0
         self._pace.block_until(loop.time() + wait)
         if wait > 0.5:
             self._listener(events.DeliveryWaiting(self._sync, "rate", wait))
@@ -235,8 +231,7 @@ class Account:
 
     def _count_success(self) -> None:
         self._failures = 0
-        self._good += 1
-        if self._good % EASE_EVERY == 0 and self._pace.interval_seconds > self._pace.declared_seconds:
+        if self._pace.interval_seconds > self._pace.declared_seconds:
             self._pace.speed_up()
 
     async def _after_failure(self, attempt: int, reason: str, *, sent: bool) -> None:
