@@ -294,7 +294,7 @@ def _json(connection: duckdb.DuckDBPyConnection, table: TableFiles) -> str:
 def _refuse_clashing_keys(
     connection: duckdb.DuckDBPyConnection, groups: dict[str, list[Path]], names: Sequence[str]
 ) -> None:
-    """Keys that differ in case only would be one column: DuckDB renames the second and finds nothing under that name."""
+    """Keys that differ in case only: DuckDB would rename the second and find nothing under its new name."""
     known = {name.casefold() for name in names}
     for name in names:
         base = re.sub(r"_\d+$", "", name)

@@ -45,7 +45,7 @@ CONNECTION_DEFAULTS = {
 
 SESSION = {
     "TimeZone": "UTC",
-    "DateStyle": "ISO, YMD",
+    "DateStyle": "ISO",
     "IntervalStyle": "iso_8601",
     "extra_float_digits": "1",
     "client_encoding": "UTF8",
