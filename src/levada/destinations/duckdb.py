@@ -28,7 +28,7 @@ from levada.mapping import FieldType, ValueLimits
 from levada.model import Declaration
 
 TITLE = "DuckDB"
-DOCS = "https://levada.dev/docs/reference/table-destinations"
+DOCS = "docs/reference/table-destinations.md"
 RECORDS_PER_BATCH = 100_000
 MEMORY = "512MB"
 DECIMAL_DIGITS_MAX = 38

@@ -32,7 +32,7 @@ from levada.model import Declaration
 from levada.outcome import Outcomes
 
 TITLE = "Files"
-DOCS = "https://levada.dev/docs/reference/table-destinations#files"
+DOCS = "docs/reference/table-destinations.md"
 RECORDS_PER_BATCH = 100_000
 OURS = ".levada"
 """The folder, below the destination's, of parts that wait to become one file."""
@@ -170,7 +170,8 @@ class FilesWriter:
     @property
     def _done(self) -> str:
         """The file, in `.levada`, that says which plan was swapped in last."""
-        return f"{_digest('/'.join(self.parts))}-{_digest(self.order.sync)}.done"
+        name = "/".join(self.parts) + "." + self.format.extension
+        return f"{_digest(name)}-{_digest(self.order.sync)}.done"
 
     @property
     def _replaces(self) -> bool:

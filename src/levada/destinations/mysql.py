@@ -28,7 +28,7 @@ from levada.mapping import FieldType, ValueLimits
 from levada.model import Declaration
 
 TITLE = "MySQL"
-DOCS = "https://levada.dev/docs/reference/table-destinations"
+DOCS = "docs/reference/table-destinations.md"
 RECORDS_PER_BATCH = 20_000
 STATEMENT_BYTES_MAX = 8_000_000
 CONNECT_SECONDS = 15

@@ -29,7 +29,7 @@ from levada.mapping import FieldType, ValueLimits
 from levada.model import Declaration
 
 TITLE = "PostgreSQL"
-DOCS = "https://levada.dev/docs/reference/table-destinations"
+DOCS = "docs/reference/table-destinations.md"
 RECORDS_PER_BATCH = 100_000
 CONNECT_SECONDS = 15
 LOCK_SECONDS = 60

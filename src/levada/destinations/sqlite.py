@@ -28,7 +28,7 @@ from levada.mapping import FieldType, ValueLimits
 from levada.model import Declaration
 
 TITLE = "SQLite"
-DOCS = "https://levada.dev/docs/reference/table-destinations"
+DOCS = "docs/reference/table-destinations.md"
 BUSY_SECONDS = 30.0
 """How long to wait for another process that writes to the file."""
 RECORDS_PER_BATCH = 50_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 
 import duckdb
@@ -20,6 +21,12 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=
 HOSTILE = st.text(st.sampled_from("\"'`];-\\% .\nA\u02bc\uff02表"), min_size=1, max_size=15)
 
 
+@functools.cache
+def duck() -> duckdb.DuckDBPyConnection:
+    """One connection for all examples."""
+    return duckdb.connect()
+
+
 @given(NAMES | HOSTILE)
 def test_any_name_survives_quoting_in_sqlite_and_duckdb(name: str) -> None:
     """A quoted name is one identifier and means exactly itself, whatever it holds."""
@@ -27,8 +34,7 @@ def test_any_name_survives_quoting_in_sqlite_and_duckdb(name: str) -> None:
     light.execute(f"CREATE TABLE t ({quoted(name)} INTEGER)")
     assert [row[1] for row in light.execute("PRAGMA table_info(t)")] == [name]
     light.close()
-    with duckdb.connect() as duck:
-        assert duck.execute(f"SELECT 1 AS {quoted(name)}").description[0][0] == name
+    assert duck().execute(f"SELECT 1 AS {quoted(name)}").description[0][0] == name
 
 
 @given(NAMES | HOSTILE)
