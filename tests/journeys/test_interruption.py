@@ -16,8 +16,8 @@ import pytest
 
 from levada_process import TIMEOUT_SECONDS, environment, levada, small_project
 
-SECONDS_PER_ANSWER = 0.15
-ROWS = 40
+SECONDS_PER_ANSWER = 0.1
+ROWS = 16
 
 
 class Slow(BaseHTTPRequestHandler):

@@ -99,16 +99,17 @@ def change_lines(
         return [head]
     lines = []
     name_width = min(24, max(len(name) for name in changed[:FIELDS_SHOWN_MAX]))
-    room = max(10, (width - len(head) - name_width - 6) // 2)
+    indent = len(head)
+    room = max(10, (width - indent - name_width - 6) // 2)
     for number, name in enumerate(changed[:FIELDS_SHOWN_MAX]):
-        line = head if number == 0 else Text(" " * len(head))
+        line = head if number == 0 else Text(" " * indent)
         line.append(shown(name, name_width).ljust(name_width) + "  ")
         line.append(shown(before.get(name), room), style="strike dim")
         line.append(" → ")
         line.append(shown(after[name], room), style="bold")
         lines.append(line)
     if len(changed) > FIELDS_SHOWN_MAX:
-        lines.append(Text(" " * len(head) + f"and {plural(len(changed) - FIELDS_SHOWN_MAX, 'more field')}", "dim"))
+        lines.append(Text(" " * indent + f"and {plural(len(changed) - FIELDS_SHOWN_MAX, 'more field')}", "dim"))
     return lines
 
 
