@@ -20,7 +20,7 @@ _HEAD = """\
 Results go to stdout, talk goes to stderr. Every command takes the common options below, before or after its
 name. [Exit codes](exit-codes.md) and [error codes](errors.md) have pages of their own.
 
-Not in this version: `move-ledger` (it comes with the second planner), `drift`, `erase`, `audiences`, `serve` and `worker`.
+Not in this version: `move-ledger` (it comes with the second planner), `drift`, `erase`, `audiences`, `serve`, `worker`.
 
 This page is made by `make docs` from the commands themselves.
 
