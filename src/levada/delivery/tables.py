@@ -151,6 +151,8 @@ class TableEngine:
                     schema=self._schema,
                     natives={f.field: f.native for f in order.mapping.fields if f.native},
                     operations=order.plan.counts.operations,
+                    nulls=order.mapping.nulls,
+                    only_if_empty=frozenset(f.field for f in order.mapping.fields if f.only_if_empty),
                 )
             )
             for notice in getattr(self._writer, "notices", ()):

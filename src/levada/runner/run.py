@@ -146,7 +146,8 @@ def _fresh(
     store.create_run(lease, run_id, purpose)
     project.listener(events.RunStarted(resolved.name, run_id))
     try:
-        folder.mkdir(parents=True, mode=0o700)
+        folder.parent.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700)
         ledger = store.ledger(resolved.name)
         if not ledger.exists and resolved.sync.first_run == "skip" and purpose == "sync":
             result = _skipped(trip, resolved, ledger)
@@ -366,6 +367,7 @@ def _write_order(order: DeliveryOrder, resolved: Resolved) -> None:
         "repeats": order.repeats,
         "nulls": order.mapping.nulls,
         "natives": {f.field: f.native for f in order.mapping.fields if f.native},
+        "only_if_empty": [f.field for f in order.mapping.fields if f.only_if_empty],
         "schema": schema,
     }
     (order.folder / ORDER_FILE).write_text(json.dumps(document), encoding="utf-8")
@@ -383,7 +385,11 @@ def _read_order(trip: Trip, plan: Plan) -> tuple[DeliveryOrder, str, pa.Schema]:
             hint=f"`levada run {trip.sync} --discard-plan` drops the plan and compares anew",
         ) from error
     natives = document["natives"]
-    fields = tuple(FieldMapping(name, "column", name, native=natives.get(name, "")) for name in plan.fields)
+    if_empty = set(document["only_if_empty"])
+    fields = tuple(
+        FieldMapping(name, "column", name, native=natives.get(name, ""), only_if_empty=name in if_empty)
+        for name in plan.fields
+    )
     order = DeliveryOrder(
         sync=trip.sync,
         run_id=trip.run_id,
