@@ -142,15 +142,14 @@ class PostgresServer:
 
     def _start(self) -> None:
         installation, account = _installation(), self._account()
-        if account and not _can_be_reached_by_all(installation):
-            copy = self.folder / "installation"
-            shutil.copytree(installation, copy, symlinks=True)
-            installation = copy
+        if account and not _can_be_reached_by_all(installation / "bin/postgres"):
+            installation = self._copied(installation)
         data, password_file = self.folder / "data", self.folder / "password"
         password_file.write_text(PASSWORD)
         if account:
-            for path in (self.folder, password_file):
-                shutil.chown(path, account["user"])
+            self.folder.chmod(0o755)
+            shutil.chown(self.folder, account["user"])
+            shutil.chown(password_file, account["user"])
         options = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
         initdb: list[str | Path] = [installation / "bin/initdb", "-D", data, "-N", "--no-instructions"]
         initdb += ["-U", USER, "--pwfile", password_file, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8"]
@@ -163,6 +162,18 @@ class PostgresServer:
             if self._launch(installation, data, account):
                 return
             assert attempt < 4, (self.folder / "log").read_text()
+
+    def _copied(self, installation: Path) -> Path:
+        """The same at a place that another account can reach, with the libraries that lie beside the package."""
+        package = installation.parent
+        target = self.folder / "wheel"
+        for folder in (installation, *package.parent.glob(f"{package.name}.libs")):
+            shutil.copytree(folder, target / folder.relative_to(package.parent), symlinks=True)
+        for path in (target, *target.rglob("*")):
+            if not path.is_symlink():
+                mode = path.stat().st_mode
+                path.chmod(mode | (0o055 if mode & 0o100 else 0o044))
+        return target / installation.relative_to(package.parent)
 
     def _launch(self, installation: Path, data: Path, account: dict[str, Any]) -> bool:
         command: list[str | Path] = [installation / "bin/postgres", "-D", data, "-p", str(self.port)]

@@ -49,7 +49,7 @@ def csv_of(*columns: tuple[str, list[str]]) -> str:
         (["9" * 38], "DECIMAL(38,0)"),
         (["9" * 39], "VARCHAR"),
         (["00123", "1"], "VARCHAR"),
-        (["-0"], "DECIMAL(18,0)"),
+        (["-0"], "VARCHAR"),
         (["+49"], "VARCHAR"),
         (["1.50", "2"], "DECIMAL(18,2)"),
         (["0.1", "12345678901234567890.5"], "DECIMAL(38,1)"),
