@@ -6,7 +6,8 @@ Every mistake that can be seen without reading a row is found here, with the pla
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -62,18 +63,20 @@ def resolve(project: Project, name: str) -> Resolved:
     match = _match(file, model, columns, declared)
     drafts = tuple(_draft(file, target, declaration, columns) for target, declaration in declared.items())
     draft = FieldMappings(drafts, tuple(match), sync.nulls)
-    schema = project.planner.types(draft, columns)
+    with located(file):
+        schema = project.planner.types(draft, columns)
     notices: tuple[str, ...] = ()
     if isinstance(destination, TableDestination):
         spec = destination.describe(sync.object, schema, tuple(match))
     else:
         spec = project.talk(destination, destination.describe(sync.object))
     mapping = _fitted(file, draft, spec, destination)
+    if mapping != draft:
+        with located(file):
+            schema = project.planner.types(mapping, columns)
     verbs = verbs_for(sync.mode, sync.removal, spec.verbs)
     if isinstance(verbs, str):
-        raise ConfigError(
-            f"{sync.to}: {verbs}", code="config.mode_not_possible", where=file.positions.at("mode")
-        )
+        raise ConfigError(f"{sync.to}: {verbs}", code="config.mode_not_possible", where=file.positions.at("mode"))
     _check_modes(file, destination, mapping)
     return Resolved(
         name=name,
@@ -87,9 +90,28 @@ def resolve(project: Project, name: str) -> Resolved:
         verbs=verbs,
         policy=policy_of(sync, verbs),
         guard=project.guard_of(sync),
-        schema=project.planner.types(mapping, columns),
+        schema=schema,
         notices=notices,
     )
+
+
+@contextmanager
+def located(file: SyncFile) -> Iterator[None]:
+    """Gives the planner's errors about a field the place where the field stands."""
+    try:
+        yield
+    except ConfigError as error:
+        if error.where is None:
+            target = next((name for name in _targets(file.sync) if error.message.startswith(f"fields.{name}:")), None)
+            if target is not None:
+                error.where = _field_position(file, target)
+        raise
+
+
+def _targets(sync: Sync) -> list[str]:
+    """The declared fields, longest names first."""
+    names = [] if sync.fields == "all" else list(sync.fields)
+    return sorted([*names, *sync.match], key=len, reverse=True)
 
 
 def policy_of(sync: Sync, verbs: Mapping[Kind, Verb]) -> KindPolicy:
