@@ -14,7 +14,7 @@ from levada.change import Counts
 from levada.planner import KindPolicy, Ledger
 from levada.planners import late, sql
 from levada.planners.engine import Engine
-from levada.planners.figures import null_counts
+from levada.planners.figures import null_counts, parts_for
 from levada.planners.ledgers import NARROW, UNSURE, LedgerView
 from levada.planners.mapped import (
     Layout,
@@ -349,22 +349,31 @@ class Comparison:
         if self.ledger.distrusted:
             differ = ["true"]
         differs = sql.any_of([*differ, f"b.st <> {CONFIRMED}"])
-        joined = (
-            f"FROM {FRESH} f JOIN {sql.parquet(before)} b ON {self._same_key('f', 'b')} "
-            "WHERE f.held AND f.st <> 'maybe_present' AND"
-        )
+        joined = self._joined(before)
         befores = sql.listed(f"b.b{each.index} AS {before_name(each.name)}" for each in layout.fields)
         afters = sql.listed(f"{self._after(each.index)} AS {after_name(each.name)}" for each in layout.fields)
         state = "'unknown'" if self.ledger.distrusted else "b.st"
         start = sql.listed([self._keys_out("f"), befores, afters, self._inputs("f")])
         rest = f"f.h AS hash, {state} AS state, CAST(NULL AS VARCHAR) AS operation, b.identifier"
-        query = f"SELECT {start}, {rest} {joined} {differs}"
-        rows = engine.copy(query, self.folder / "changed.parquet")
+        parts = [f"SELECT {start}, {rest} {part} {differs}" for part in joined]
+        rows = engine.copy_parts(parts, self.folder / "changed.parquet")
         self.found.rows["changed"] = rows
         if rows < candidates:
             start = sql.listed([self._keys_out("f"), afters, self._inputs("f")])
-            query = f"SELECT {start}, f.h AS hash, b.identifier {joined} NOT {differs}"
-            self.found.rows["refreshed"] = engine.copy(query, self.folder / "refreshed.parquet")
+            parts = [f"SELECT {start}, f.h AS hash, b.identifier {part} NOT {differs}" for part in joined]
+            self.found.rows["refreshed"] = engine.copy_parts(parts, self.folder / "refreshed.parquet")
+
+    def _joined(self, before: Path) -> list[str]:
+        """New and old values of the candidates, joined; in parts by key, if all of them exceed the memory."""
+        parts = parts_for(before, self.engine.memory_bytes)
+        joined = (
+            f"FROM {FRESH} f JOIN {sql.parquet(before)} b ON {self._same_key('f', 'b')} "
+            "WHERE f.held AND f.st <> 'maybe_present' AND"
+        )
+        if parts == 1:
+            return [joined]
+        sides = [f"hash({self._keys_of(table)}) % {parts}" for table in ("f", "b")]
+        return [f"{joined} {sides[0]} = {part} AND {sides[1]} = {part} AND" for part in range(parts)]
 
     def _inputs(self, table: str) -> str:
         return sql.listed(f"{table}.i{each.index} AS {input_name(each.name)}" for each in self.layout.late)

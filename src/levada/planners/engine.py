@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 THREADS_MAX = 4
 COMPRESSION = "lz4_raw"
 ROW_GROUP_ROWS = 122_880
+ROW_GROUP_BYTES = "4MB"
+"""Row groups are cut by size as well, or wide rows would fill the memory while they are written."""
+PARTS_MAX = 1_000
 
 
 class Engine:
@@ -122,11 +125,32 @@ class Engine:
         """Write a query's result as one Parquet file; returns its rows. An empty result leaves no file."""
         (rows,) = self.row(
             f"COPY ({query}) TO {sql.path(target)} (FORMAT parquet, COMPRESSION {COMPRESSION},"
-            f" ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
+            f" ROW_GROUP_SIZE {ROW_GROUP_ROWS}, ROW_GROUP_SIZE_BYTES '{ROW_GROUP_BYTES}')"
         )
         if not rows:
             target.unlink(missing_ok=True)
         return int(rows)
+
+    def copy_parts(self, queries: Sequence[str], target: Path) -> int:
+        """The results of several queries as one file, one after the other, so that each has the memory."""
+        if len(queries) == 1:
+            return self.copy(queries[0], target)
+        parts = [self.spill / f"{target.stem}-{number}.parquet" for number in range(len(queries))]
+        written = [part for part, query in zip(parts, queries, strict=True) if self.copy(query, part)]
+        if not written:
+            return 0
+        listed = sql.listed(sql.text(sql.escaped(part)) for part in written)
+        rows = self.copy(f"SELECT * FROM read_parquet([{listed}])", target)
+        for part in written:
+            part.unlink()
+        return rows
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory limit, in bytes."""
+        (limit,) = self.row("SELECT current_setting('memory_limit')")
+        number, unit = re.fullmatch(r"([\d.]+) (\w+)", limit).groups()  # type: ignore[union-attr]
+        return int(float(number) * 1024 ** ["bytes", "KiB", "MiB", "GiB", "TiB"].index(unit))
 
     @contextmanager
     def reading(self) -> Iterator[None]:

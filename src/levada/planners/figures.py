@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from levada.planners import sql
-from levada.planners.engine import Engine
+from levada.planners.engine import PARTS_MAX, Engine
 from levada.planners.mapped import after_name, before_name
+
+PARTS_PER_MEMORY = 4
 
 
 def null_counts(engine: Engine, file: Path, side: str, names: Sequence[str]) -> dict[str, int]:
@@ -32,6 +34,15 @@ def null_counts(engine: Engine, file: Path, side: str, names: Sequence[str]) -> 
         shown = sql.listed(f"count(*) FILTER ({sql.quoted(f'{side}.{name}')} IS NULL)" for name in rest)
         found |= dict(zip(rest, engine.row(f"SELECT {shown} FROM {sql.parquet(file)}"), strict=True))
     return found
+
+
+def parts_for(file: Path, memory_bytes: int) -> int:
+    """Into how many parts a file is to be cut, so that each takes a fraction of the memory."""
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_metadata(file)
+    size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    return min(PARTS_MAX, 1 + size * PARTS_PER_MEMORY // memory_bytes)
 
 
 def fields_changed(engine: Engine, changed: Path, names: Sequence[str]) -> dict[str, int]:

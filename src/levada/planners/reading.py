@@ -8,7 +8,7 @@ is read once into a spool file of mapped rows, which counts only when the read h
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,6 +97,7 @@ class Reading:
         self._stamps = self._stamp()
         with engine.reading():
             engine.run("BEGIN TRANSACTION")
+            self._distinct(engine.connection.sql(self.query).columns)
             engine.run(f"CREATE TEMP VIEW {MODEL} AS SELECT * FROM (\n{self.query}\n)")
             columns = engine.types(MODEL)
         cut = f" LIMIT {limit}" if limit is not None else ""
@@ -203,11 +204,15 @@ class Reading:
         else:
             self.engine.run(f"CREATE TEMP TABLE {MAPPED} AS {layout.nothing}")
 
-    def _distinct(self, names: list[str]) -> None:
-        if len(set(names)) != len(names):
-            twice = next(name for name in names if names.count(name) > 1)
+    def _distinct(self, names: Sequence[str]) -> None:
+        """Refuse names that differ only in case: DuckDB would take one column for the other."""
+        lower = [name.lower() for name in names]
+        if len(set(lower)) != len(lower):
+            twice = next(name for name in names if lower.count(name.lower()) > 1)
             raise ConfigError(
-                f"the model has two columns {twice!r}", code="config.ambiguous_column", hint="name each column once"
+                f"the model has several columns {twice!r}, different at most in case",
+                code="config.ambiguous_column",
+                hint="give each column of the query a name of its own",
             )
 
     def _stamp(self) -> dict[Path, Stamp]:

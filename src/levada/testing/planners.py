@@ -34,8 +34,8 @@ from levada.source import Attachment, Column, SourceAbilities
 
 MIRROR = KindPolicy(removed=True)
 BATCH_ROWS = 7
-HISTORIES = 4
-HISTORY_STEPS = 12
+HISTORIES = 3
+HISTORY_STEPS = 10
 
 Row = Mapping[str, Any]
 
