@@ -106,7 +106,7 @@ def planned(folder: Path, work: Path, name: str, memory: str) -> dict[str, Any]:
 
         segments = tuple(Segment(PlanFile(*file), *rest) for file, *rest in data["segments"])
         ledger = Ledger("bench", work / "ledger", data["generation"], segments, data["rows"], data["nulls"], ("id",))
-    mapping = Mapping(tuple(FieldMapping(each, "column", each) for each in FIELDS), ("email",))
+    mapping = Mapping(tuple(FieldMapping(each, "column", each) for each in ["id", *FIELDS]), ("id",))
     model = Model(source="bench", key=("id",), query="SELECT * FROM customers")
     target = work / f"plan-{name}"
     planner = LocalPlanner(work / "spool", memory)
