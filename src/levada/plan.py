@@ -14,6 +14,8 @@ whose end is unknown, else NULL. `identifier` is the destination's own id, where
 
 An operation's `sequence` counts from 0 over removed, changed, added, in file order: `first(kind)` says
 where each kind begins. The columns of `invalid.parquet`: key.*, field, code, reason.
+
+A planner may keep more beside them for its own folding (the local one: `recipe.json`, `refreshed.parquet`).
 """
 
 from __future__ import annotations
