@@ -18,7 +18,6 @@ from levada.outcome import Outcomes
 from levada.planner import Ledger
 from levada.run import Phase, Status
 
-
 LEASE_SECONDS = 60.0
 """An owner that gave no sign of life for so long is given up, even if its process still exists."""
 HEARTBEAT_SECONDS = 10.0
@@ -175,8 +174,10 @@ class Store(Protocol):
 
     # -- ledgers
     def ledger(self, sync: str) -> Ledger:
-        """The committed ledger; an empty one of generation 0 if there is none. Verifies checksums of the
-        pointer, the high-water file and the presence of every segment: CorruptedError names what is wrong and how to rebuild it.
+        """The committed ledger; an empty one of generation 0 if there is none.
+
+        Verifies the pointer's checksum, the high-water file and that every segment is there: CorruptedError
+        names what is wrong and how to rebuild it.
         """
         ...
 
