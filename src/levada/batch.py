@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -80,8 +80,9 @@ class Batch:
         import pyarrow.compute as pc
 
         together = pa.ListArray.from_arrays(pa.array([0, len(self)], pa.int32()), self.rendered)
-        joined: pa.StringScalar = pc.binary_join(together, separator.decode())[0]
-        return cast("pa.Buffer", joined.as_buffer()).to_pybytes()
+        joined: Any = pc.binary_join(together, separator.decode())
+        text: pa.Buffer = joined[0].as_buffer()
+        return text.to_pybytes()
 
     def as_csv(self) -> bytes:
         """The table as CSV with a header, text quoted."""
@@ -109,7 +110,9 @@ class Batch:
 
     def _part(self, cut: Callable[[Any], Any], **changes: Any) -> Batch:
         columns = ("table", "keys", "rendered", "operations", "previous", "identifiers")
-        parts = {name: None if getattr(self, name) is None else cut(getattr(self, name)) for name in columns}
+        parts: dict[str, Any] = {
+            name: None if getattr(self, name) is None else cut(getattr(self, name)) for name in columns
+        }
         return replace(self, **parts, packed=None, notes={}, **changes)
 
     def key_of(self, index: int) -> Any:
