@@ -88,9 +88,11 @@ class Fold:
             if self.rows
             else {},
             keys=plan.keys,
-            distrusted=ledger.distrusted and not self._trusted_again(),
+            distrusted=ledger.distrusted and not self.segments,
         )
-        found = self._compacted(found)
+        # what a resync confirmed is trusted again; all else is unknown from then on, key by key
+        doubted = len(earlier) if ledger.distrusted and self.segments else 0
+        found = self._rewritten(found, doubted) if doubted else self._compacted(found)
         files.sync_file(ledger.folder)
         return found
 
@@ -114,10 +116,6 @@ class Fold:
 
     def _delivered_any(self) -> bool:
         return "delivered" in self._settlements()
-
-    def _trusted_again(self) -> bool:
-        """A distrusted ledger is trusted again once all that it held was planned and has its end."""
-        return self._settlements() == {"delivered"}
 
     def _plan_files(self) -> list[PlanFile]:
         found = list(self.files.values())
@@ -240,7 +238,7 @@ class Fold:
             self.nulls[name] -= nulls
 
     def _fold_refreshed(self) -> None:
-        if self.recipe.get("refreshed") and "unknown" not in self._settlements():
+        if self.recipe.get("refreshed"):
             self._link(PlanFile(*self.recipe["refreshed"]), "upsert")
 
     # files
@@ -286,19 +284,19 @@ class Fold:
         view = LedgerView(self.engine, ledger, self.shape)
         return any(view.stale(segment) for segment in ledger.segments)
 
-    def _view(self, ledger: Ledger) -> LedgerView:
+    def _view(self, ledger: Ledger, doubted: int = 0) -> LedgerView:
         for relation, kind in (("levada_ledger", "VIEW"), (UNSURE, "TABLE"), (OVERLAY, "TABLE")):
             self.engine.run(f"DROP {kind} IF EXISTS {relation}")
-        view = LedgerView(self.engine, replace(ledger, distrusted=False), self.shape)
+        view = LedgerView(self.engine, replace(ledger, distrusted=False), self.shape, doubted=doubted)
         view.prepare()
         return view
 
     def _segment_of(self, rows: str) -> str:
         return segment_query(self.shape, rows)
 
-    def _rewritten(self, ledger: Ledger) -> Ledger:
+    def _rewritten(self, ledger: Ledger, doubted: int = 0) -> Ledger:
         """The whole ledger as one base, with hashes of today."""
-        view = self._view(ledger)
+        view = self._view(ledger, doubted)
         self.segments = []
         target = self.engine.spill / "base.parquet"
         count = self.engine.copy(self._segment_of(view.wide()), target)

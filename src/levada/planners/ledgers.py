@@ -63,10 +63,12 @@ class LedgerView:
     with k0…, b0… (values in today's types), i0… (inputs of late fields), h, st, op, identifier.
     """
 
-    def __init__(self, engine: Engine, ledger: Ledger, shape: Shape) -> None:
+    def __init__(self, engine: Engine, ledger: Ledger, shape: Shape, *, doubted: int = 0) -> None:
+        """What the first `doubted` segments say is confirmed counts as unknown."""
         self.engine = engine
         self.ledger = ledger
         self.shape = shape
+        self.doubted = doubted
         self.columns: list[dict[str, str]] = []
         self.overlaid = False
 
@@ -189,8 +191,11 @@ class LedgerView:
                     hint="cast the key in the model as it was, or `levada resync SYNC --rebuild`",
                 )
 
-    def _state(self, columns: dict[str, str]) -> str:
-        return "coalesce(state, 'confirmed')" if "state" in columns else "'confirmed'"
+    def _state(self, index: int) -> str:
+        sure = "'unknown'" if index < self.doubted else "'confirmed'"
+        if "state" not in self.columns[index]:
+            return sure
+        return f"CASE WHEN state IN ('unknown', 'maybe_present') THEN state ELSE {sure} END"
 
     def _narrow(self, index: int) -> str:
         segment, columns = self.ledger.segments[index], self.columns[index]
@@ -198,7 +203,7 @@ class LedgerView:
         if segment.kind == "remove":
             nothing = "CAST(NULL AS UBIGINT) AS h, CAST(NULL AS VARCHAR) AS st, CAST(NULL AS VARCHAR) AS op"
             return f"SELECT {self._keys(columns)}, {nothing} FROM {scan}"
-        state = self._state(columns)
+        state = self._state(index)
         stored = self._hash(segment, columns)
         if "state" in columns:
             stored = f"CASE WHEN {state} = 'confirmed' THEN {stored} END"
@@ -248,7 +253,7 @@ class LedgerView:
         identifier = "identifier" if "identifier" in columns else "CAST(NULL AS VARCHAR)"
         parts += [
             f"{stored} AS h",
-            f"{self._state(columns)} AS st",
+            f"{self._state(index)} AS st",
             f"{operation} AS op",
             f"{identifier} AS identifier",
         ]

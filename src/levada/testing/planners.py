@@ -588,6 +588,19 @@ def a_distrusted_ledger_sends_all_and_keeps_removals(bench: PlannerBench) -> Non
     assert bench.plan(people((1, "A", 1)), BOTH).counts == (0, 0, 0)
 
 
+def after_a_resync_only_what_it_did_not_confirm_is_sent_again(bench: PlannerBench) -> None:
+    """One refused record does not make the next run send everything; nor is it forgotten."""
+    bench.run(people((1, "A", 1), (2, "B", 2), (3, "C", 3)), BOTH)
+    bench.ledger = replace(bench.ledger, distrusted=True)
+    rows = people((1, "A", 1), (2, "B", 2), (3, None, 3), (3, "other", 3))
+    planned = bench.plan(rows, BOTH)
+    assert set(planned.by_key("changed")) == {1, 2}
+    bench.fold(planned, Settled("delivered", exceptions((planned.sequence("changed", 2), "rejected", None))))
+    assert bench.ledger.rows == 3
+    again = bench.plan(people((1, "A", 1), (2, "B", 2), (3, "C", 3)), BOTH)
+    assert {key: entry["state"] for key, entry in again.by_key("changed").items()} == {2: "unknown", 3: "unknown"}
+
+
 def a_confirmed_model_sends_nothing(bench: PlannerBench) -> None:
     """mark-synced: the model counts as delivered."""
     rows = people((1, "A", 1), (2, "B", 2), (None, "C", 3))
@@ -797,6 +810,7 @@ CHECKS: tuple[Callable[[PlannerBench], None], ...] = (
     mode_insert_plans_no_changes,
     mode_replace_sends_all_or_nothing,
     a_distrusted_ledger_sends_all_and_keeps_removals,
+    after_a_resync_only_what_it_did_not_confirm_is_sent_again,
     a_confirmed_model_sends_nothing,
     a_preview_changes_nothing,
     undo_restores_what_was,
