@@ -19,7 +19,15 @@ from levada.mapping import FieldMapping, FieldType, Mapping, ValueLimits
 from levada.planners.local import LocalPlanner
 from levada.testing.planners import PlannerBench
 
-INVALID = object()
+
+class _Refused:
+    """Stands for a value that is refused; its name is the same in every test process."""
+
+    def __repr__(self) -> str:
+        return "refused"
+
+
+INVALID = _Refused()
 NONE = ValueLimits()
 ROWS_MAX = 200
 
