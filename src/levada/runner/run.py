@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,11 +119,25 @@ def run(
             fresh = _fresh(project, resolved, lease, purpose, make, verbs)
     finally:
         store.release(lease)
+    _sweep(project)
     if earlier is None:
         return fresh
     if fresh.status == "succeeded" and not fresh.counts.operations and purpose == "sync":
         return replace(earlier, seconds=earlier.seconds + fresh.seconds)
     return fresh.with_resumed(earlier)
+
+
+def _sweep(project: Project) -> None:
+    """Once a day: delete plans and outcomes past their retention. If that fails now, a later run does it."""
+    days, now = project.settings.retention.plans_days, project.clock.now()
+    today = now.date().isoformat()
+    try:
+        if project.store.recall("", "swept") == today:
+            return
+        project.store.sweep(plans_older_than=now - timedelta(days=days))
+        project.store.remember("", "swept", today)
+    except StoreError as error:
+        project.listener(events.Notice("", error.code, f"old plans were not deleted: {error.message}"))
 
 
 # -- a fresh run
@@ -225,7 +239,7 @@ def _guarded(trip: Trip, resolved: Resolved, plan: Plan, ledger: Ledger) -> Guar
     """The guard's decision, an approval of this very plan considered. An undo was asked for by name."""
     if trip.purpose == "undo":
         return GuardDecision()
-    decision = decide(resolved.guard, plan, trip.folder, ledger)
+    decision = decide(resolved.guard, plan, trip.folder, ledger, replaces=resolved.policy.everything)
     reason = undone_reason(trip.project, plan, trip.folder)
     if reason is not None:
         decision = GuardDecision(True, (*decision.reasons, reason))
