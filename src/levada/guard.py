@@ -55,7 +55,8 @@ class GuardDeclaration(Declaration):
     """What may happen in one run without asking. A share is of the rows that the ledger holds."""
 
     removed_max: Limit | None = None
-    """Share (10%), rows (500), or none. By default a plan may remove neither over 10 % nor over 1,000 rows."""
+    """Share (10%), rows (500), or none. By default a plan may remove neither over 10 % nor over 1,000 rows.
+    Rows that a `replace` would no longer hold count."""
     changed_max: Limit | None = None
     """Share or rows; 50% by default."""
     added_max: Limit | None = None

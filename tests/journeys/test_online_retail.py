@@ -23,15 +23,19 @@ MODELS = {
     "lines": ("line", f"SELECT row_number() OVER () AS line, {COLUMNS} FROM online_retail"),
     "invoice_products": (
         "[invoice_no, stock_code]",
-        "SELECT invoice_no, stock_code, min(description) AS description, sum(quantity)::bigint AS quantity,\n"
-        "       sum(quantity * unit_price)::decimal(18, 3) AS amount, count(*) AS lines\n"
-        "FROM online_retail GROUP BY ALL",
+        """
+        SELECT invoice_no, stock_code, min(description) AS description, sum(quantity)::bigint AS quantity,
+               sum(quantity * unit_price)::decimal(18, 3) AS amount, count(*) AS lines
+        FROM online_retail GROUP BY ALL
+        """,
     ),
     "customers": (
         "customer_id",
-        "SELECT customer_id, min(country) AS country, count(DISTINCT invoice_no) AS invoices,\n"
-        "       max(invoice_at) AS last_order_at, sum(quantity * unit_price)::decimal(18, 3) AS amount\n"
-        "FROM online_retail GROUP BY customer_id",
+        """
+        SELECT customer_id, min(country) AS country, count(DISTINCT invoice_no) AS invoices,
+               max(invoice_at) AS last_order_at, sum(quantity * unit_price)::decimal(18, 3) AS amount
+        FROM online_retail GROUP BY customer_id
+        """,
     ),
 }
 FIGURES = {

@@ -14,12 +14,18 @@ KEYS_NAMED = 5
 """How many keys a reason names as examples."""
 
 
-def decide(declared: GuardDeclaration, plan: Plan, folder: Path, ledger: Ledger) -> GuardDecision:
-    """The decision over a plan. A resync is exempt from the limit on changes: that all is sent again is its point."""
+def decide(
+    declared: GuardDeclaration, plan: Plan, folder: Path, ledger: Ledger, *, replaces: bool = False
+) -> GuardDecision:
+    """The decision over a plan. A resync is exempt from the limit on changes: that all is sent again is its point.
+
+    `replaces`: the plan swaps the whole object, so that rows which left the model are removed without being listed.
+    """
     if plan.purpose == "resync":
         declared = declared.model_copy(update={"changed_max": "none"})
+    counts = replace(plan.counts, removed=plan.counts.left) if replaces else plan.counts
     facts = GuardFacts(
-        counts=plan.counts,
+        counts=counts,
         present=ledger.rows,
         model_rows=plan.model_rows,
         nulls_before=ledger.nulls,
@@ -28,8 +34,3 @@ def decide(declared: GuardDeclaration, plan: Plan, folder: Path, ledger: Ledger)
         changed_keys=sample_keys(plan, folder, "changed", KEYS_NAMED),
     )
     return judge(declared, facts)
-
-
-def judged(declared: GuardDeclaration, plan: Plan, folder: Path, ledger: Ledger) -> Plan:
-    """The plan with its decision."""
-    return replace(plan, guard=decide(declared, plan, folder, ledger))

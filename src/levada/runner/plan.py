@@ -98,7 +98,7 @@ def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> P
 
 def _decision(project: Project, resolved: Resolved, made: Plan, folder: Path, ledger: Ledger) -> GuardDecision:
     """The guard's decision, what was undone included. Whether it is approved is another question."""
-    decision = decide(resolved.guard, made, folder, ledger)
+    decision = decide(resolved.guard, made, folder, ledger, replaces=resolved.policy.everything)
     if project.stored is None:
         return decision
     reason = undone_reason(project, made, folder, forget=False)
