@@ -26,7 +26,7 @@ from levada.run import PauseReason
 T = TypeVar("T")
 
 FAILURES_TO_OPEN = 5
-"""So many failures in a row, and requests go one at a time until one is answered."""
+"""So many failures in a row, and requests go one at a time, ever more rarely, until one is answered."""
 TALK_REQUESTS_MAX = 10_000
 """A connector that asks for more requests than this for one batch has gone astray."""
 
@@ -101,6 +101,7 @@ class Account:
         self._credential_number = 0
         self._failures = 0
         self._failing_since = 0.0
+        self._probe_at = 0.0
         self._slowed_at = -1.0
 
     async def talk(self, talk: Talk[T], *, write: bool = False) -> T:
@@ -162,8 +163,21 @@ class Account:
         """One request, when the limits allow it."""
         if self._failures >= FAILURES_TO_OPEN:
             async with self._probing:
+                await self._wait_for_probe()
                 return await self._send(request, credential)
         return await self._send(request, credential)
+
+    async def _wait_for_probe(self) -> None:
+        """While the circuit is open, all who send share one back-off. Raises Paused in a long outage."""
+        if self._failures < FAILURES_TO_OPEN:
+            return
+        loop = asyncio.get_running_loop()
+        if self._probe_at - self._failing_since > self._patience.outage_seconds:
+            raise Paused("outage", f"{self.destination.name} does not answer")
+        wait = self._probe_at - loop.time()
+        if wait > 1:
+            self._listener(events.DeliveryWaiting(self._sync, "outage", wait))
+        await asyncio.sleep(max(0.0, wait))
 
     async def _send(self, request: Request, credential: Credential | None) -> Response:
         async with self._slots:
@@ -228,6 +242,10 @@ class Account:
         if self._failures == 0:
             self._failing_since = asyncio.get_running_loop().time()
         self._failures += 1
+        over = self._failures - FAILURES_TO_OPEN
+        if over >= 0:
+            wait = self._patience.policy.wait_seconds(over + 1, self._clock.random())
+            self._probe_at = asyncio.get_running_loop().time() + wait
 
     def _count_success(self) -> None:
         self._failures = 0

@@ -24,7 +24,7 @@ from levada.delivery.order import DeliveryOrder
 from levada.delivery.render import CHUNK_ROWS, BatchMaker, Chunk, Parts, PlanReader, cut, earlier_attempts, joined
 from levada.delivery.wire import Lost
 from levada.destination import Destination
-from levada.errors import DestinationError
+from levada.errors import ConfigError, DestinationError
 from levada.limits import Limits
 from levada.outcome import DELIVERED, Outcome, Outcomes
 from levada.retry import RetryPolicy
@@ -33,6 +33,9 @@ from levada.store import Intent, Journal, JournalEntry
 from levada.template import Node, parse
 
 UNFINISHED = ("unknown", "not_applied")
+AT_MOST_ONCE = Outcome(
+    "unknown", "an earlier attempt may have been applied, and at most one is allowed", "at_most_once"
+)
 BISECTION_PARTS_MAX = 400
 """A batch refused as a whole is divided into at most so many parts; what is left is refused as it stands."""
 
@@ -76,6 +79,8 @@ class HttpEngine:
         self._maker = BatchMaker(order)
         self._number = max((number for number in self._entries), default=-1) + 1
         self._doubtful: set[int] = {number for number, entry in self._entries.items() if entry.doubtful}
+        self._left_over = frozenset(self._entries)
+        self._vouched = False
         self._kept: dict[int, Outcomes] = {}
         self.pause: PauseReason | None = None
         self.message = ""
@@ -248,21 +253,32 @@ class HttpEngine:
         doubtful = batch.number in self._doubtful
         if doubtful and delivery_class == "C":
             await self._hold()
-        if doubtful and delivery_class == "D" and self._order.repeats == "at_most_once":
-            return batch.unknown("an earlier attempt may have been applied, and at most one is allowed")
+        at_most_once = delivery_class == "D" and self._order.repeats == "at_most_once"
         final: dict[int, Outcome] = {}
+        if at_most_once:
+            final = dict.fromkeys(batch.notes.get("earlier", ()), AT_MOST_ONCE)
+            if doubtful or len(final) == len(batch):
+                return Outcomes(AT_MOST_ONCE)
         identifiers: dict[int, str] = {}
         request_id = ""
-        open_indices = list(range(len(batch)))
+        open_indices = [index for index in range(len(batch)) if index not in final]
         if (kept := self._kept.get(batch.number)) is not None:
-            final = {i: kept.of(i) for i in range(len(batch)) if kept.of(i).end not in UNFINISHED}
-            open_indices = [i for i in open_indices if i not in final]
+            final = {i: kept.of(i) for i in range(len(batch))}
+            open_indices = [i for i in open_indices if final[i].end in UNFINISHED]
             identifiers.update(kept.identifiers)
         for attempt in range(1, self._policy.attempts_max + 1):
             current = batch if len(open_indices) == len(batch) else batch.take(open_indices)
             if attempt > 1:
                 current = replace(current, attempt=attempt)
-            outcomes = await self._attempt(current, batch.number, journal, phase, lost_before=doubtful or attempt > 1)
+            lost_before = doubtful or attempt > 1
+            try:
+                outcomes = await self._attempt(current, batch.number, journal, phase, lost_before=lost_before)
+            except Paused as paused:
+                if not final:
+                    raise
+                self._stop(paused.reason, paused.message)
+                break
+            self._vouched = self._vouched or any(end != "unknown" for end in outcomes.counts(len(current)))
             if attempt == 1 and not final and not _has_open(outcomes, len(batch)):
                 return outcomes
             request_id = outcomes.request_id or request_id
@@ -278,14 +294,30 @@ class HttpEngine:
                 break
             open_indices = still_open
             lost = any(final[i].end == "unknown" for i in open_indices)
-            if lost and delivery_class == "D" and self._order.repeats == "at_most_once":
+            if lost and at_most_once:
                 break
             if attempt < self._policy.attempts_max:
-                await self._account.wait_before_resend(attempt)
+                try:
+                    await self._account.wait_before_resend(attempt)
+                except Paused as paused:
+                    self._stop(paused.reason, paused.message)
+                    break
                 if lost and delivery_class == "C":
                     await self._hold()
+        else:
+            self._give_up([final[index] for index in open_indices], batch.number)
         exceptions = {index: outcome for index, outcome in final.items() if outcome != DELIVERED}
         return Outcomes(DELIVERED, exceptions, identifiers=identifiers, request_id=request_id)
+
+    def _give_up(self, left: Sequence[Outcome], number: int) -> None:
+        """Patience with a batch is over. Where no batch of this process was ever answered for, that is an outage.
+
+        A batch that an earlier process gave up on in the same way ends as unknown, so that a record which the
+        destination cannot digest does not hold up all others for ever. Raises Paused.
+        """
+        unknown = next((outcome for outcome in left if outcome.end == "unknown"), None)
+        if unknown is not None and not self._vouched and number not in self._left_over:
+            raise Paused("outage", self._clean(f"{self._destination.name} answers for no record: {unknown.reason}"))
 
     async def _attempt(
         self, batch: Batch, number: int, journal: JournalTask, phase: Phase, *, lost_before: bool
@@ -334,22 +366,33 @@ class HttpEngine:
         except DestinationError as error:
             return Outcomes(Outcome("not_applied", f"look-up: {error.message}", "look_up_failed"))
         present = sorted(found.identifiers)
+        if present and not self._has("update"):
+            present = []  # what is there stays as it is: this object's records are made and never changed
         absent = [index for index in range(len(batch)) if index not in found.identifiers]
         merged: dict[int, Outcome] = {}
         identifiers = dict(found.identifiers)
-        for indices, verb in ((present, "update"), (absent, "create")):
+        at_once = self._destination.limits(self._order.object, "update").records_per_request if present else 1
+        parts = [(present[start : start + at_once], True) for start in range(0, len(present), at_once)]
+        for indices, is_there in (*parts, (absent, False)):
             if not indices:
                 continue
             part = batch.take(indices)
-            if verb == "update":
+            if is_there:
                 part = await self._as_update(part, phase, [found.identifiers[i] for i in indices])
-            outcomes = await self._send(part, number, journal, [BISECTION_PARTS_MAX])
+            outcomes = await self._send_or_leave(part, number, journal, [BISECTION_PARTS_MAX])
             for place, index in enumerate(indices):
                 merged[index] = outcomes.of(place)
                 if place in outcomes.identifiers:
                     identifiers[index] = outcomes.identifiers[place]
         exceptions = {index: outcome for index, outcome in merged.items() if outcome != DELIVERED}
         return Outcomes(DELIVERED, exceptions, identifiers=identifiers)
+
+    def _has(self, verb: Verb) -> bool:
+        try:
+            self._destination.template(self._order.object, verb)
+        except ConfigError:
+            return False
+        return True
 
     async def _as_update(self, batch: Batch, phase: Phase, identifiers: list[str]) -> Batch:
         """The records of a create, rendered for the verb update, with the destination's ids."""

@@ -143,8 +143,7 @@ class PlanReader:
         parts += [f"{column.sql} AS {quoted('previous.' + name)}" for name, column in previous.items()]
         if "identifier" in types:
             parts.append("identifier")
-        if "operation" in types:
-            parts.append("operation AS earlier")
+        parts += self._earlier(kind, types)
         operation = operation_sql(order, types)
         used = {place.source for place in placeholders(node)} if node is not None else set()
         if with_operations or "operation" in used:
@@ -186,6 +185,16 @@ class PlanReader:
                 sql = f"coalesce({sql}, {quoted('after.' + name)})"
             found[name] = ColumnSql(sql, types["before." + name])
         return found
+
+    def _earlier(self, kind: Kind, types: dict[str, DuckDBPyType]) -> list[str]:
+        """The column that is not NULL where an earlier run may have applied the very same operation."""
+        if kind == "changed" and "state" in types and self.order.plan.purpose == "sync":
+            same = " AND ".join(
+                f"{quoted('before.' + name)} IS NOT DISTINCT FROM {quoted('after.' + name)}"
+                for name in self.order.plan.fields
+            )
+            return [f"CASE WHEN state <> 'confirmed' AND {same} THEN '' END AS earlier"]
+        return ["operation AS earlier"] if "operation" in types else []
 
     def _before(self, types: dict[str, DuckDBPyType]) -> dict[str, ColumnSql] | None:
         names = [name for name in self.order.plan.fields if "before." + name in types]

@@ -22,6 +22,7 @@ from levada.delivery.dispatcher import Dispatcher
 from levada.delivery.order import DeliveryOrder, DeliveryReport
 from levada.delivery.wire import Outgoing
 from levada.destination import Auth, Credential, DestinationSpec, Found, ObjectSpec, Request, Response, Talk
+from levada.errors import ConfigError
 from levada.limits import Limits
 from levada.mapping import FieldMapping
 from levada.mapping import Mapping as FieldMappings
@@ -61,6 +62,7 @@ class Contacts:
     name: str = "crm"
     base_url: str = "http://127.0.0.1:9"
     found: Callable[[list[dict[str, Any]]], Mapping[int, str]] | None = None
+    lacks: Sequence[Verb] = ()
 
     def describe(self, object_name: str) -> Talk[ObjectSpec]:
         yield from ()
@@ -70,6 +72,8 @@ class Contacts:
         yield from ()
 
     def template(self, object_name: str, verb: Verb) -> Any:
+        if verb in self.lacks:
+            raise ConfigError(f"{object_name} has no verb {verb}", code="config.no_verb")
         return "{fields_all}"
 
     def limits(self, object_name: str, verb: Verb) -> Limits:
