@@ -83,7 +83,7 @@ class LedgerView:
             raise ConfigError(
                 f"the key of {ledger.sync} changed from {', '.join(ledger.keys)} to {', '.join(self.shape.keys)}",
                 code="config.key_changed",
-                hint="another key is another sync: give it a new name, or `levada resync SYNC --rebuild`",
+                hint=f"another key is another sync: give it a new name, or `levada resync {ledger.sync} --rebuild`",
             )
         self.columns = [self.engine.types(f"SELECT * FROM {self._scan(each)}") for each in ledger.segments]
         for segment, columns in zip(ledger.segments, self.columns, strict=True):
@@ -188,7 +188,7 @@ class LedgerView:
                 raise ConfigError(
                     f"the key {name} was {stored} and is {kind} now: {lost:,} known keys are no such values",
                     code="config.key_changed",
-                    hint="cast the key in the model as it was, or `levada resync SYNC --rebuild`",
+                    hint=f"cast the key in the model as it was, or `levada resync {self.ledger.sync} --rebuild`",
                 )
 
     def _state(self, index: int) -> str:

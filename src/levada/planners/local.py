@@ -27,7 +27,7 @@ from levada.planners.engine import Engine, first_line
 from levada.planners.figures import fields_changed
 from levada.planners.identity import plan_id
 from levada.planners.ledgers import LedgerView, Shape, Verification
-from levada.planners.mapped import Layout, after_name, key_name, lay_out
+from levada.planners.mapped import Layout, after_name, key_name, lay_out, model_column
 from levada.planners.reading import MAPPED, MODEL, Reading, query_of
 from levada.source import Attachment, Column
 
@@ -162,7 +162,7 @@ class LocalPlanner:
         model = pa.schema([pa.field(column.name, column.type) for column in columns]).empty_table()
         with self._engine(self.spool / self.clock.new_id("types"), [], None) as engine:
             engine.connection.register("declared", model)
-            marked = [_marked(column) for column in columns]
+            marked = [model_column(column.name, _mark(column)) for column in columns]
             engine.run(f"CREATE TEMP VIEW {MODEL} AS SELECT {sql.listed(marked)} FROM declared")
             layout = lay_out(engine, MODEL, engine.types(MODEL), mapping, ())
             shown = sql.listed(f"CAST(NULL AS {each.type}) AS {sql.quoted(each.name)}" for each in layout.fields)
@@ -235,16 +235,15 @@ class LocalPlanner:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _marked(column: Column) -> str:
-    """A column by its name, as the type that its native name tells where Arrow has none."""
-    name = sql.quoted(column.name)
-    match column.native.lower():
-        case "json" | "jsonb":
-            return f"CAST({name} AS JSON) AS {name}"
-        case "uuid":
-            return f"CAST({name} AS UUID) AS {name}"
-        case _:
-            return name
+def _mark(column: Column) -> str:
+    """What a text column holds, told from its native name: as `levada.source.TYPE_KEY` says it of rows."""
+    native = column.native.lower()
+    if native in ("json", "jsonb"):
+        return "json"
+    if native == "uuid":
+        return "uuid"
+    numbers = ("numeric", "decimal", "money")
+    return "numeric_text" if native.startswith(numbers) and str(column.type) == "string" else ""
 
 
 def shape_of(layout: Layout) -> Shape:

@@ -25,6 +25,15 @@ from levada.planners.transforms import Transform
 from levada.planners.values import Coerced, Problem
 
 SEPARATOR = "\x1f"
+DIGITS = "\x1fdigits"
+"""What the name of the column with a number's digits ends with."""
+WIDEST_SCALE = 20
+WIDEST = f"DECIMAL(38, {WIDEST_SCALE})"
+TOO_LONG = (
+    "number_too_long",
+    f"'a number with over {38 - WIDEST_SCALE} digits before the point or over {WIDEST_SCALE} after it; "
+    "round it in the model, or send it to a field of type text'",
+)
 STATEMENT_CHARACTERS_MAX = 2_000_000
 HASH_FORMAT = 1
 
@@ -126,6 +135,28 @@ class Layout:
         }
 
 
+def model_column(name: str, mark: str) -> str:
+    """A column of the model as it is selected, by what its source says that its text holds.
+
+    A number of unlimited size (`numeric_text`) becomes the widest decimal, to be computed with and sent as a
+    number, and beside it its own digits, for whatever takes text or looks at the digits itself.
+    """
+    column = sql.quoted(name)
+    match mark:
+        case "json" | "uuid":
+            return f"CAST({column} AS {mark.upper()}) AS {column}"
+        case "numeric_text":
+            return f"TRY_CAST({column} AS {WIDEST}) AS {column}, {column} AS {sql.quoted(name + DIGITS)}"
+        case _:
+            return column
+
+
+def too_long(digits: str) -> str:
+    """Is a number, given as text, no exact value of WIDEST? Never NULL."""
+    beyond = "'[.][0-9]{" + str(WIDEST_SCALE) + "}[0-9]*[1-9]'"
+    return f"{digits} IS NOT NULL AND (TRY_CAST({digits} AS {WIDEST}) IS NULL OR regexp_matches({digits}, {beyond}))"
+
+
 def key_name(name: str) -> str:
     return sql.quoted(f"key.{name}")
 
@@ -171,6 +202,7 @@ def lay_out(
         [*(f"{source} AS r_k{index}" for index, source in enumerate(key_raw))]
         + [f"{draft.raw} AS r{draft.index}" for draft in drafts]
         + [f"{draft.failed_sql} AS x{draft.index}" for draft in drafts if draft.failures]
+        + [f"({draft.misfit}) AS m{draft.index}" for draft in drafts if draft.misfit]
     )
     if len(raw) > STATEMENT_CHARACTERS_MAX:
         raise ConfigError(
@@ -182,6 +214,7 @@ def lay_out(
         _finished(draft, each, types[f"r{draft.index}"]) for draft, each in zip(drafts, mapping.fields, strict=True)
     ]
     problems = list(_key_problems(keys, key_coerced))
+    problems += [(draft.name, Problem(f"m{draft.index}", *TOO_LONG)) for draft in drafts if draft.misfit]
     for mapped in fields:
         problems += _field_problems(mapped, mapping)
     shown = sql.listed(f"{coerced.sql} AS k{index}" for index, coerced in enumerate(key_coerced))
@@ -276,12 +309,16 @@ def field_problems(mapped: MappedField, match: Sequence[str]) -> list[tuple[str,
 
 
 class _Columns:
-    """The model's columns, found as DuckDB finds them: whatever their case."""
+    """The model's columns, found as DuckDB finds them: whatever their case.
+
+    `texts` names, for each number of unlimited size, the column that holds its digits (see `model_columns`).
+    """
 
     def __init__(self, types: MappingOf[str, str]) -> None:
-        self.types = dict(types)
+        self.types = {name: kind for name, kind in types.items() if not name.endswith(DIGITS)}
+        self.texts = {name.removesuffix(DIGITS): name for name in types if name.endswith(DIGITS)}
         self.by_lower: dict[str, list[str]] = {}
-        for name in types:
+        for name in self.types:
             self.by_lower.setdefault(name.lower(), []).append(name)
 
     def find(self, name: str, subject: str) -> str:
@@ -310,6 +347,8 @@ class _Draft:
     rounds: tuple[Round, ...]
     failures: tuple[tuple[str, str], ...]
     textual: bool
+    #: true for rows in which a number is too long to be computed with or sent as a number
+    misfit: str = ""
 
     @property
     def failed_sql(self) -> str:
@@ -322,19 +361,27 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns) -> _Draft:
     subject = f"fields.{mapped.field}"
     rounds: list[Round] = []
     origin = ""
+    numbers: list[str] = []
     match mapped.kind:
         case "column":
             origin = known.find(mapped.origin, subject)
             start = sql.quoted(origin)
+            if origin in known.texts and (mapped.apply or mapped.type != "any"):
+                start = sql.quoted(known.texts[origin])
+            elif origin in known.texts:
+                numbers = [known.texts[origin]]
         case "sql":
-            start = expressions.checked(mapped.origin, list(known.types), subject=subject).sql
+            expression = expressions.checked(mapped.origin, list(known.types), subject=subject)
+            start = expression.sql
+            numbers = [known.texts[column] for column in expression.columns if column in known.texts]
         case "value":
             start = literal(mapped.constant, subject)
         case "template":
             names = templates.variables(mapped.origin, list(known.types), subject=subject)
-            for _, column in names:
-                known.find(column, subject)
-            plain = templates.as_sql(mapped.origin, known.types, names)
+            found = [(name, known.find(column, subject)) for name, column in names]
+            names = tuple((name, known.texts.get(column, column)) for name, column in found)
+            kinds = {**known.types, **dict.fromkeys(known.texts.values(), "VARCHAR")}
+            plain = templates.as_sql(mapped.origin, kinds, names)
             start = plain or templates.input_sql(names)
             if plain is None:
                 rounds.append(Round(None, template=mapped.origin))
@@ -360,7 +407,8 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns) -> _Draft:
             start = changed
             if len(start) > STATEMENT_CHARACTERS_MAX:
                 raise ConfigError(f"{subject}: too many transforms", code="config.transform")
-    return _Draft(index, mapped.field, origin, start, tuple(rounds), tuple(failures), bool(steps or rounds))
+    misfit = " OR ".join(f"({too_long(sql.quoted(name))})" for name in numbers)
+    return _Draft(index, mapped.field, origin, start, tuple(rounds), tuple(failures), bool(steps or rounds), misfit)
 
 
 def _finished(draft: _Draft, mapped: FieldMapping, source: str) -> MappedField:

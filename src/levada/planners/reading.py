@@ -18,7 +18,7 @@ from levada.mapping import Mapping
 from levada.model import Model
 from levada.planners import sql
 from levada.planners.engine import Engine, is_plain_scan
-from levada.planners.mapped import Layout, lay_out
+from levada.planners.mapped import Layout, lay_out, model_column
 from levada.source import TYPE_KEY, Attachment, Source
 
 if TYPE_CHECKING:
@@ -171,12 +171,7 @@ class Reading:
         """Make MODEL of Arrow rows, with the types that the fields' metadata tells where Arrow has none."""
         self.engine.run(f"DROP VIEW IF EXISTS {MODEL}")
         self.engine.connection.register(STREAM, rows)
-        marks = {b"json": "JSON", b"uuid": "UUID"}
-        shown = []
-        for field in rows.schema:
-            name = sql.quoted(field.name)
-            mark = marks.get((field.metadata or {}).get(TYPE_KEY, b""))
-            shown.append(f"CAST({name} AS {mark}) AS {name}" if mark else name)
+        shown = [model_column(field.name, (field.metadata or {}).get(TYPE_KEY, b"").decode()) for field in rows.schema]
         self.engine.run(f"CREATE TEMP VIEW {MODEL} AS SELECT {sql.listed(shown)} FROM {STREAM}")
 
     def _watched(self, first: pa.RecordBatch | None, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +29,8 @@ RecordOutcome = Literal["delivered", "rejected", "suppressed", "unknown", "unsen
 OUTCOMES: tuple[RecordOutcome, ...] = ("delivered", "rejected", "suppressed", "unknown", "unsent", "invalid")
 
 ROWS_AT_ONCE = 1_000
+LONG_SCALE = 15
+"""Decimals of so many places come of computations, not of a type that somebody chose."""
 MEMORY_LIMIT = "256MB"
 RUNS_SEARCHED_MAX = 200
 """How far back the latest run with records is looked for."""
@@ -275,8 +278,15 @@ def key_of(row: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
 
 def side(row: Mapping[str, Any], prefix: str) -> dict[str, Any] | None:
     """The fields of one side of a row (`before` or `after`); None if the file has no such side."""
-    found = {name[len(prefix) + 1 :]: value for name, value in row.items() if name.startswith(prefix + ".")}
+    found = {name[len(prefix) + 1 :]: shown(value) for name, value in row.items() if name.startswith(prefix + ".")}
     return found or None
+
+
+def shown(value: Any) -> Any:
+    """A value for people and JSON: a decimal that came of a computation without the zeros at its end."""
+    if isinstance(value, Decimal) and value.is_finite() and int(value.as_tuple().exponent) <= -LONG_SCALE:
+        return Decimal(format(value.normalize(), "f"))
+    return value
 
 
 def journal_tables(entries: Iterable[JournalEntry]) -> tuple[pa.Table, pa.Table]:
