@@ -29,10 +29,9 @@ DIGITS = "\x1fdigits"
 """What the name of the column with a number's digits ends with."""
 WIDEST_SCALE = 20
 WIDEST = f"DECIMAL(38, {WIDEST_SCALE})"
-TOO_LONG = (
-    "number_too_long",
-    f"'a number with over {38 - WIDEST_SCALE} digits before the point or over {WIDEST_SCALE} after it; "
-    "round it in the model, or send it to a field of type text'",
+TOO_LONG_REASON = (
+    f"a number with over {38 - WIDEST_SCALE} digits before the point or over {WIDEST_SCALE} after it; "
+    "round it in the model, or send it to a field of type text"
 )
 STATEMENT_CHARACTERS_MAX = 2_000_000
 HASH_FORMAT = 1
@@ -214,7 +213,11 @@ def lay_out(
         _finished(draft, each, types[f"r{draft.index}"]) for draft, each in zip(drafts, mapping.fields, strict=True)
     ]
     problems = list(_key_problems(keys, key_coerced))
-    problems += [(draft.name, Problem(f"m{draft.index}", *TOO_LONG)) for draft in drafts if draft.misfit]
+    problems += [
+        (draft.name, Problem(f"m{draft.index}", "number_too_long", sql.text(TOO_LONG_REASON)))
+        for draft in drafts
+        if draft.misfit
+    ]
     for mapped in fields:
         problems += _field_problems(mapped, mapping)
     shown = sql.listed(f"{coerced.sql} AS k{index}" for index, coerced in enumerate(key_coerced))
