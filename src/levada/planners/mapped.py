@@ -213,11 +213,9 @@ def lay_out(
         _finished(draft, each, types[f"r{draft.index}"]) for draft, each in zip(drafts, mapping.fields, strict=True)
     ]
     problems = list(_key_problems(keys, key_coerced))
-    problems += [
-        (draft.name, Problem(f"m{draft.index}", "number_too_long", sql.text(TOO_LONG_REASON)))
-        for draft in drafts
-        if draft.misfit
-    ]
+    for draft in drafts:
+        if draft.misfit:
+            problems.append((draft.name, Problem(f"m{draft.index}", "number_too_long", sql.text(TOO_LONG_REASON))))
     for mapped in fields:
         problems += _field_problems(mapped, mapping)
     shown = sql.listed(f"{coerced.sql} AS k{index}" for index, coerced in enumerate(key_coerced))

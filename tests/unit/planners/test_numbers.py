@@ -23,12 +23,12 @@ def arrived(folder: Path, texts: list[str | None], mapped: FieldMapping) -> list
     bench = PlannerBench(LocalPlanner(folder / "spool", threads=1), folder)
     marked = pa.field("n", pa.string(), metadata={TYPE_KEY: b"numeric_text"})
     schema = pa.schema([pa.field("id", pa.int64()), marked])
-    table = pa.table([pa.array(range(len(texts)), pa.int64()), pa.array(texts, pa.string())], schema)
+    columns: list[Any] = [pa.array(range(len(texts)), pa.int64()), pa.array(texts, pa.string())]
+    table = pa.Table.from_arrays(columns, schema=schema)
     found = bench.planner.preview(bench.request(table, Mapping((mapped,), ())), len(texts))
     rows = {row["key.id"]: row for row in found.to_pylist()}
-    return [
-        "invalid" if rows[i]["invalid"] is not None else rows[i][f"after.{mapped.field}"] for i in range(len(texts))
-    ]
+    values = [rows[index] for index in range(len(texts))]
+    return ["invalid" if row["invalid"] is not None else row[f"after.{mapped.field}"] for row in values]
 
 
 def test_where_any_type_goes_it_is_a_number(tmp_path: Path) -> None:
