@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from levada import Project
-from levada_process import small_project, write_customers
+from levada_process import levada, small_project, write_customers
 
 REPLACE = "model: customers\nto: crm.contacts\nmode: replace\nfields: all\n"
 
@@ -36,3 +36,25 @@ def test_a_replace_by_a_model_that_shrank_waits_for_approval(tmp_path: Path) -> 
         assert len(_contacts(tmp_path)) == 20
         # what was replaced is forgotten: it is not counted again
         assert project.run("customers_to_crm").counts.left == 0
+
+
+def test_another_object_is_another_sync(tmp_path: Path) -> None:
+    """What one table confirmed says nothing of another: a sync that is pointed elsewhere stops and says what to do."""
+    small_project(tmp_path, rows=3)
+    assert levada(tmp_path, "run").code == 0
+    sync = tmp_path / "syncs/customers_to_crm.yml"
+    sync.write_text(sync.read_text().replace("crm.contacts", "crm.people"))
+    for command in ("plan", "run", "check", "resync"):
+        stopped = levada(tmp_path, command, "customers_to_crm")
+        assert stopped.code == 2
+        words = stopped.out + stopped.talk
+        assert "customers_to_crm was kept for crm.contacts, and goes to crm.people now" in words
+        assert "`levada resync customers_to_crm --rebuild`" in words
+    assert levada(tmp_path, "resync", "customers_to_crm", "--rebuild").code == 0
+    connection = sqlite3.connect(tmp_path / "crm.db")
+    assert connection.execute("SELECT count(*) FROM people").fetchone() == (3,)
+    connection.close()
+    assert levada(tmp_path, "run").code == 0
+    sync.write_text(sync.read_text().replace("crm.people", "crm.contacts"))
+    assert levada(tmp_path, "mark-synced", "customers_to_crm").code == 0
+    assert levada(tmp_path, "run", "--json").document["counts"]["unchanged"] == 3

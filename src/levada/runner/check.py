@@ -11,6 +11,7 @@ from levada.errors import ConfigErrors, LevadaError
 from levada.model import Model
 from levada.runner.plan import request
 from levada.runner.resolve import model_query, resolve
+from levada.runner.target import check_target
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -202,6 +203,7 @@ def _sync(project: Project, name: str) -> list[Finding]:
     subject = f"sync {name}"
     try:
         resolved = resolve(project, name)
+        check_target(project, resolved, project.ledger(name))
         with request(project, resolved, project.ledger(name)) as asked:
             shown = project.planner.preview(asked, ROWS_TRIED)
     except ConfigErrors as errors:

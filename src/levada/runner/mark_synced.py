@@ -11,6 +11,7 @@ from levada.run import RunResult, Tally
 from levada.runner.approve import actor
 from levada.runner.plan import request
 from levada.runner.resolve import resolve
+from levada.runner.target import remember_target
 from levada.store import AuditEntry
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def mark_synced(project: Project, sync: str) -> RunResult:
             except BaseException:
                 store.update_run(lease, run_id, phase="closed", status="failed")
                 raise
+        remember_target(project, resolved)
         result = RunResult(
             sync=sync,
             run_id=run_id,

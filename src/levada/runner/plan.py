@@ -16,6 +16,7 @@ from levada.runner.approve import standing_approval
 from levada.runner.guarding import decide
 from levada.runner.resolve import Resolved, resolve
 from levada.runner.sample import InvalidRow, Sampled, sample, sample_invalid
+from levada.runner.target import check_target
 from levada.runner.undone import undone_reason
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> P
     """What a run of `sync` would send now. Raises what `resolve` and the planner raise."""
     resolved = resolve(project, sync)
     ledger = project.ledger(sync)
+    check_target(project, resolved, ledger)
     with planned(project, resolved, ledger) as (made, folder):
         decision = _decision(project, resolved, made, folder, ledger)
         return PlanView(

@@ -34,6 +34,7 @@ from levada.runner.approve import standing_approval
 from levada.runner.guarding import decide
 from levada.runner.heartbeat import Heartbeat
 from levada.runner.resolve import Resolved, resolve
+from levada.runner.target import check_target, remember_target
 from levada.runner.undone import forget_undone, undone_reason
 from levada.store import Lease, RunRecord
 
@@ -163,6 +164,8 @@ def _fresh(
         folder.parent.mkdir(mode=0o700, exist_ok=True)
         folder.mkdir(mode=0o700)
         ledger = store.ledger(resolved.name)
+        check_target(project, resolved, ledger)
+        remember_target(project, resolved)
         if not ledger.exists and resolved.sync.first_run == "skip" and purpose == "sync":
             result = _skipped(trip, resolved, ledger)
         else:
