@@ -213,9 +213,8 @@ def lay_out(
         _finished(draft, each, types[f"r{draft.index}"]) for draft, each in zip(drafts, mapping.fields, strict=True)
     ]
     problems = list(_key_problems(keys, key_coerced))
-    for draft in drafts:
-        if draft.misfit:
-            problems.append((draft.name, Problem(f"m{draft.index}", "number_too_long", sql.text(TOO_LONG_REASON))))
+    reason = sql.text(TOO_LONG_REASON)
+    problems += [(d.name, Problem(f"m{d.index}", "number_too_long", reason)) for d in drafts if d.misfit]
     for mapped in fields:
         problems += _field_problems(mapped, mapping)
     shown = sql.listed(f"{coerced.sql} AS k{index}" for index, coerced in enumerate(key_coerced))

@@ -21,8 +21,11 @@ TOO_FINE = "0." + "1" * 21
 def arrived(folder: Path, texts: list[str | None], mapped: FieldMapping) -> list[Any]:
     """What each number arrives as; "invalid" for a row that is refused."""
     bench = PlannerBench(LocalPlanner(folder / "spool", threads=1), folder)
-    marked = pa.field("n", pa.string(), metadata={TYPE_KEY: b"numeric_text"})
-    schema = pa.schema([pa.field("id", pa.int64()), marked])
+    fields: list[pa.Field[Any]] = [
+        pa.field("id", pa.int64()),
+        pa.field("n", pa.string(), metadata={TYPE_KEY: b"numeric_text"}),
+    ]
+    schema = pa.schema(fields)
     columns: list[Any] = [pa.array(range(len(texts)), pa.int64()), pa.array(texts, pa.string())]
     table = pa.Table.from_arrays(columns, schema=schema)
     found = bench.planner.preview(bench.request(table, Mapping((mapped,), ())), len(texts))
