@@ -38,6 +38,7 @@ class Paused(Exception):
         super().__init__(message)
         self.reason = reason
         self.message = message
+        self.written = False
 
 
 class Reservations(Protocol):
@@ -81,6 +82,8 @@ class Account:
         self.destination = destination
         self.requests = 0
         self.answered = False
+        #: set when this process must end: what is under way is cancelled, and nothing more is sent
+        self.abandoned = False
         self._wire = wire
         self._shared = shared
         self._clock = clock
@@ -107,6 +110,7 @@ class Account:
     async def talk(self, talk: Talk[T], *, write: bool = False) -> T:
         """Hold a connector's conversation to its end. Raises what `exchange` raises, and what the talk raises."""
         answer: Response | None = None
+        written = False
         try:
             for _ in range(TALK_REQUESTS_MAX):
                 try:
@@ -117,7 +121,17 @@ class Account:
                 if request.after_seconds:
                     await asyncio.sleep(request.after_seconds)
                 answer = await self.exchange(request, write=write and not request.safe)
+                written = written or (write and not request.safe)
             raise DestinationError(f"{self.destination.name}: over {TALK_REQUESTS_MAX:,} requests for one batch")
+        except asyncio.CancelledError:
+            if not self.abandoned:
+                raise
+            stopped = self._stopped()
+            stopped.written = written
+            raise stopped from None
+        except Paused as paused:
+            paused.written = written
+            raise
         finally:
             talk.close()
 
@@ -126,6 +140,8 @@ class Account:
         attempt = 0
         refreshed = False
         while True:
+            if self.abandoned:
+                raise self._stopped()
             attempt += 1
             credential = None if request.anonymous else await self._signed_in()
             number = self._credential_number
@@ -254,6 +270,8 @@ class Account:
 
     async def _after_failure(self, attempt: int, reason: str, *, sent: bool) -> None:
         """Wait before the next try, or give up: at once for a first contact, later for an outage."""
+        if self.abandoned:
+            raise self._stopped()
         self._count_failure()
         loop = asyncio.get_running_loop()
         failing = loop.time() - self._failing_since
@@ -267,6 +285,8 @@ class Account:
 
     async def wait_before_resend(self, attempt: int) -> None:
         """The back-off before a write whose answer was lost is sent again. Raises Paused in a long outage."""
+        if self.abandoned:
+            raise self._stopped()
         loop = asyncio.get_running_loop()
         wait = self._patience.policy.wait_seconds(attempt, self._clock.random())
         if self._failures and loop.time() - self._failing_since + wait > self._patience.outage_seconds:

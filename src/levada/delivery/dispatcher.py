@@ -36,6 +36,28 @@ class Redaction(Protocol):
     def add(self, secret: str) -> None: ...
 
 
+DRAIN_SECONDS = 6.0
+"""How long requests that are under way may take when a stop was asked for; then their records are in doubt."""
+
+
+class Halt(threading.Event):
+    """Set from any thread or signal handler; `call` is then called once, also if it was set before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls: list[Callable[[], object]] = []
+
+    def set(self) -> None:
+        super().set()
+        while self._calls:
+            self._calls.pop()()
+
+    def call(self, function: Callable[[], object]) -> None:
+        self._calls.append(function)
+        if self.is_set():
+            self.set()
+
+
 class Dispatcher:
     """Sends what plans say. `wire` and `run_loop` are replaced in simulations."""
 
@@ -58,7 +80,7 @@ class Dispatcher:
         self._listener = listener
         self._wire = wire or (lambda: HttpWire(policy))
         self._run_loop = run_loop
-        self.halt = threading.Event()
+        self.halt = Halt()
 
     def talk(self, destination: Destination, talk: Talk[T]) -> T:
         """Hold a conversation that changes nothing. Raises DestinationError when it cannot be held."""
@@ -151,9 +173,24 @@ class Dispatcher:
                 listener=self._listener,
                 clean=self._redaction.clean,
             )
+            loop = asyncio.get_running_loop()
+            drained: list[asyncio.TimerHandle] = []
+            ended = False
+
+            def drain() -> None:
+                drained.append(loop.call_later(DRAIN_SECONDS, engine.abandon))
+
+            def wake() -> None:
+                if not ended:
+                    loop.call_soon_threadsafe(drain)
+
+            self.halt.call(wake)
             try:
                 await engine.deliver()
             finally:
+                ended = True
+                for handle in drained:
+                    handle.cancel()
                 await wire.close()
             return account.requests, engine.pause, engine.message
 

@@ -81,6 +81,7 @@ class HttpEngine:
         self._doubtful: set[int] = {number for number, entry in self._entries.items() if entry.doubtful}
         self._left_over = frozenset(self._entries)
         self._vouched = False
+        self._busy: set[asyncio.Task[None]] = set()
         self._kept: dict[int, Outcomes] = {}
         self.pause: PauseReason | None = None
         self.message = ""
@@ -92,6 +93,13 @@ class HttpEngine:
         for kind in KINDS:
             if self.pause is None and self._order.plan.counts.of(kind):
                 await self._phase(kind)
+
+    def abandon(self) -> None:
+        """End what is under way now: requests without an answer stay in doubt, waits are over. On the loop only."""
+        self._account.abandoned = True
+        self._stop("operator", "stopped")
+        for lane in self._busy:
+            lane.cancel()
 
     # -- phases
 
@@ -230,16 +238,25 @@ class HttpEngine:
     # -- lanes
 
     async def _lane(self, queue: asyncio.Queue[Batch | None], journal: JournalTask, phase: Phase) -> None:
+        own = asyncio.current_task()
+        assert own is not None
         while (batch := await queue.get()) is not None:
+            self._busy.add(own)
             try:
                 outcomes = None if self._halted else await self._settled(batch, journal, phase)
             except Paused as paused:
                 self._stop(paused.reason, paused.message)
                 outcomes = None
+            except asyncio.CancelledError:
+                if not self._account.abandoned:
+                    raise
+                outcomes = None
             except BaseException:
                 self._stop("operator", "stopped by an error")
                 journal.leave()
                 raise
+            finally:
+                self._busy.discard(own)
             if outcomes is not None:
                 journal.settle(batch.number, self._cleaned(outcomes), len(batch))
             elif batch.number in self._doubtful or batch.number in self._kept:
@@ -340,6 +357,10 @@ class HttpEngine:
         except Lost as lost:
             await self._doubt(number, journal)
             return batch.unknown(str(lost))
+        except Paused as paused:
+            if paused.written:
+                await self._doubt(number, journal)
+            raise
         if any(o.end == "unknown" for o in (outcomes.common, *outcomes.exceptions.values())):
             await self._doubt(number, journal)
         if outcomes.attributed or len(batch) == 1 or parts[0] <= 0:

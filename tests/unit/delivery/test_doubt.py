@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from levada.batch import Batch
+from levada.delivery import dispatcher
 from levada.delivery.account import Patience
+from levada.delivery.order import DeliveryReport
 from levada.delivery.wire import Lost, Outgoing
-from levada.destination import Response
+from levada.destination import Request, Response, Talk
+from levada.outcome import Outcomes
 from levada.retry import RetryPolicy
-from unit.delivery.scene import Answer, Scene, ok
+from unit.delivery.scene import Answer, Contacts, Scene, ok
 
 FEW = Patience(RetryPolicy(attempts_max=3, base_seconds=0.001), contact_seconds=0.05, outage_seconds=30)
 
@@ -64,3 +72,72 @@ def test_in_an_outage_all_lanes_together_ask_ever_more_rarely(tmp_path: Path) ->
     report = scene.deliver()
     assert report.pause == "outage"
     assert len(scene.wire.sent) <= 16 + 8
+
+
+class Unanswered:
+    """A wire whose answers never come; `arrived` is set when `count` requests have been sent."""
+
+    def __init__(self, count: int) -> None:
+        self.arrived = threading.Event()
+        self.count = count
+        self.requests = 0
+
+    async def send(self, outgoing: Outgoing) -> Response:
+        self.requests += 1
+        if self.requests == self.count:
+            self.arrived.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nothing ever comes")
+
+    async def close(self) -> None:
+        return
+
+
+def test_a_stop_waits_only_so_long_for_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests without an answer are left in doubt when the time to stop is over, and the rest is unsent."""
+    monkeypatch.setattr(dispatcher, "DRAIN_SECONDS", 0.1)
+    scene = Scene(tmp_path, lambda o, r: ok(), added=100, lanes=2)
+    wire = Unanswered(2)
+    scene.wire = wire  # type: ignore[assignment]
+    reports: list[DeliveryReport] = []
+    thread = threading.Thread(target=lambda: reports.append(scene.deliver()), daemon=True)
+    thread.start()
+    assert wire.arrived.wait(10)
+    assert scene.halt is not None
+    scene.halt.set()
+    thread.join(10)
+    (report,) = reports
+    assert (report.pause, report.untouched, wire.requests) == ("operator", False, 2)
+    assert (report.tally.unknown, report.tally.unsent) == (20, 80)
+    assert sum(entry.doubtful for entry in scene.store.journal_entries("run_1")) == 2
+
+
+def test_a_stop_ends_the_wait_before_another_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A back-off of a minute does not hold up whoever stops the run."""
+    monkeypatch.setattr(dispatcher, "DRAIN_SECONDS", 0.1)
+    patience = Patience(RetryPolicy(base_seconds=60), outage_seconds=600)
+    scene: Scene
+
+    def script(outgoing: Outgoing, records: list[dict[str, Any]]) -> Answer:
+        assert scene.halt is not None
+        scene.halt.set()
+        return Response(503)
+
+    scene = Scene(tmp_path, script, added=5, patience=patience)
+    report = scene.deliver()
+    assert (report.pause, len(scene.wire.sent), report.tally.unknown) == ("operator", 1, 5)
+
+
+def test_a_pause_in_the_middle_of_a_conversation_leaves_its_records_in_doubt(tmp_path: Path) -> None:
+    """A job that was accepted and then cannot be asked, because the credential is refused, was not `not applied`."""
+
+    class Jobs(Contacts):
+        def deliver(self, batch: Batch) -> Talk[Outcomes]:
+            yield Request("POST", "/job", {}, b"{}")
+            yield Request("GET", "/job/1", {}, safe=True)
+            return batch.delivered()
+
+    scene = Scene(tmp_path, lambda o, r: Response(403) if o.method == "GET" else ok(), added=5, delivery_class="D")
+    scene.destination = Jobs(scene.destination.spec)
+    report = scene.deliver()
+    assert (report.pause, report.untouched, report.tally.unknown) == ("auth", False, 5)
