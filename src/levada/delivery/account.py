@@ -32,7 +32,10 @@ TALK_REQUESTS_MAX = 10_000
 
 
 class Paused(Exception):
-    """Nothing more can be sent for now; what was not sent stays unsent."""
+    """Nothing more can be sent for now; what was not sent stays unsent.
+
+    `written`: an earlier request of the same conversation wrote something, so its records are in doubt.
+    """
 
     def __init__(self, reason: PauseReason, message: str) -> None:
         super().__init__(message)
@@ -206,16 +209,24 @@ class Account:
             if request.sign is not None:
                 headers.update(request.sign(int(self._clock.now().timestamp())))
             self.requests += 1
-            return await self._wire.send(
-                Outgoing(
-                    request.method,
-                    absolute(self.destination.base_url, request.url),
-                    headers,
-                    query,
-                    request.body,
-                    self.destination.spec.timeout_seconds,
-                )
+            outgoing = Outgoing(
+                request.method,
+                absolute(self.destination.base_url, request.url),
+                headers,
+                query,
+                request.body,
+                self.destination.spec.timeout_seconds,
             )
+            try:
+                return await self._wire.send(outgoing)
+            except asyncio.CancelledError:
+                if not self.abandoned:
+                    raise
+                raise Lost("stopped before its answer came") from None
+
+    @staticmethod
+    def _stopped() -> Paused:
+        return Paused("operator", "stopped")
 
     # -- limits
 
