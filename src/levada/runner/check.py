@@ -10,7 +10,7 @@ from levada.destination import TableDestination
 from levada.errors import ConfigErrors, LevadaError
 from levada.model import Model
 from levada.runner.plan import request
-from levada.runner.resolve import model_query, resolve
+from levada.runner.resolve import model_columns, model_query, resolve
 from levada.runner.target import check_target
 
 if TYPE_CHECKING:
@@ -125,10 +125,9 @@ def _destination(project: Project, name: str) -> Finding:
 def _key(project: Project, name: str, model: Model) -> Finding:
     """Do the key's columns exist, and are they neither NULL nor twice the same? Counted by the warehouse."""
     subject = f"model {name}"
-    source = project.source(model.source)
     query = model_query(model)
     try:
-        columns = [column.name for column in source.columns(query)]
+        columns = [column.name for column in model_columns(project, name, model)]
         missing = [key for key in model.key if key not in columns]
         if missing:
             from levada.runner.resolve import nearest

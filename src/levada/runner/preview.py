@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from levada.errors import ConfigError, ConfigErrors
 from levada.runner.plan import request
-from levada.runner.resolve import model_query, nearest, resolve
+from levada.runner.resolve import model_columns, model_query, nearest, resolve
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -64,11 +64,10 @@ def _of_model(project: Project, name: str, rows: int) -> PreviewView:
     model = project.model(name)
     source = project.source(model.source)
     found: list[Mapping[str, Any]] = []
-    query = model_query(model)
-    with source.read(query) as batches:
+    columns = tuple(column.name for column in model_columns(project, name, model))
+    with source.read(model_query(model)) as batches:
         for batch in batches:
             found += batch.slice(0, rows - len(found)).to_pylist()
             if len(found) >= rows:
                 break
-    columns = tuple(column.name for column in source.columns(query))
     return PreviewView(name, "model", f"model {name}", columns, tuple(found))

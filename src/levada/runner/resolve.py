@@ -6,6 +6,7 @@ Every mistake that can be seen without reading a row is found here, with the pla
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from levada.change import Kind, Verb
 from levada.destination import Destination, ObjectSpec, TableDestination, verbs_for
-from levada.errors import ConfigError, Where
+from levada.errors import ConfigError, SourceError, Where
 from levada.guard import GuardDeclaration
 from levada.mapping import FieldDeclaration, FieldMapping
 from levada.mapping import Mapping as FieldMappings
@@ -27,6 +28,13 @@ from levada.sync import Sync
 if TYPE_CHECKING:
     from levada.project.files import SyncFile
     from levada.runner.project import Project
+
+
+QUERY_MISTAKES = ("source.query", "source.not_read_only", "source.duplicate_column", "source.outside")
+"""Codes of a source that whoever edits the model answers for."""
+
+_PARTS = re.compile(r'"(?:[^"]|"")*"|[^."]+')
+"""The parts of a table's name; one in double quotes may hold dots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,7 @@ def resolve(project: Project, name: str) -> Resolved:
     assert sync.model is not None, "an audience is refused when the files are read"
     model = project.model(sync.model)
     source = project.source(model.source)
-    columns = source.columns(model_query(model))
+    columns = model_columns(project, sync.model, model)
     _check_key(project, sync.model, model, columns)
     destination = project.destination(sync.destination)
     declared = _declared_fields(file, model, columns)
@@ -127,8 +135,20 @@ def model_query(model: Model) -> str:
     if model.query is not None:
         return model.query
     assert model.table is not None
-    parts = ['"' + part.strip('"').replace('"', '""') + '"' for part in model.table.split(".")]
-    return f"SELECT * FROM {'.'.join(parts)}"
+    names = [part[1:-1].replace('""', '"') if part.startswith('"') else part for part in _PARTS.findall(model.table)]
+    return "SELECT * FROM " + ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def model_columns(project: Project, name: str, model: Model) -> Sequence[Column]:
+    """The columns that the source describes. A query that it refuses is a mistake in the model's file."""
+    try:
+        return project.source(model.source).columns(model_query(model))
+    except SourceError as error:
+        if error.code not in QUERY_MISTAKES:
+            raise
+        where = project.model_position(name, "query" if model.table is None else "table")
+        hint = error.hint or f"`levada preview {name}` tries the model alone"
+        raise ConfigError(error.message, code=error.code, where=where, hint=hint) from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

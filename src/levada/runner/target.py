@@ -29,8 +29,8 @@ def check_target(project: Project, resolved: Resolved, ledger: Ledger) -> None:
             code="config.target_changed",
             where=project.sync_file(resolved.name).positions.at("to"),
             hint="give the sync a new name, or begin anew: "
-            f"`levada resync {resolved.name} --rebuild` sends everything, `levada mark-synced {resolved.name}` takes it "
-            f"as there already; {before} is left as it is",
+            f"`levada resync {resolved.name} --rebuild` sends everything, "
+            f"`levada mark-synced {resolved.name}` takes it as there already; {before} is left as it is",
         )
 
 

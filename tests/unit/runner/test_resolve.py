@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from levada.errors import ConfigError
+from levada.model import Model
 from levada.project.scaffold import EXAMPLE_SYNC, scaffold
 from levada.runner.project import Project
-from levada.runner.resolve import resolve
+from levada.runner.resolve import model_query, resolve
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,34 @@ def test_an_error_of_a_field_names_its_place(tmp_path: Path, written: str, place
     assert str(caught.value.where).endswith(f"{EXAMPLE_SYNC}.yml{place}")
     assert message in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "place", "message"),
+    [
+        ("customers.sql", "/*\nsource: shop\nkey: id\n*/\n\nselect nope from customers", "customers.sql:6:1", "nope"),
+        ("customers.sql", "/*\nsource: shop\nkey: id\n*/\ndelete from customers", "customers.sql:5:1", "single read"),
+        ("customers.yml", "source: shop\nkey: id\ntable: no.such\n", "customers.yml:3:8", "no"),
+    ],
+)
+def test_a_query_that_the_source_refuses_is_a_mistake_of_the_models_file(
+    tmp_path: Path, file: str, text: str, place: str, message: str
+) -> None:
+    """Its place is named and the exit code is 2, as for all that stands wrong in a file."""
+    scaffold(tmp_path, "acme")
+    (tmp_path / "models" / "customers.sql").unlink()
+    (tmp_path / "models" / file).write_text(text, encoding="utf-8")
+    with Project.open(tmp_path) as project, pytest.raises(ConfigError) as caught:
+        resolve(project, EXAMPLE_SYNC)
+    assert str(caught.value.where).endswith(place)
+    assert message in caught.value.message
+    assert caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+def test_a_quoted_part_of_a_tables_name_may_hold_a_dot() -> None:
+    """Dots inside double quotes are the name's own, as in `to:`."""
+    odd = '"odd.schema"."a ""b"""'
+    assert model_query(Model(source="shop", key=("id",), table=odd)) == f"SELECT * FROM {odd}"
+    plain = Model(source="shop", key=("id",), table="sales.Orders")
+    assert model_query(plain) == 'SELECT * FROM "sales"."Orders"'
