@@ -94,6 +94,11 @@ class DestinationSpec:
     #: can a whole object be swapped in one step (mode replace)?
     replaces: bool = False
 
+    @property
+    def settling_seconds(self) -> float:
+        """After so long a request whose answer was lost is either applied, and can be found, or never will be."""
+        return self.max_server_seconds + self.index_lag_seconds
+
     def delivery_class(self, verb: Verb) -> DeliveryClass:
         return self.classes.get(verb, "D")
 

@@ -30,6 +30,8 @@ FAILURES_TO_OPEN = 5
 TALK_REQUESTS_MAX = 10_000
 """A connector that asks for more requests than this for one batch has gone astray."""
 
+TAKEN_OVER = "another process has taken this sync over"
+
 
 class Paused(Exception):
     """Nothing more can be sent for now; what was not sent stays unsent.
@@ -81,6 +83,7 @@ class Account:
         clean: Callable[[str], str] = str,
         learn: Callable[[str], None] = lambda secret: None,
         sync: str = "",
+        entitled: Callable[[], bool] = lambda: True,
     ) -> None:
         self.destination = destination
         self.requests = 0
@@ -95,6 +98,7 @@ class Account:
         self._clean = clean
         self._learn = learn
         self._sync = sync
+        self._entitled = entitled
         self._name = account_name(destination)
         limits = destination.spec.limits
         self._limits = limits
@@ -208,6 +212,8 @@ class Account:
                 query.update(credential.query)
             if request.sign is not None:
                 headers.update(request.sign(int(self._clock.now().timestamp())))
+            if not self._entitled():
+                raise Paused("operator", TAKEN_OVER)
             self.requests += 1
             outgoing = Outgoing(
                 request.method,

@@ -104,15 +104,20 @@ class Dispatcher:
         lease: Lease,
         schema: pa.Schema,
         store: Store,
+        *,
+        entitled: Callable[[], bool] = lambda: True,
     ) -> DeliveryReport:
-        """Send an order, or what an earlier process left of it, to its end or to a pause."""
+        """Send an order, or what an earlier process left of it, to its end or to a pause.
+
+        `entitled` is asked before each request: may this process still send for the sync?
+        """
         self._store = store
         journal = store.journal(lease, order.run_id)
         entries = list(journal.entries())
         if isinstance(destination, TableDestination):
-            requests, pause, message = self._to_table(order, destination, journal, entries, schema)
+            requests, pause, message = self._to_table(order, destination, journal, entries, schema, entitled)
         else:
-            requests, pause, message = self._over_http(order, destination, journal, entries)
+            requests, pause, message = self._over_http(order, destination, journal, entries, entitled)
         entries = list(journal.entries())
         settled, tally = settle(order.plan, entries, requests)
         if pause is None and tally.unknown + tally.rejected:
@@ -136,6 +141,7 @@ class Dispatcher:
         journal: Journal,
         entries: Sequence[JournalEntry],
         schema: pa.Schema,
+        entitled: Callable[[], bool],
     ) -> tuple[int, PauseReason | None, str]:
         from levada.delivery.tables import TableEngine
 
@@ -150,18 +156,24 @@ class Dispatcher:
             listener=self._listener,
             clean=self._redaction.clean,
             chance=self._clock.random,
+            entitled=entitled,
         )
         engine.deliver()
         return engine.writes, engine.pause, engine.message
 
     def _over_http(
-        self, order: DeliveryOrder, destination: Destination, journal: Journal, entries: Sequence[JournalEntry]
+        self,
+        order: DeliveryOrder,
+        destination: Destination,
+        journal: Journal,
+        entries: Sequence[JournalEntry],
+        entitled: Callable[[], bool],
     ) -> tuple[int, PauseReason | None, str]:
         from levada.delivery.engine import HttpEngine
 
         async def sent() -> tuple[int, PauseReason | None, str]:
             wire = self._wire()
-            account = self._account(destination, wire, order.sync)
+            account = self._account(destination, wire, order.sync, entitled)
             engine = HttpEngine(
                 order,
                 destination,
@@ -197,7 +209,9 @@ class Dispatcher:
         found: tuple[int, PauseReason | None, str] = self._run_loop(sent())
         return found
 
-    def _account(self, destination: Destination, wire: Wire, sync: str) -> Account:
+    def _account(
+        self, destination: Destination, wire: Wire, sync: str, entitled: Callable[[], bool] = lambda: True
+    ) -> Account:
         for secret in destination.auth.secrets() if destination.auth else ():
             self._redaction.add(secret)
         return Account(
@@ -210,6 +224,7 @@ class Dispatcher:
             clean=self._redaction.clean,
             learn=self._redaction.add,
             sync=sync,
+            entitled=entitled,
         )
 
 

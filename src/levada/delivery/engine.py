@@ -110,7 +110,7 @@ class HttpEngine:
             if entry.outcomes is not None:
                 self._count(entry.outcomes, entry.intent.size)
         if numbers:
-            hold = self._destination.spec.max_server_seconds
+            hold = self._destination.spec.settling_seconds
             await asyncio.to_thread(self._journal.doubt, numbers, hold)
             self._doubtful.update(numbers)
 
@@ -446,12 +446,11 @@ class HttpEngine:
 
     async def _doubt(self, number: int, journal: JournalTask) -> None:
         self._doubtful.add(number)
-        await journal.doubt(number, self._destination.spec.max_server_seconds)
+        await journal.doubt(number, self._destination.spec.settling_seconds)
 
     async def _hold(self) -> None:
         """Class C: wait until a lost request can no longer be applied, and an applied one be found."""
-        spec = self._destination.spec
-        wait = spec.max_server_seconds + spec.index_lag_seconds
+        wait = self._destination.spec.settling_seconds
         self._listener(events.DeliveryWaiting(self._order.sync, "hold", wait))
         await asyncio.sleep(wait)
 

@@ -94,6 +94,7 @@ class TableEngine:
         listener: events.Listener = events.ignore,
         clean: Callable[[str], str] = str,
         chance: Callable[[], float] = lambda: 0.5,
+        entitled: Callable[[], bool] = lambda: True,
     ) -> None:
         self._order = order
         self._destination = destination
@@ -104,6 +105,7 @@ class TableEngine:
         self._listener = listener
         self._clean = clean
         self._chance = chance
+        self._entitled = entitled
         self._schema = schema
         self._maker = BatchMaker(order)
         self._number = max(self._entries, default=-1) + 1
@@ -223,7 +225,7 @@ class TableEngine:
 
     def _one(self, batch: Batch, *, doubtful: bool) -> None:
         """Write one batch, and its outcome into the journal."""
-        if self._halt.is_set():
+        if self._halt.is_set() or not self._entitled():
             self._stop("operator", "stopped")
             if not doubtful:
                 self._settle(batch, Outcomes(Outcome("not_applied")))

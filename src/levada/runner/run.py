@@ -57,6 +57,7 @@ class Trip:
     began: float
     purpose: Purpose = "sync"
     notices: tuple[str, ...] = ()
+    entitled: Callable[[], bool] = lambda: True
 
     def result(
         self,
@@ -108,16 +109,16 @@ def run(
     store = project.store
     lease = store.acquire(sync)
     try:
-        with Heartbeat(store, lease, project.dispatcher.halt):
+        with Heartbeat(store, lease, project.dispatcher.halt, project.clock) as heartbeat:
             earlier: RunResult | None = None
             unfinished = store.open_run(sync)
             if unfinished is not None and discard_plan:
-                _discard(project, unfinished, lease)
+                _discard(project, unfinished, lease, resolved.destination.spec.settling_seconds)
             elif unfinished is not None:
-                earlier = _resume(project, unfinished, lease)
+                earlier = _resume(project, unfinished, lease, heartbeat.holds)
                 if earlier.status in ("paused", "failed"):
                     return earlier
-            fresh = _fresh(project, resolved, lease, purpose, make, verbs)
+            fresh = _fresh(project, resolved, lease, purpose, make, verbs, heartbeat.holds)
     finally:
         store.release(lease)
     _sweep(project)
@@ -151,12 +152,22 @@ def _fresh(
     purpose: Purpose,
     make: Make | None,
     verbs: Mapping[Kind, Verb] | None,
+    entitled: Callable[[], bool],
 ) -> RunResult:
     store, clock = project.store, project.clock
     run_id = clock.new_id("run")
     folder = store.folder / "plans" / run_id
     trip = Trip(
-        project, resolved.name, run_id, lease, folder, clock.now(), clock.monotonic(), purpose, resolved.notices
+        project,
+        resolved.name,
+        run_id,
+        lease,
+        folder,
+        clock.now(),
+        clock.monotonic(),
+        purpose,
+        resolved.notices,
+        entitled,
     )
     store.create_run(lease, run_id, purpose)
     project.listener(events.RunStarted(resolved.name, run_id))
@@ -274,7 +285,9 @@ def _deliver(
     project, plan = trip.project, order.plan
     project.store.update_run(trip.lease, trip.run_id, phase="delivering")
     try:
-        report = project.dispatcher.deliver(order, destination, trip.lease, schema, project.store)
+        report = project.dispatcher.deliver(
+            order, destination, trip.lease, schema, project.store, entitled=trip.entitled
+        )
     except StoreError:
         raise
     except LevadaError as error:
@@ -311,7 +324,7 @@ def _paused(trip: Trip, plan: Plan, report: DeliveryReport) -> RunResult:
     return result
 
 
-def _resume(project: Project, record: RunRecord, lease: Lease) -> RunResult:
+def _resume(project: Project, record: RunRecord, lease: Lease, entitled: Callable[[], bool]) -> RunResult:
     """Finish a run that an earlier process left open: the same plan, from where its journal ends (G5)."""
     clock = project.clock
     folder = project.store.folder / "plans" / record.folder
@@ -328,15 +341,18 @@ def _resume(project: Project, record: RunRecord, lease: Lease) -> RunResult:
             code="store.plan_outdated",
             hint=f"`levada run {record.sync} --discard-plan` drops the plan and compares anew",
         )
-    result = _deliver(replace(trip, purpose=plan.purpose), order, destination, schema, ledger)
+    result = _deliver(replace(trip, purpose=plan.purpose, entitled=entitled), order, destination, schema, ledger)
     project.listener(events.RunFinished(record.sync, record.run_id, result.status))
     return result
 
 
-def _discard(project: Project, record: RunRecord, lease: Lease) -> None:
-    """Drop an open run. What it may have sent is not known: the whole ledger is distrusted."""
+def _discard(project: Project, record: RunRecord, lease: Lease, hold_seconds: float) -> None:
+    """Drop an open run. What it may have sent is not known: the whole ledger is distrusted, and the sync held."""
     entries = list(project.store.journal_entries(record.run_id))
     if entries:
+        unanswered = [entry.intent.number for entry in entries if entry.outcomes is None]
+        if unanswered:
+            project.store.journal(lease, record.run_id).doubt(unanswered, hold_seconds)
         ledger = project.store.ledger(record.sync)
         project.store.distrust(lease, replace(ledger, generation=ledger.generation + 1, distrusted=True))
     project.store.update_run(lease, record.run_id, phase="closed", status="cancelled")
@@ -432,9 +448,7 @@ def _result_of(trip: Trip, plan: Plan, status: Status, tally: Tally, **more: Any
 
 
 def _close(trip: Trip, result: RunResult, plan: Plan | None = None) -> None:
-    """Close a run that sent nothing. Without a plan to keep, its folder goes."""
-    if plan is None:
-        shutil.rmtree(trip.folder, ignore_errors=True)
+    """Close a run that sent nothing. Without a plan to keep, its folder goes: last, for an open run needs it."""
     trip.project.store.update_run(
         trip.lease,
         trip.run_id,
@@ -444,6 +458,8 @@ def _close(trip: Trip, result: RunResult, plan: Plan | None = None) -> None:
         folder=trip.folder.name if plan else None,
         result=result.as_dict(),
     )
+    if plan is None:
+        shutil.rmtree(trip.folder, ignore_errors=True)
 
 
 def _failed(trip: Trip, error: LevadaError, plan: Plan | None = None) -> RunResult:

@@ -102,6 +102,9 @@ class SqliteStore:
         try:
             if check:
                 store._meta.compare()
+                if read_mark(folder) is None:
+                    # From here on a missing mark is a lost one, even after a crash in the first lease.
+                    store._meta.raise_mark()
         except BaseException:
             store.close()
             raise
