@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +28,7 @@ from levada.limits import Limits
 from levada.mapping import FieldType, ValueLimits
 from levada.outcome import Outcomes
 from levada.sync import Mode, Removal
+from levada.template import Placeholder
 
 DeliveryClass = Literal["T", "A", "B", "C", "D"]
 """What may be done after an answer was lost (docs/concepts/destination-classes.md).
@@ -338,6 +339,15 @@ class Page:
     records: tuple[Mapping[str, Any], ...]
     identifiers: tuple[str | None, ...] = ()
     next: str | None = None
+
+
+@runtime_checkable
+class Naming(Protocol):
+    """A destination whose requests name single fields, so that a sync without them can be refused. Optional."""
+
+    def named(self, object_name: str, verb: Verb) -> Iterable[Placeholder]:
+        """What the requests of a verb, and the look-ups before them, stand for. Raises ConfigError."""
+        ...
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ like an absent record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -22,7 +22,18 @@ from levada.destinations.requests import Address, Unaddressable, Values, address
 from levada.errors import DestinationError
 from levada.mapping import FieldType, ValueLimits
 from levada.outcome import shortened
-from levada.template import Embedded, Names, Node, Record, json_bytes, parse, parse_text, render
+from levada.template import (
+    Embedded,
+    Names,
+    Node,
+    Placeholder,
+    Record,
+    json_bytes,
+    parse,
+    parse_text,
+    placeholders,
+    render,
+)
 
 ENTRIES_MAX = 100_000
 """Objects, fields or choices beyond this are a mistake of the connector's."""
@@ -37,6 +48,12 @@ class LookUpTalk:
     body: Node | None
     record: Node
     names: Names
+
+    def named(self) -> Iterator[Placeholder]:
+        yield from self.address.named()
+        for node in (self.body, self.record):
+            if node is not None:
+                yield from placeholders(node)
 
 
 def look_up_talk(declared: LookUp, names: Names, headers: Mapping[str, str]) -> LookUpTalk:

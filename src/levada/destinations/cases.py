@@ -68,7 +68,11 @@ def run_cases(name: str, connector: Connector, at: Locate | None = None) -> tupl
         where = at("cases", number) if at is not None else None
         try:
             differences = list(_Conversation(destination, case).differences())
-        except (LevadaError, ValueError, KeyError, pa.ArrowException) as error:
+        except KeyError as error:
+            differences = [f"the requests name {{{error.args[0]}}}, which the records of the case do not have"]
+        except LevadaError as error:
+            differences = [error.message]
+        except (ValueError, pa.ArrowException) as error:
             differences = [f"{type(error).__name__}: {error}"]
         if differences and where is not None:
             differences.append(f"at {where}")

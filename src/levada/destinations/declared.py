@@ -123,6 +123,13 @@ class DeclaredDestination:
     def template(self, object_name: str, verb: Verb) -> Node | None:
         return self._ability(object_name, verb).sender.template
 
+    def named(self, object_name: str, verb: Verb) -> Iterator[Placeholder]:
+        ability = self._ability(object_name, verb)
+        yield from self._named(ability)
+        look_up = self._look_up(object_name)
+        if look_up is not None:
+            yield from look_up.named()
+
     def limits(self, object_name: str, verb: Verb) -> Limits:
         return self._ability(object_name, verb).limits
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from levada.change import Kind, Verb
-from levada.destination import Destination, ObjectSpec, TableDestination, verbs_for
+from levada.destination import Destination, Naming, ObjectSpec, TableDestination, verbs_for
 from levada.errors import ConfigError, SourceError, Where
 from levada.guard import GuardDeclaration
 from levada.mapping import FieldDeclaration, FieldMapping
@@ -24,6 +24,7 @@ from levada.model import Model
 from levada.planner import KindPolicy
 from levada.source import Column, Source
 from levada.sync import Sync
+from levada.template import field_tree
 
 if TYPE_CHECKING:
     from levada.project.files import SyncFile
@@ -86,6 +87,8 @@ def resolve(project: Project, name: str) -> Resolved:
     if isinstance(verbs, str):
         raise ConfigError(f"{sync.to}: {verbs}", code="config.mode_not_possible", where=file.positions.at("mode"))
     _check_modes(file, destination, mapping)
+    if isinstance(destination, Naming):
+        _check_names(file, destination, mapping, verbs)
     return Resolved(
         name=name,
         sync=sync,
@@ -292,6 +295,29 @@ def _fitted(
             hint="map it, or use mode update, which never creates a record",
         )
     return FieldMappings(tuple(fitted), draft.match, draft.nulls)
+
+
+def _check_names(file: SyncFile, destination: Naming, mapping: FieldMappings, verbs: Mapping[Kind, Verb]) -> None:
+    """Do the fields make one tree, and does the sync map what the requests name?"""
+    fields = [mapped.field for mapped in mapping.fields]
+    for verb in dict.fromkeys(verbs.values()):
+        for place in destination.named(file.sync.object, verb):
+            if place.source in ("fields", "fields_all") and not place.name:
+                try:
+                    field_tree(fields)
+                except ConfigError as error:
+                    raise ConfigError(
+                        error.message, code=error.code, where=file.positions.at("fields"), hint=error.hint
+                    ) from error
+            known: Sequence[str] = mapping.match if place.source == "match" else fields
+            if place.source in ("fields", "match", "before") and place.name and place.name not in known:
+                raise ConfigError(
+                    f"{file.sync.to}: the requests for {verb} name {{{place.name}}}, which this sync does not "
+                    f"{'match by' if place.source == 'match' else 'map'}",
+                    code="config.unknown_placeholder",
+                    where=file.positions.at("fields"),
+                    hint=nearest(place.name, known),
+                )
 
 
 def _check_modes(file: SyncFile, destination: Destination | TableDestination, mapping: FieldMappings) -> None:

@@ -66,3 +66,28 @@ def test_a_quoted_part_of_a_tables_name_may_hold_a_dot() -> None:
     assert model_query(Model(source="shop", key=("id",), table=odd)) == f"SELECT * FROM {odd}"
     plain = Model(source="shop", key=("id",), table="sales.Orders")
     assert model_query(plain) == 'SELECT * FROM "sales"."Orders"'
+
+
+@pytest.mark.parametrize(
+    ("upsert", "fields", "message"),
+    [
+        ("'PUT /contacts/{nope}'", "{customer_id: customer_id, email: email}", "{nope}"),
+        ("{send: POST /contacts, query: {at: '{nope}'}}", "{customer_id: customer_id, email: email}", "{nope}"),
+        ("{send: POST /contacts, record: {mail: '{nope}'}}", "{customer_id: customer_id, email: email}", "{nope}"),
+        ("'PUT /contacts/{match.email}'", "{customer_id: customer_id, email: email}", "does not match by"),
+        ("POST /contacts", "{customer_id: customer_id, address: email, address.city: email}", "inside another field"),
+    ],
+)
+def test_requests_that_a_mapping_cannot_fill_are_found_before_anything_is_planned(
+    tmp_path: Path, upsert: str, fields: str, message: str
+) -> None:
+    """A field that a path or a record names and no sync maps, and fields inside one another, are mistakes of files."""
+    scaffold(tmp_path, "acme")
+    destination = f"type: http\nbase_url: https://crm.example.com\nobjects:\n  contacts: {{upsert: {upsert}}}\n"
+    (tmp_path / "destinations" / "crm.yml").write_text(destination, encoding="utf-8")
+    sync = f"model: customers\nto: crm.contacts\nmatch: {{customer_id: customer_id}}\nfields: {fields}\n"
+    (tmp_path / "syncs" / f"{EXAMPLE_SYNC}.yml").write_text(sync, encoding="utf-8")
+    with Project.open(tmp_path) as project, pytest.raises(ConfigError) as caught:
+        resolve(project, EXAMPLE_SYNC)
+    assert message in caught.value.message
+    assert "customers_to_crm.yml:4" in str(caught.value.where)
