@@ -129,7 +129,7 @@ class HttpEngine:
         reader = PlanReader(self._order)
         queue: asyncio.Queue[Batch | None] = asyncio.Queue()
         try:
-            async with JournalTask(self._journal, window, self._on_settled) as journal:
+            async with JournalTask(self._journal, window, self._on_settled, self._on_failure) as journal:
                 workers = [asyncio.create_task(self._lane(queue, journal, phase)) for _ in range(lanes)]
                 try:
                     await self._resume(queue, journal, phase, reader)
@@ -472,6 +472,9 @@ class HttpEngine:
         exceptions = {i: replace(o, reason=self._clean(o.reason)) for i, o in outcomes.exceptions.items()}
         common = replace(outcomes.common, reason=self._clean(outcomes.common.reason))
         return replace(outcomes, common=common, exceptions=exceptions).simplified()
+
+    def _on_failure(self) -> None:
+        self._stop("disk", "the journal cannot be written")
 
     def _on_settled(self, outcomes: Outcomes, size: int) -> None:
         self._count(outcomes, size)

@@ -17,11 +17,23 @@ GROUP_MAX = 128
 
 
 class JournalTask:
-    """Writes one run's journal for the event loop. Use as an async context manager."""
+    """Writes one run's journal for the event loop. Use as an async context manager.
 
-    def __init__(self, journal: Journal, window: int, settled: Callable[[Outcomes, int], None]) -> None:
+    If an outcome cannot be written, `failed` is called so that nothing more is sent, waiting producers get the
+    error, and leaving the context raises it.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        window: int,
+        settled: Callable[[Outcomes, int], None],
+        failed: Callable[[], None],
+    ) -> None:
         self._journal = journal
         self._settled = settled
+        self._failed = failed
+        self._failure: BaseException | None = None
         self._slots = asyncio.Semaphore(window)
         self._waiting: list[tuple[int, Outcomes, int]] = []
         self._wake = asyncio.Event()
@@ -37,10 +49,15 @@ class JournalTask:
         self._wake.set()
         assert self._task is not None
         await self._task
+        if self._failure is not None:
+            raise self._failure
 
     async def room(self, wanted: int) -> int:
         """Wait for at least one free slot of the window; take up to `wanted`, and say how many."""
         await self._slots.acquire()
+        if self._failure is not None:
+            self._slots.release()
+            raise self._failure
         taken = 1
         while taken < wanted and not self._slots.locked():
             await self._slots.acquire()
@@ -70,7 +87,19 @@ class JournalTask:
             self._wake.clear()
             while self._waiting:
                 group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
-                await asyncio.to_thread(self._journal.settle, [(number, outcomes) for number, outcomes, _ in group])
-                for _, outcomes, size in group:
-                    self._settled(outcomes, size)
+                if self._failure is None:
+                    await self._write(group)
+                for _ in group:
                     self._slots.release()
+
+    async def _write(self, group: list[tuple[int, Outcomes, int]]) -> None:
+        try:
+            await asyncio.to_thread(self._journal.settle, [(number, outcomes) for number, outcomes, _ in group])
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._failure = error
+            self._failed()
+            return
+        for _, outcomes, size in group:
+            self._settled(outcomes, size)

@@ -11,6 +11,7 @@ import pytest
 from levada.delivery.account import Patience
 from levada.delivery.wire import Lost, NotSent, Outgoing
 from levada.destination import Response
+from levada.errors import StoreError
 from levada.retry import RetryPolicy
 from unit.delivery.scene import Answer, Scene, Token, ok
 
@@ -248,3 +249,30 @@ def test_patience_ends(tmp_path: Path) -> None:
     thread.start()
     thread.join(20)
     assert not thread.is_alive()
+
+
+def test_a_journal_that_cannot_be_written_ends_the_run_and_hangs_nothing(tmp_path: Path) -> None:
+    """A full disk in mid-run: the error is raised, nothing more is sent, and the next start goes on."""
+    scene = Scene(tmp_path, always(ok()), added=3000, lanes=2, delivery_class="B")
+    journal = scene.store.journal(scene.lease, "run_1")
+    written = 0
+
+    def full(outcomes: Any) -> None:
+        nonlocal written
+        written += 1
+        if written == 3:
+            raise StoreError("the disk is full", code="store.disk_full")
+        journal.settle(outcomes)
+
+    class Full:
+        intend, doubt, entries, settle = journal.intend, journal.doubt, journal.entries, staticmethod(full)
+
+    original = scene.store.journal
+    scene.store.journal = lambda lease, run_id: Full()  # type: ignore[method-assign, assignment, return-value]
+    with pytest.raises(StoreError):
+        scene.deliver()
+    sent = len(scene.wire.sent)
+    assert sent < 30
+    scene.store.journal = original  # type: ignore[method-assign]
+    report = scene.deliver()
+    assert (report.pause, report.tally.delivered_total) == (None, 3000)
