@@ -97,7 +97,7 @@ class JournalTask:
             await asyncio.to_thread(self._journal.settle, [(number, outcomes) for number, outcomes, _ in group])
         except asyncio.CancelledError:
             raise
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
             self._failure = error
             self._failed()
             return
