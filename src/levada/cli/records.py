@@ -54,7 +54,7 @@ def command(
             for line in change_lines(record.kind, record.key, record.before, record.after, terminal.width, width):
                 terminal.line(line)
         mark, style = SIGNS.get(record.outcome, ("✓", "green"))
-        field = f"{record.field}: " if record.field else ""
+        field = f"{record.field}: " if record.field and not record.reason.startswith(f"{record.field}: ") else ""
         why = shown(f"{field}{record.reason}", 400) if record.reason else ""
         request = f"  request {record.request_id}" if record.request_id else ""
         code = f" [{record.code}]" if record.code else ""

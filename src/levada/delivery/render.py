@@ -227,7 +227,7 @@ def operation_sql(order: DeliveryOrder, types: dict[str, DuckDBPyType] | dict[st
 def cut(chunk: Chunk, limits: Limits, *, last: bool) -> tuple[list[tuple[int, int]], int]:
     """Where batches begin and end in a chunk, as (start, length), and how many rows they cover.
 
-    A batch holds at most `records_per_request` records and, rendered, about `bytes_per_request` bytes; a
+    A batch holds at most `records_per_request` records and, as a JSON array, `bytes_per_request` bytes; a
     record longer than that goes alone. Unless this is the last chunk, rows that do not fill a batch are left.
     """
     size = len(chunk)
@@ -240,14 +240,14 @@ def cut(chunk: Chunk, limits: Limits, *, last: bool) -> tuple[list[tuple[int, in
         return [(a, b - a) for a, b in zip(starts, stops, strict=True)], stops[-1] if stops else 0
     lengths = pc.binary_length(chunk.columns["rendered"])
     most = pc.max(lengths).as_py() or 0
-    if (most + 1) * step <= limits.bytes_per_request:
+    if (most + 1) * step + 1 <= limits.bytes_per_request:
         return cut(Chunk(chunk.kind, chunk.first, chunk.columns.drop_columns(["rendered"])), limits, last=last)
     batches: list[tuple[int, int]] = []
-    start = weight = 0
+    start, weight = 0, 1
     for index, length in enumerate(lengths.to_pylist()):
         if index > start and (weight + length + 1 > limits.bytes_per_request or index - start >= step):
             batches.append((start, index - start))
-            start, weight = index, 0
+            start, weight = index, 1
         weight += length + 1
     if last and start < size:
         batches.append((start, size - start))

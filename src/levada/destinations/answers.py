@@ -47,12 +47,17 @@ class _Verdicts:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads the answers to one verb. `addressed`: the record stands in the request's address, so 404 is about it."""
+    """Reads the answers to one verb.
+
+    `addressed`: the record stands in the request's address, so 404 is about it. `any_body`: a 2xx is a receipt
+    whatever stands in it; otherwise a web page (of a proxy, a login) and JSON that is cut off vouch for nothing.
+    """
 
     reading: Reading
     verb: str
     addressed: bool
     names: Names = Names()
+    any_body: bool = False
 
     def __post_init__(self) -> None:
         """Every place and template is parsed once, so that a mistake is found when the file is read."""
@@ -93,6 +98,8 @@ class Reader:
     def _of_success(self, batch: Batch, response: Response) -> Outcomes:
         found = document(response)
         if not self.reading.success and not self.reading.reads_lists:
+            if found is MISSING and not self.any_body and (what := _alien(response)):
+                return batch.unknown(f"answer {response.status} is {what}")
             return batch.delivered(identifiers=self._identifier(batch, found))
         if found is MISSING:
             return batch.unknown("the answer cannot be read")
@@ -102,7 +109,10 @@ class Reader:
         """The outcomes that a document tells, of an answer that is one of success."""
         verdicts = [holds(expected, found) for expected in self.reading.success]
         if False in verdicts:
-            return self._of_refusal(batch, response, found)
+            failed = self.reading.success[verdicts.index(False)]
+            value = look(found, failed.path)
+            said = words(value[0] if isinstance(value, list) and value else value)
+            return self._of_refusal(batch, response, found, said)
         if None in verdicts:
             return batch.unknown("the answer lacks what a success has")
         if not self.reading.reads_lists:
@@ -138,9 +148,12 @@ class Reader:
 
     # -- 4xx, and a 2xx that says no
 
-    def _of_refusal(self, batch: Batch, response: Response, found: Any = None) -> Outcomes:
+    def _of_refusal(self, batch: Batch, response: Response, found: Any = None, said: str = "") -> Outcomes:
+        """`said`: the words at the place where a success was looked for, where the answer has no others."""
         found = document(response) if found is None else found
         reason = answer_words(response, self.reading.message)
+        if said and reason == f"answer {response.status}":
+            reason = said
         own_code = code(found, self.reading.code) if found is not MISSING else ""
         if len(batch) == 1 and own_code in self.reading.ends:
             return Outcomes(_outcome(self.reading.ends[own_code], reason, own_code))
@@ -258,6 +271,14 @@ class Reader:
                     verdicts.strays += 1
                     for index in indexes:
                         verdicts.outcomes[index] = UNKNOWN
+
+
+def _alien(response: Response) -> str:
+    """What a body is that is no JSON, if it is nothing that a tool would answer a write with."""
+    start = response.body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "a web page"
+    return "no JSON, though it says so" if start and "json" in response.headers.get("content-type", "") else ""
 
 
 def _outcome(end: End, reason: str, own_code: str) -> Outcome:

@@ -160,7 +160,7 @@ class DeclaredDestination:
         try:
             request = ability.sender.request(batch)
         except Unaddressable as error:
-            reason = f"the request's address needs {error}, which is empty here"
+            reason = f"the request's address needs {error}, which is empty, . or .. here"
             return batch.rejected(reason, code="value.unaddressable")
         answer = yield request
         if ability.job is not None and answer.ok:
@@ -202,7 +202,7 @@ class DeclaredDestination:
         within = limits.model_copy(
             update={
                 "records_per_request": records,
-                "bytes_per_request": action.bytes_per_request or limits.bytes_per_request,
+                "bytes_per_request": max(1, (action.bytes_per_request or limits.bytes_per_request) - made.around_bytes),
             }
         )
         reader = Reader(action.outcomes, verb, made.address.per_record, names)

@@ -73,7 +73,7 @@ FIELD_TYPES: dict[str, tuple[FieldType, ValueLimits]] = {
     "bigint": ("integer", ValueLimits(integer_bits=64)),
     "real": ("number", ValueLimits(nonfinite=True)),
     "double precision": ("number", ValueLimits(nonfinite=True)),
-    "numeric": ("decimal", ValueLimits()),
+    "numeric": ("decimal", ValueLimits(decimal_unlimited=True, nonfinite=True)),
     "bytea": ("binary", ValueLimits()),
     "date": ("date", ValueLimits()),
     "time without time zone": ("time", ValueLimits()),

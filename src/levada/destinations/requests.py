@@ -22,6 +22,8 @@ from levada.errors import ConfigError
 from levada.template import (
     PER_BATCH,
     Constant,
+    Items,
+    Members,
     Names,
     Node,
     Placeholder,
@@ -46,6 +48,10 @@ _CONTENT_TYPES: Final[Mapping[Encoding, str]] = {
     "json_lines": "application/x-ndjson",
     "csv": "text/csv; charset=utf-8",
 }
+_KEY_CHARACTERS: Final = 100
+"""An idempotency key is no longer than this."""
+_NAME_BYTES: Final = 200
+"""What the names of an object and a sync are taken to need, where a body is measured before it is made."""
 _REMOVALS: Final = frozenset({"delete", "archive", "remove"})
 
 
@@ -139,6 +145,17 @@ class Sender:
     #: one record in each request
     single: bool = False
     idempotency_header: str | None = None
+
+    @property
+    def around_bytes(self) -> int:
+        """How many bytes of a body stand around its records at most, besides the brackets of an array."""
+        if self.body is None or not isinstance(self.body, Members | Items):
+            return 0
+        others = {"records": "", "record": "", "idempotency_key": "0" * _KEY_CHARACTERS}
+        longest = Record(
+            {}, kind="changed", verb="0" * 8, object="0" * _NAME_BYTES, sync="0" * _NAME_BYTES, others=others
+        )
+        return len(render(self.body, longest).encode())
 
     def request(self, batch: Batch) -> Request:
         """Raises Unaddressable."""

@@ -142,7 +142,7 @@ class WebhookDestination:
         headers = {"Content-Type": "application/json", "webhook-id": message_id, "Idempotency-Key": message_id}
         sign = signer(self.options.secret, message_id, body)
         answer = yield Request("POST", self.options.url, headers=headers, body=body, sign=sign)
-        return Reader(Reading(), batch.verb, addressed=False).read(batch, answer)
+        return Reader(Reading(), batch.verb, addressed=False, any_body=True).read(batch, answer)
 
     def look_up(self, batch: Batch) -> Talk[Found]:
         yield from ()
