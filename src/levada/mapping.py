@@ -69,6 +69,8 @@ class ValueLimits:
     integer_bits: int | None = None
     decimal_digits: int | None = None
     decimal_scale: int | None = None
+    #: may decimals have any number of digits? They are then sent as digits, where no type of ours is wide enough
+    decimal_unlimited: bool = False
     #: may the field hold NaN and the infinities?
     nonfinite: bool = False
     #: may text hold the character U+0000?

@@ -6,8 +6,11 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import psycopg
+import pytest
+
 from levada import Project
-from levada_process import levada, small_project, write_customers
+from levada_process import levada, small_project, write, write_customers
 
 REPLACE = "model: customers\nto: crm.contacts\nmode: replace\nfields: all\n"
 
@@ -58,3 +61,33 @@ def test_another_object_is_another_sync(tmp_path: Path) -> None:
     sync.write_text(sync.read_text().replace("crm.people", "crm.contacts"))
     assert levada(tmp_path, "mark-synced", "customers_to_crm").code == 0
     assert levada(tmp_path, "run", "--json").document["counts"]["unchanged"] == 3
+
+
+@pytest.mark.needs("postgres")
+def test_numbers_of_any_size_arrive_exactly_in_numeric_columns(tmp_path: Path, postgres_url: str) -> None:
+    """PostgreSQL's numeric without a size takes what it is sent: many digits, tiny ones, NaN; other text is invalid."""
+    numbers = ["1.50", "NaN", "Infinity", "1" + "0" * 50, "-0." + "0" * 26 + "123"]
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE model (id int, n numeric, f double precision, t text)")
+        for number, written in enumerate(numbers):
+            connection.execute("INSERT INTO model VALUES (%s, %s, 1e-20, '2.5')", (number, written))
+        connection.execute("INSERT INTO model VALUES (99, 1, 1, 'none')")
+        connection.execute("CREATE TABLE copy (id int PRIMARY KEY, n numeric, f numeric, t numeric)")
+    destination = f"type: postgres\nurl: {postgres_url}\n"
+    write(
+        tmp_path,
+        {
+            "levada.yml": "name: numbers\n",
+            "sources/warehouse.yml": destination,
+            "destinations/app.yml": destination,
+            "models/rows.yml": "source: warehouse\nkey: id\ntable: model\n",
+            "syncs/copy.yml": "model: rows\nto: app.copy\nmode: mirror\n",
+        },
+    )
+    with Project.open(tmp_path) as project:
+        result = project.run("copy")
+        assert (result.counts.added, result.counts.invalid) == (len(numbers), 1)
+        assert project.run("copy").counts.unchanged == len(numbers)
+    with psycopg.connect(postgres_url) as connection:
+        found = connection.execute("SELECT n::text, f::text, t::text FROM copy ORDER BY id").fetchall()
+    assert found == [(number, "0.00000000000000000001", "2.5") for number in numbers]

@@ -279,6 +279,8 @@ def _integer_limits(case: _Case, found: Coerced) -> Coerced:
 
 def _decimal(case: _Case) -> Coerced:
     limits, value, source = case.limits, case.value, case.source
+    if limits.decimal_unlimited and (case.textual or case.floating):
+        return _digits(case)
     own = decimal_of(source)
     if case.integral:
         width, _ = INTEGER_BITS[source]
@@ -323,6 +325,17 @@ def _decimal(case: _Case) -> Coerced:
         f"{present} AND {found.sql} IS NULL",
         "too_large",
         f"a number of more than {digits - scale} digits before the point",
+    )
+
+
+def _digits(case: _Case) -> Coerced:
+    """A decimal of any size, as its digits."""
+    shown = f"CAST({case.value} AS VARCHAR)"
+    if case.floating:
+        return _finite(case, Coerced(shown, "VARCHAR"))
+    wanted = f"({DECIMAL_TEXT}|NaN|[+-]?Infinity)" if case.limits.nonfinite else DECIMAL_TEXT
+    return Coerced(shown, "VARCHAR").but(
+        f"NOT regexp_full_match({shown}, {text(wanted)})", "not_a_number", "text that is not a plain decimal number"
     )
 
 
