@@ -70,7 +70,8 @@ def generate(rows: int, folder: Path) -> None:
                     f"""
                     create table customers as
                     select * replace (
-                        case when id % 100 = 37 then (lifetime_value + 1)::decimal(12, 2) else lifetime_value end as lifetime_value,
+                        case when id % 100 = 37 then (lifetime_value + 1)::decimal(12, 2) else lifetime_value end
+                            as lifetime_value,
                         case when id % 100 = 37 then orders + 1 else orders end as orders,
                         case when id % 100 = 37 then updated_at + interval 40 day else updated_at end as updated_at
                     )
