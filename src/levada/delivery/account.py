@@ -19,7 +19,7 @@ from levada.clock import Clock
 from levada.delivery.wire import Lost, NotSent, Outgoing, Wire
 from levada.destination import Auth, Credential, Destination, Request, Response, Talk
 from levada.errors import AuthError, DestinationError, UnavailableError
-from levada.limits import Pace
+from levada.limits import RATE_MARGIN, Pace
 from levada.retry import RETRY_AFTER_MAX_SECONDS, RetryPolicy, retry_after_seconds
 from levada.run import PauseReason
 
@@ -104,6 +104,8 @@ class Account:
         self._limits = limits
         self._pace = Pace(limits.seconds_per_request)
         self._slots = asyncio.Semaphore(limits.concurrent_requests)
+        self._gate = asyncio.Lock()
+        self._left_at = 0.0
         self._signing = asyncio.Lock()
         self._probing = asyncio.Lock()
         self._credential: Credential | None = None
@@ -252,6 +254,17 @@ class Account:
             self._listener(events.DeliveryWaiting(self._sync, "rate", wait))
         if wait > 0:
             await asyncio.sleep(wait)
+        if declared:
+            await self._keep_distance(declared / RATE_MARGIN)
+
+    async def _keep_distance(self, seconds: float) -> None:
+        """So far apart are two requests of this process really: turns that it slept through are not made up for."""
+        loop = asyncio.get_running_loop()
+        async with self._gate:
+            wait = self._left_at + seconds - loop.time()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            self._left_at = loop.time()
 
     async def _throttled(self, answer: Response, attempt: int) -> None:
         asked = retry_after_seconds(
@@ -388,6 +401,6 @@ def as_destination_error(paused: Paused) -> DestinationError:
         case "auth":
             return AuthError(paused.message, hint="check the credential in the destination's file")
         case "outage":
-            return UnavailableError(paused.message, hint="check base_url, and that the tool is up")
+            return UnavailableError(paused.message, hint="see that the tool is up and has room, and that its file in destinations/ leads to it")
         case _:
             return DestinationError(paused.message, code=f"destination.{paused.reason}")

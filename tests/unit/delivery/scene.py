@@ -139,6 +139,7 @@ class Scene:
     repeats: Any = "at_least_once"
     patience: Patience = QUICK
     server_seconds: float = 0.01
+    rate: float | None = None
     seen: list[events.Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -169,7 +170,9 @@ class Scene:
             type="test",
             title="Test",
             docs="",
-            limits=Limits(concurrent_requests=self.lanes, records_per_request=self.batch),
+            limits=Limits(
+                concurrent_requests=self.lanes, records_per_request=self.batch, requests_per_second=self.rate
+            ),
             classes=classes,
             max_server_seconds=self.server_seconds,
         )
