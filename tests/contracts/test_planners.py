@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from levada.planners.local import LocalPlanner
-from levada.testing.planners import CHECKS, PlannerBench, name_of
+from levada.testing.planner_bench import PlannerBench
+from levada.testing.planners import CHECKS, name_of
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=name_of)

@@ -24,7 +24,7 @@ from levada.planners import samples
 from levada.planners.engine import Engine, is_plain_scan
 from levada.planners.local import LocalPlanner
 from levada.source import Attachment, Column, SourceAbilities
-from levada.testing.planners import BOTH, MIRROR, Planned, PlannerBench, exceptions, mapped, people
+from levada.testing.planner_bench import BOTH, MIRROR, Planned, PlannerBench, exceptions, mapped, people
 
 
 @dataclass(slots=True)
@@ -382,7 +382,7 @@ import resource, sys
 from pathlib import Path
 import pyarrow as pa
 from levada.planners.local import LocalPlanner
-from levada.testing.planners import BOTH, PlannerBench
+from levada.testing.planner_bench import BOTH, PlannerBench
 folder = Path(sys.argv[1])
 bench = PlannerBench(LocalPlanner(folder / "spool", memory="64MB", threads=2), folder)
 rows = 300_000

@@ -11,7 +11,7 @@ import pyarrow as pa
 from levada.mapping import FieldMapping, Mapping
 from levada.planners.local import LocalPlanner
 from levada.source import TYPE_KEY
-from levada.testing.planners import PlannerBench
+from levada.testing.planner_bench import PlannerBench
 
 LONG = "1" * 25
 FINE = "0." + "1" * 20

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from levada.errors import ConfigError
 from levada.mapping import FieldMapping, FieldType, Mapping, ValueLimits
 from levada.planners.local import LocalPlanner
-from levada.testing.planners import PlannerBench
+from levada.testing.planner_bench import PlannerBench
 
 
 class _Refused:
