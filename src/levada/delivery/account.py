@@ -401,6 +401,7 @@ def as_destination_error(paused: Paused) -> DestinationError:
         case "auth":
             return AuthError(paused.message, hint="check the credential in the destination's file")
         case "outage":
-            return UnavailableError(paused.message, hint="see that the tool is up and has room, and that its file in destinations/ leads to it")
+            hint = "see that the tool is up and has room, and that its file in destinations/ leads to it"
+            return UnavailableError(paused.message, hint=hint)
         case _:
             return DestinationError(paused.message, code=f"destination.{paused.reason}")
