@@ -12,6 +12,7 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from levada.errors import ConfigError
 
@@ -58,6 +59,19 @@ class AddressPolicy:
         except ValueError:
             return False
         return found.is_loopback or found.is_private
+
+    def check_url(self, text: str) -> None:
+        """Refuse what can be refused of an address before its name is resolved. Raises ConfigError."""
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"{text!r} is not an http or https address", code="config.url")
+        self.check_literal(parts.hostname)
+        if parts.scheme == "http" and not self.admits_cleartext(parts.hostname):
+            raise ConfigError(
+                f"{parts.hostname}: credentials and records are not sent over http without encryption",
+                code="config.cleartext",
+                hint="use https, or allow the host by name: `network: {allow_hosts: [...]}` in levada.yml",
+            )
 
     def check_literal(self, host: str) -> None:
         """Refuse a host that is written as a number and is not admitted. Raises ConfigError."""

@@ -74,6 +74,7 @@ class Dispatcher:
         run_loop: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run,
     ) -> None:
         self._store = store
+        self._policy = policy
         self._clock = clock
         self._redaction = redaction
         self._patience = patience or Patience()
@@ -96,6 +97,11 @@ class Dispatcher:
 
         found: T = self._run_loop(held())
         return found
+
+    def check_address(self, destination: Destination) -> None:
+        """Refuse a destination whose address may not be sent to. Asks no one. Raises ConfigError."""
+        if destination.base_url:
+            self._policy.check_url(destination.base_url)
 
     def deliver(
         self,
@@ -173,6 +179,8 @@ class Dispatcher:
 
         async def sent() -> tuple[int, PauseReason | None, str]:
             wire = self._wire()
+            if isinstance(wire, HttpWire):
+                wire.open()
             account = self._account(destination, wire, order.sync, entitled)
             engine = HttpEngine(
                 order,

@@ -12,11 +12,9 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 from levada.delivery.addresses import AddressPolicy
 from levada.destination import Response
-from levada.errors import ConfigError
 
 if TYPE_CHECKING:
     import aiohttp
@@ -69,7 +67,7 @@ class HttpWire:
     async def send(self, outgoing: Outgoing) -> Response:
         import aiohttp
 
-        session = self._session or self._open()
+        session = self.open()
         url = self._checked.get(outgoing.url) or self._check(outgoing.url)
         timeout = aiohttp.ClientTimeout(total=outgoing.timeout_seconds, sock_connect=CONNECT_SECONDS)
         try:
@@ -99,9 +97,12 @@ class HttpWire:
             await self._session.close()
             self._session = None
 
-    def _open(self) -> aiohttp.ClientSession:
+    def open(self) -> aiohttp.ClientSession:
+        """What takes a while, done once: before the first turn is taken, so that no turn passes meanwhile."""
         import aiohttp
 
+        if self._session is not None:
+            return self._session
         connector = aiohttp.TCPConnector(
             limit=self._connections,
             keepalive_timeout=IDLE_SECONDS,
@@ -125,16 +126,7 @@ class HttpWire:
     def _check(self, text: str) -> yarl.URL:
         from yarl import URL
 
-        parts = urlsplit(text)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"{text!r} is not an http or https address", code="config.url")
-        self._policy.check_literal(parts.hostname)
-        if parts.scheme == "http" and not self._policy.admits_cleartext(parts.hostname):
-            raise ConfigError(
-                f"{parts.hostname}: credentials and records are not sent over http without encryption",
-                code="config.cleartext",
-                hint="use https, or allow the host by name: `network: {allow_hosts: [...]}` in levada.yml",
-            )
+        self._policy.check_url(text)
         url = URL(text, encoded=True)
         if len(self._checked) < 1_000:
             self._checked[text] = url

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from levada.destination import TableDestination
+from levada.destination import Request, TableDestination, Talk
 from levada.errors import ConfigErrors, LevadaError
 from levada.model import Model
 from levada.runner.plan import request
@@ -115,11 +115,24 @@ def _destination(project: Project, name: str) -> Finding:
         destination = project.destination(name)
         if isinstance(destination, TableDestination):
             destination.check()
-        else:
-            project.talk(destination, destination.check())
+            return Finding(subject, "ok", "answers")
+        asked: list[Request] = []
+        project.dispatcher.check_address(destination)
+        project.talk(destination, _noting(destination.check(), asked))
     except LevadaError as error:
         return _error(subject, error)
-    return Finding(subject, "ok", "answers")
+    return Finding(subject, "ok", "answers" if asked else "is well-formed; it has no `check`, so it was not asked")
+
+
+def _noting(talk: Talk[None], asked: list[Request]) -> Talk[None]:
+    """The same talk; its requests are put into `asked`."""
+    try:
+        request = next(talk)
+        while True:
+            asked.append(request)
+            request = talk.send((yield request))
+    except StopIteration:
+        return
 
 
 def _key(project: Project, name: str, model: Model) -> Finding:

@@ -78,6 +78,7 @@ def resolve(project: Project, name: str) -> Resolved:
     if isinstance(destination, TableDestination):
         spec = destination.describe(sync.object, schema, tuple(match))
     else:
+        project.dispatcher.check_address(destination)
         spec = project.talk(destination, destination.describe(sync.object))
     mapping = _fitted(file, draft, spec, destination)
     if mapping != draft:

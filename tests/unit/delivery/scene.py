@@ -140,6 +140,7 @@ class Scene:
     patience: Patience = QUICK
     server_seconds: float = 0.01
     rate: float | None = None
+    clock: SystemClock = field(default_factory=SystemClock)
     seen: list[events.Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -210,7 +211,7 @@ class Scene:
         )
         dispatcher = Dispatcher(
             self.store,
-            SystemClock(),
+            self.clock,
             Redactor(()),
             policy=AddressPolicy(private=True),
             patience=self.patience,

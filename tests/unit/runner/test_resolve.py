@@ -9,6 +9,7 @@ import pytest
 from levada.errors import ConfigError
 from levada.model import Model
 from levada.project.scaffold import EXAMPLE_SYNC, scaffold
+from levada.runner.check import check
 from levada.runner.project import Project
 from levada.runner.resolve import model_query, resolve
 
@@ -91,3 +92,24 @@ def test_requests_that_a_mapping_cannot_fill_are_found_before_anything_is_planne
         resolve(project, EXAMPLE_SYNC)
     assert message in caught.value.message
     assert "customers_to_crm.yml:4" in str(caught.value.where)
+
+
+def test_an_address_that_is_never_sent_to_is_found_before_anything_is_planned(tmp_path: Path) -> None:
+    """Cleartext to a host of the internet is a mistake of the destination's file, not an outage of a run."""
+    scaffold(tmp_path, "acme")
+    destination = "type: http\nbase_url: http://crm.example.com\nobjects:\n  contacts: {upsert: POST /contacts}\n"
+    (tmp_path / "destinations" / "crm.yml").write_text(destination, encoding="utf-8")
+    with Project.open(tmp_path) as project, pytest.raises(ConfigError) as caught:
+        resolve(project, EXAMPLE_SYNC)
+    assert caught.value.code == "config.cleartext"
+
+
+def test_a_destination_that_is_not_asked_is_not_said_to_answer(tmp_path: Path) -> None:
+    """Without a declared check nothing is sent to a tool, and `levada check` says so."""
+    scaffold(tmp_path, "acme")
+    destination = "type: http\nbase_url: http://127.0.0.1:9\nobjects:\n  contacts: {upsert: POST /contacts}\n"
+    (tmp_path / "destinations" / "crm.yml").write_text(destination, encoding="utf-8")
+    with Project.open(tmp_path) as project:
+        found = {each.subject: each for each in check(project).findings}
+    assert found["destination crm"].state == "ok"
+    assert "not asked" in found["destination crm"].message
