@@ -192,12 +192,17 @@ class Account:
                 return await self._send(request, credential)
         return await self._send(request, credential)
 
+    @property
+    def _outage_seconds(self) -> float:
+        """How long an outage is sat out: briefly, where nothing was ever answered."""
+        return self._patience.outage_seconds if self.answered else self._patience.contact_seconds
+
     async def _wait_for_probe(self) -> None:
         """While the circuit is open, all who send share one back-off. Raises Paused in a long outage."""
         if self._failures < FAILURES_TO_OPEN:
             return
         loop = asyncio.get_running_loop()
-        if self._probe_at - self._failing_since > self._patience.outage_seconds:
+        if self._probe_at - self._failing_since > self._outage_seconds:
             raise Paused("outage", f"{self.destination.name} does not answer")
         wait = self._probe_at - loop.time()
         if wait > 1:
@@ -305,9 +310,8 @@ class Account:
         self._count_failure()
         loop = asyncio.get_running_loop()
         failing = loop.time() - self._failing_since
-        patience = self._patience.outage_seconds if self.answered else self._patience.contact_seconds
         wait = self._patience.policy.wait_seconds(attempt, self._clock.random())
-        if failing + wait > patience:
+        if failing + wait > self._outage_seconds:
             raise Paused("outage", self._clean(f"{self.destination.name} cannot be reached: {reason}"))
         if wait > 1:
             self._listener(events.DeliveryWaiting(self._sync, "outage", wait, self._clean(reason)))
