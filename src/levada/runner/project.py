@@ -6,8 +6,6 @@ in this package. Nothing is decided here. A project belongs to one thread; `stop
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +20,7 @@ from levada.guard import GuardDeclaration
 from levada.model import Model
 from levada.planner import Ledger
 from levada.redaction import Redactor
+from levada.runner.spool import Spool, make_spool
 from levada.source import Source
 from levada.store import Approval, RunRecord, Store
 from levada.sync import Sync
@@ -71,7 +70,7 @@ class Project:
         self._files: ProjectFiles | None = None
         self._redaction: Redactor | None = None
         self._store: Store | None = None
-        self._spool: Path | None = None
+        self._spool: Spool | None = None
         self._planner: LocalPlanner | None = None
         self._dispatcher: Dispatcher | None = None
         self._sources: dict[str, Source] = {}
@@ -122,7 +121,7 @@ class Project:
             self._store.close()
             self._store = None
         if self._spool is not None:
-            shutil.rmtree(self._spool, ignore_errors=True)
+            self._spool.close()
             self._spool = self._planner = None
 
     def stop(self) -> None:
@@ -248,8 +247,8 @@ class Project:
     def spool(self) -> Path:
         """A folder for what is needed for a moment: private to this user, gone when the project is closed."""
         if self._spool is None:
-            self._spool = Path(tempfile.mkdtemp(prefix="levada-"))
-        return self._spool
+            self._spool = make_spool()
+        return self._spool.folder
 
     @property
     def planner(self) -> LocalPlanner:
