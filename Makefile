@@ -1,7 +1,9 @@
 # Needs Python 3.11 or newer and make; everything else is installed into .venv.
 ROWS ?= 1000000
+SEEDS ?= 2000
+FROM ?= 0
 
-.PHONY: setup demo test check format docs bench bench-peers clean
+.PHONY: setup demo test simulate check format docs bench bench-peers clean
 
 setup: .venv/.test
 
@@ -10,6 +12,9 @@ demo: .venv/.core
 
 test: .venv/.test check
 	.venv/bin/python -m pytest -n 2
+
+simulate: .venv/.test
+	PYTHONPATH=tests .venv/bin/python -m simulation --seeds $(SEEDS) --from $(FROM) $(if $(filter command line,$(origin ROWS)),--rows $(ROWS))
 
 check: .venv/.test
 	.venv/bin/ruff check

@@ -1,0 +1,310 @@
+"""Published failures of other tools, rebuilt as mutants of the engine: each must be caught by the oracle.
+
+The numbers and letters are those of the museum of failures; `python -m simulation.museum` prints at which seed each is
+caught first.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import levada.delivery.settled as settled_module
+import levada.runner.guarding as guarding
+import levada.runner.run as running
+from levada.batch import Batch
+from levada.delivery.account import Account
+from levada.delivery.engine import HttpEngine
+from levada.delivery.render import BatchMaker
+from levada.delivery.wire import Lost
+from levada.destination import DestinationSpec, Found
+from levada.destinations import asking
+from levada.destinations.answers import Reader
+from levada.errors import DestinationError, LevadaError
+from levada.guard import GuardDecision
+from levada.planners.reading import Reading
+from levada.redaction import Redactor
+from levada.runner.heartbeat import Heartbeat
+from simulation.play import campaign, of_seed, play
+from simulation.schedule import Edit, Schedule, Stage
+
+SEEDS_MAX = 400
+"""A mutant that survives so many schedules of its classes is not caught."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """`like`: the published failures that it rebuilds. `letters`: the classes in which it can show."""
+
+    name: str
+    like: str
+    letters: str
+    patches: Callable[[], Sequence[tuple[Any, str, Any]]]
+    #: where it was caught first when this was written; tried first
+    seed: int = 0
+    #: for a fault too rare for that: the schedule that shows it
+    shown_by: Schedule | None = None
+
+    @property
+    def first(self) -> Schedule:
+        """The schedule that is tried first."""
+        return self.shown_by or of_seed(self.seed)
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """While this lasts, the engine has the fault."""
+        undone = []
+        try:
+            for owner, name, value in self.patches():
+                undone.append((owner, name, owner.__dict__[name]))
+                setattr(owner, name, value)
+            yield
+        finally:
+            for owner, name, value in reversed(undone):
+                setattr(owner, name, value)
+
+
+def caught(mutant: Mutant, seeds_max: int = SEEDS_MAX) -> tuple[int, str] | None:
+    """The first seed at which the oracle sees the mutant, and what it says."""
+    candidates = [seed for seed in range(seeds_max) if "TABCD"[seed % 5] in mutant.letters]
+    with mutant.alive():
+        for schedule in (mutant.first, *(of_seed(seed) for seed in candidates)):
+            seed = schedule.seed
+            try:
+                findings = play(schedule).findings
+            except Exception as error:  # noqa: BLE001 - an engine that stumbles over its own fault is caught, too
+                findings = [f"stumbles: {error!r}"]
+            if findings:
+                return seed, findings[0]
+    return None
+
+
+def _settling(change: Callable[[str, bool], str | None]) -> Sequence[tuple[Any, str, Any]]:
+    """Another way from how an operation ended to what the ledger takes it for."""
+    real = settled_module.settlement_of
+
+    def mutated(outcome: Any, *, doubtful: bool) -> Any:
+        return change(outcome.end, doubtful) or real(outcome, doubtful=doubtful)
+
+    return [(settled_module, "settlement_of", mutated)]
+
+
+def _ledger_before_ack() -> Sequence[tuple[Any, str, Any]]:
+    return _settling(lambda end, doubtful: "delivered")
+
+
+def _rejected_is_done() -> Sequence[tuple[Any, str, Any]]:
+    return _settling(lambda end, doubtful: "delivered" if end == "rejected" else None)
+
+
+def _unknown_is_delivered() -> Sequence[tuple[Any, str, Any]]:
+    return _settling(lambda end, doubtful: "delivered" if end == "unknown" else None)
+
+
+def _rejection_restores() -> Sequence[tuple[Any, str, Any]]:
+    return _settling(lambda end, doubtful: "rejected" if end in ("rejected", "unknown") else None)
+
+
+def _seen_set() -> Sequence[tuple[Any, str, Any]]:
+    real, seen = HttpEngine._send, set[str]()
+
+    async def mutated(self: HttpEngine, batch: Batch, number: int, journal: Any, parts: list[int]) -> Any:
+        texts = {f"{id(self._account._clock)}{text}" for text in (batch.rendered or []) if batch.kind != "removed"}
+        texts = {text.replace('"changed"', '"added"') for text in texts}
+        if texts and texts <= seen:
+            return batch.delivered()
+        seen.update(texts)
+        return await real(self, batch, number, journal, parts)
+
+    return [(HttpEngine, "_send", mutated)]
+
+
+def _error_is_absent() -> Sequence[tuple[Any, str, Any]]:
+    real = asking.look_up
+
+    def mutated(*given: Any) -> Any:
+        try:
+            return (yield from real(*given))
+        except DestinationError:
+            return Found()
+
+    return [(asking, "look_up", mutated)]
+
+
+def _trusts_2xx() -> Sequence[tuple[Any, str, Any]]:
+    real = Reader.read
+
+    def mutated(self: Reader, batch: Batch, response: Any) -> Any:
+        return batch.delivered() if response.ok else real(self, batch, response)
+
+    return [(Reader, "read", mutated)]
+
+
+def _one_is_all() -> Sequence[tuple[Any, str, Any]]:
+    real = Reader.read
+
+    def mutated(self: Reader, batch: Batch, response: Any) -> Any:
+        found = real(self, batch, response)
+        return batch.delivered() if found.counts(len(batch)).get("delivered") else found
+
+    return [(Reader, "read", mutated)]
+
+
+def _by_position() -> Sequence[tuple[Any, str, Any]]:
+    def mutated(self: Reader, batch: Batch, entries: Sequence[Any], declared: Any, verdicts: Any) -> Any:
+        yield from enumerate(entries[: len(batch)])
+
+    return [(Reader, "_matched", mutated)]
+
+
+def _retries_creates() -> Sequence[tuple[Any, str, Any]]:
+    return [(DestinationSpec, "delivery_class", lambda self, verb: "A")]
+
+
+def _no_hold() -> Sequence[tuple[Any, str, Any]]:
+    async def mutated(self: HttpEngine) -> None:
+        return
+
+    return [(HttpEngine, "_hold", mutated), (running, "_wait_for_hold", lambda trip: None)]
+
+
+def _empty_is_fine() -> Sequence[tuple[Any, str, Any]]:
+    return [(guarding, "judge", lambda declared, facts: GuardDecision())]
+
+
+def _library_retries() -> Sequence[tuple[Any, str, Any]]:
+    real = Account._send
+
+    async def mutated(self: Account, request: Any, credential: Any) -> Any:
+        try:
+            return await real(self, request, credential)
+        except Lost:
+            return await real(self, request, credential)
+
+    return [(Account, "_send", mutated)]
+
+
+def _open_runs_are_dropped() -> Sequence[tuple[Any, str, Any]]:
+    real = running._resume
+
+    def mutated(project: Any, record: Any, lease: Any, *more: Any) -> Any:
+        project.store.update_run(lease, record.run_id, phase="closed", status="cancelled")
+        return real.__globals__["Trip"](
+            project, record.sync, record.run_id, lease, project.store.folder, project.clock.now(), 0.0
+        ).result("cancelled")
+
+    return [(running, "_resume", mutated)]
+
+
+def _key_per_attempt() -> Sequence[tuple[Any, str, Any]]:
+    real = HttpEngine._attempt
+
+    async def mutated(self: HttpEngine, batch: Batch, *given: Any, **more: Any) -> Any:
+        fresh = self._account._clock.new_id("key")
+        return await real(self, replace(batch, idempotency_key=fresh), *given, **more)
+
+    return [(HttpEngine, "_attempt", mutated)]
+
+
+def _half_is_whole() -> Sequence[tuple[Any, str, Any]]:
+    def mutated(self: Reading, first: Any, rest: Any) -> Any:
+        try:
+            if first is not None:
+                yield first
+            yield from rest
+        except LevadaError:
+            return
+
+    return [(Reading, "_watched", mutated)]
+
+
+def _no_pace() -> Sequence[tuple[Any, str, Any]]:
+    async def mutated(self: Account) -> None:
+        return
+
+    return [(Account, "_wait_for_turn", mutated)]
+
+
+def _stale_worker() -> Sequence[tuple[Any, str, Any]]:
+    return [(Heartbeat, "holds", lambda self: True)]
+
+
+def _says_secrets() -> Sequence[tuple[Any, str, Any]]:
+    return [(Redactor, "clean", lambda self, text: text)]
+
+
+def _operation_per_plan() -> Sequence[tuple[Any, str, Any]]:
+    real = BatchMaker.of_parts
+
+    def mutated(self: BatchMaker, *given: Any, **more: Any) -> Batch:
+        made = real(self, *given, **more)
+        return replace(made, idempotency_key=self.key(made.sequence, len(made)))
+
+    return [(BatchMaker, "of_parts", mutated)]
+
+
+_ROWS = (Edit(1, "a"), Edit(2, "b"), Edit(3, "c"))
+_REFUSED_AFTER_LOST = Schedule(
+    seed=0,
+    letter="A",
+    batch=1,
+    lanes=1,
+    repeats="at_least_once",
+    rate=None,
+    rows=_ROWS,
+    stages=(
+        Stage(),
+        Stage(edits=(Edit(1, "z"),), faults=((0, "lost_after"), (1, "refuse_record"))),
+        Stage(edits=(Edit(1, "a"),)),
+    ),
+)
+_SHUFFLED = Schedule(
+    seed=13,
+    letter="C",
+    batch=3,
+    lanes=1,
+    repeats="at_least_once",
+    rate=None,
+    rows=_ROWS,
+    stages=(Stage(faults=((1, "shuffled"),)), Stage(edits=(Edit(1, "x"), Edit(2, "y"), Edit(3, "z")))),
+)
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant("ledger_before_ack", "3, 9, 10, 11, I.a", "TABCD", _ledger_before_ack, 0),
+    Mutant("rejected_is_done", "4, 12, I.d", "TABC", _rejected_is_done, 0),
+    Mutant("unknown_is_delivered", "21, 34, 36", "ABC", _unknown_is_delivered, 161),
+    Mutant("rejection_restores_the_ledger", "E7 (keep_base)", "A", _rejection_restores, 1, _REFUSED_AFTER_LOST),
+    Mutant("seen_set", "26, I.l", "A", _seen_set, 1),
+    Mutant("look_up_error_is_absent", "24, I.m", "C", _error_is_absent, 48),
+    Mutant("every_2xx_is_delivered", "31, I.p, I.x", "AC", _trusts_2xx, 48),
+    Mutant("one_success_marks_the_batch", "31, I.c", "AC", _one_is_all, 48),
+    Mutant("answers_matched_by_position", "33, 35", "C", _by_position, 3, _SHUFFLED),
+    Mutant("creates_are_retried", "17, 18, 30", "C", _retries_creates, 3),
+    Mutant("no_hold_for_late_requests", "17 (E10)", "AC", _no_hold, 13),
+    Mutant("an_empty_model_deletes_all", "49, 50", "TABC", _empty_is_fine, 70),
+    Mutant("the_http_library_retries", "19, 25", "C", _library_retries, 98),
+    Mutant("open_runs_are_dropped", "48, 38", "BC", _open_runs_are_dropped, 48),
+    Mutant("a_key_for_each_attempt", "20", "B", _key_per_attempt, 2),
+    Mutant("a_key_for_each_plan", "20 (E5)", "B", _operation_per_plan, 2),
+    Mutant("half_a_read_is_the_model", "5, 49, 59", "TABC", _half_is_whole, 0),
+    Mutant("no_shared_pace", "60, I.q", "ABC", _no_pace, 2),
+    Mutant("a_stale_worker_sends", "29, 42", "BC", _stale_worker, 3),
+    Mutant("words_are_not_redacted", "63", "ABC", _says_secrets, 2),
+)
+
+
+def main() -> int:
+    missed = 0
+    with campaign():
+        for mutant in MUTANTS:
+            found = caught(mutant)
+            missed += found is None
+            print(f"{mutant.name:<32} {mutant.like:<20} {found}", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""Judges a schedule by what happened, not by what was meant to happen.
+
+It sees the history of the model, the destination's own log of what it accepted and of what it was asked, what the
+destination holds at the end, and the public reports of the runs, all as plain data. It imports nothing but the
+standard library: a test makes sure of that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Line = Mapping[str, Any]
+DONE = ("succeeded", "partial")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of one schedule.
+
+    `history`: `{at, rows: {key: {field: value}}}`, the model as it should arrive, oldest first. `accepted`: one
+    line for each effect, with `what`, `key`, `values`, `rid`, `by` (sync or person) and `stage`. `requests`: one
+    line for each request. `reports`: run reports, each with the `stage` it belongs to. `held`: the records at the
+    end. `quiet`: the stage from which on nothing fails and the model stands still. `orphans`: keys that a restored
+    store cannot know of. `words`: everything else that was said or written down.
+    """
+
+    letter: str
+    repeats: str
+    history: Sequence[Line]
+    accepted: Sequence[Line]
+    requests: Sequence[Line]
+    reports: Sequence[Line]
+    held: Sequence[Line]
+    quiet: int
+    orphans: frozenset[int]
+    restored: bool
+    rate: float | None
+    quota: int | None
+    words: Sequence[str]
+    secrets: Sequence[str]
+    people: Sequence[str]
+
+
+def judge(evidence: Evidence) -> list[str]:
+    """Everything that is not as promised, as sentences; empty if all is well."""
+    return [
+        *_sums(evidence),
+        *_order(evidence),
+        *_deletes(evidence),
+        *_limits(evidence),
+        *_leaks(evidence),
+        *_failed_reads(evidence),
+        *(_events(evidence) if evidence.letter == "D" else _records(evidence)),
+        *_rest(evidence),
+        *_reported(evidence),
+    ]
+
+
+def _touched(evidence: Evidence) -> set[int]:
+    """Keys whose records people worked on."""
+    return {line["key"] for line in evidence.accepted if line["by"] == "person"}
+
+
+def _flat(reports: Sequence[Line]) -> Iterator[Line]:
+    """Every run that was reported, those that were resumed first; each once, as it ended."""
+    for report in reports:
+        for earlier in report.get("resumed", ()):
+            yield {**earlier, "stage": report["stage"]}
+        if "status" in report:
+            yield report
+
+
+def _sums(evidence: Evidence) -> Iterator[str]:
+    """G1: what was planned has an end, each operation exactly one."""
+    for report in _flat(evidence.reports):
+        if report["status"] not in (*DONE, "paused"):
+            continue
+        planned = sum(report["counts"][kind] for kind in ("added", "changed", "removed"))
+        ends = sum(report["delivered"].values())
+        ends += sum(report[end] for end in ("rejected", "suppressed", "unknown", "unsent"))
+        if planned != ends:
+            yield f"sum: run {report['run_id']} planned {planned} and tells the end of {ends}"
+        if report["status"] == "succeeded" and (report["rejected"] or report["unknown"] or report["unsent"]):
+            yield f"status: run {report['run_id']} succeeded though not all was delivered"
+
+
+def _order(evidence: Evidence) -> Iterator[str]:
+    """G4: what was accepted for a key is a sub-sequence, with repeats, of the values that the model had."""
+    versions = [(entry["at"], entry["rows"]) for entry in evidence.history]
+    reached: dict[int, int] = {}
+    for line in evidence.accepted:
+        if line["by"] != "sync":
+            continue
+        key = line["key"]
+        start = reached.get(key, 0)
+        values = None if line["what"] == "delete" else line["values"]
+        for index in range(start, len(versions)):
+            at, rows = versions[index]
+            if at > line["at"] + 1e-3:
+                index = len(versions)
+                break
+            if _agrees(values, rows.get(key)):
+                break
+        else:
+            index = len(versions)
+        if index == len(versions):
+            past = any(_agrees(values, rows.get(key)) for _, rows in versions[:start])
+            word = "backwards" if past else "foreign"
+            yield f"{word}: key {key} was {line['what']}d at {line['at']} to {values}, which the model did not say then"
+        else:
+            reached[key] = index
+
+
+def _agrees(values: Line | None, row: Line | None) -> bool:
+    if values is None or row is None:
+        return values is None and row is None
+    return all(row.get(name) == value for name, value in values.items() if name in row) and bool(set(values) & set(row))
+
+
+def _deletes(evidence: Evidence) -> Iterator[str]:
+    """G6: nothing is deleted that the sync did not make, or that the model still has."""
+    made: set[str] = set()
+    for line in evidence.accepted:
+        if line["by"] != "sync":
+            continue
+        if line["what"] in ("create", "upsert"):
+            made.add(line["rid"])
+        elif line["what"] == "delete":
+            if line["rid"] not in made:
+                yield f"unasked: record {line['rid']} of key {line['key']} was deleted, which the sync had not made"
+            absent = any(line["key"] not in entry["rows"] for entry in evidence.history if entry["at"] <= line["at"])
+            if not absent:
+                yield f"unasked: key {line['key']} was deleted at {line['at']} while the model had it"
+
+
+def _limits(evidence: Evidence) -> Iterator[str]:
+    """G8: no window of a second holds more requests than declared, no day more than the quota."""
+    times = [line["at"] for line in evidence.requests]
+    if evidence.rate is not None:
+        allowed = int(evidence.rate) + 1
+        for index in range(len(times) - allowed):
+            if times[index + allowed] - times[index] < 1.0 - 1e-6:
+                yield f"rate: {allowed + 1} requests in the second from {times[index]}, {evidence.rate:g} are declared"
+                break
+    if evidence.quota is not None:
+        days = Counter(int((at - 1_000 + 43_200) // 86_400) for at in times)
+        for day, count in days.items():
+            if count > evidence.quota:
+                yield f"quota: {count} requests on day {day}, {evidence.quota} are declared"
+
+
+def _leaks(evidence: Evidence) -> Iterator[str]:
+    """G10: secrets are nowhere but in requests; people nowhere but in the state and at the destination."""
+    told = [json.dumps(report) for report in evidence.reports]
+    for text in (*evidence.words, *told):
+        for secret in evidence.secrets:
+            if secret in text:
+                yield f"secret: found in {text[:200]}"
+        for person in evidence.people:
+            if person in text:
+                yield f"personal: found in {text[:200]}"
+
+
+def _failed_reads(evidence: Evidence) -> Iterator[str]:
+    """G6: a run whose read failed or was empty has sent nothing of its own."""
+    for report in evidence.reports:
+        nothing = report.get("status") == "blocked" or report.get("error", {}).get("code", "").startswith("source")
+        if nothing and report.get("requests", 0):
+            yield f"absence: run {report['run_id']} sent {report['requests']} requests after {report['status']}"
+
+
+def _records(evidence: Evidence) -> Iterator[str]:
+    """G2, G3: one record for each key, and in the end what the model says."""
+    touched = _touched(evidence)
+    doubled: set[int] = set()
+    excused = evidence.letter == "B" and evidence.restored  # keys of creates are not those of the lost store
+    alive: dict[str, int] = {}
+    for line in evidence.accepted:
+        if line["what"] == "delete":
+            alive.pop(line["rid"], None)
+        elif line["rid"] not in alive:
+            alive[line["rid"]] = line["key"]
+            if list(alive.values()).count(line["key"]) > 1 and line["by"] == "sync" and line["key"] not in doubled:
+                doubled.add(line["key"])
+                if not excused:
+                    yield f"doubled: a second record of key {line['key']} at {line['at']}"
+    wanted = evidence.history[-1]["rows"]
+    held: dict[int, list[Line]] = {}
+    for record in evidence.held:
+        held.setdefault(record["id"], []).append(record)
+    for key, row in wanted.items():
+        if key in touched or key in doubled:
+            continue
+        if key not in held:
+            yield f"lost: key {key} is not at the destination"
+        elif not _agrees(_sent(evidence, row), held[key][0]) and not _nameless(evidence):
+            yield f"stale: key {key} is {held[key][0]}, the model says {row}"
+    for key in held:
+        if key not in wanted and key not in touched and key not in evidence.orphans and not _nameless(evidence):
+            yield f"left behind: key {key} left the model and is still at the destination"
+    for line in evidence.accepted:
+        if line["by"] == "person" and line["what"] == "create" and line["key"] not in held:
+            yield f"unasked: a person's record {line['key']} is gone"
+
+
+def _sent(evidence: Evidence, row: Line) -> Line:
+    """A row without fields that are NULL and were out of the mapping for a while: what they hold is not owned."""
+    lapsed = {name for entry in evidence.history for each in entry["rows"].values() for name in set(row) - set(each)}
+    return {name: value for name, value in row.items() if value is not None or name not in lapsed}
+
+
+def _nameless(evidence: Evidence) -> bool:
+    """Class B without a look-up: a record whose create was never answered has no id to change or delete it by.
+
+    It is allowed to stay as it is while every run says so: the last one names it as refused or unknown.
+    """
+    last = evidence.reports[-1]
+    return evidence.letter == "B" and last.get("status") == "partial" and last["rejected"] + last["unknown"] > 0
+
+
+def _events(evidence: Evidence) -> Iterator[str]:
+    """Class D: every value that the model came to at a run was sent; what may be doubled or missing is reported."""
+    counts = Counter(_events_of(evidence))
+    unknown = sum(report["unknown"] for report in _flat(evidence.reports) if report["status"] in DONE)
+    crashed = any(report.get("crashed") for report in evidence.reports)
+    last = evidence.history[-1]["rows"]
+    missing = 0
+    for key, row in last.items():
+        if not any(k == key and _agrees(json.loads(values), row) for k, values in counts):
+            missing += 1
+            if evidence.repeats == "at_least_once":
+                yield f"lost: the last value of key {key} was never accepted"
+    if evidence.repeats == "at_most_once":
+        if missing > unknown and not crashed:
+            yield f"lost: {missing} values were never accepted, and {unknown} are reported as unknown"
+        if not evidence.restored:
+            yield from _twice(evidence)
+
+
+def _events_of(evidence: Evidence) -> Iterator[tuple[int, str]]:
+    for line in evidence.accepted:
+        if line["by"] == "sync":
+            yield line["key"], json.dumps(line["values"], sort_keys=True)
+
+
+def _twice(evidence: Evidence) -> Iterator[str]:
+    """A value accepted more often than the model came to it."""
+    arrivals: Counter[tuple[int, str]] = Counter()
+    previous: Line = {}
+    for entry in evidence.history:
+        for key, row in entry["rows"].items():
+            if previous.get(key) != row:
+                arrivals[key, json.dumps(row, sort_keys=True)] += 1
+        previous = entry["rows"]
+    accepted = Counter(_events_of(evidence))
+    for (key, values), count in accepted.items():
+        if count > max(1, arrivals[key, values]):
+            yield f"doubled: key {key} was accepted {count} times as {values}, at most once was asked"
+
+
+def _rest(evidence: Evidence) -> Iterator[str]:
+    """G3: once all is quiet, the third run at the latest has nothing to write, and says so."""
+    quiet = [report for report in evidence.reports if report["stage"] >= evidence.quiet]
+    for report in quiet:
+        if "raised" in report and report["raised"] != "store.rolled_back":
+            yield f"stuck: a run in quiet times ended with {report['raised']}: {report['message']}"
+    last = max((report["stage"] for report in quiet), default=0)
+    writes = [line for line in evidence.requests if line["stage"] == last and line["writes"]]
+    deleted = any(line["by"] == "person" and line["what"] == "delete" for line in evidence.accepted)
+    if writes and not deleted:
+        yield f"restless: {len(writes)} writes in the run after two quiet ones, beginning with {dict(writes[0])}"
+    for report in quiet:
+        quarantined = evidence.repeats == "at_most_once" and evidence.letter == "D" and report.get("unknown")
+        if report["stage"] == last and report.get("status") != "succeeded" and not (quarantined or _nameless(evidence)):
+            yield f"stuck: the last quiet run ended as {report.get('status')}: {report.get('message', '')}"
+
+
+def _reported(evidence: Evidence) -> Iterator[str]:
+    """Report = log: a run that was not disturbed delivered as many records as the destination accepted in it."""
+    for report in evidence.reports:
+        if report.get("status") not in DONE or report.get("resumed"):
+            continue
+        stage = [r for r in evidence.reports if r["stage"] == report["stage"]]
+        if len(stage) != 1 or any(line.get("fault") for line in evidence.requests if line["stage"] == report["stage"]):
+            continue
+        taken = sum(1 for e in evidence.accepted if e["stage"] == report["stage"] and e["by"] == "sync")
+        told = sum(report["delivered"].values())
+        if taken > told:
+            yield f"report: run {report['run_id']} tells {told} deliveries, the destination accepted {taken}"

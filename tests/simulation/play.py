@@ -1,0 +1,206 @@
+"""Plays one schedule and hands the evidence to the oracle; shrinks one that fails."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import levada.runner.run
+from levada.planners.local import LocalPlanner
+from levada.runner.heartbeat import Heartbeat
+from levada.stores.sqlite import SqliteStore
+from simulation.connectors import Signed, declared
+from simulation.duck import shared
+from simulation.oracle import Evidence, judge
+from simulation.schedule import Schedule, Stage, draw
+from simulation.server import LAG_SECONDS, SECRET, SERVER_SECONDS
+from simulation.tables import Table
+from simulation.virtual import Hanging
+from simulation.world import PROCESSES, Token, VirtualHeartbeat, Workshop, World, run_once
+
+QUIET_RUNS = 3
+QUOTA = 6
+SHRINKS_MAX = 400
+FAST = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
+
+
+@contextmanager
+def campaign() -> Iterator[None]:
+    """What holds while schedules are played: one DuckDB for all, and heartbeats on virtual time."""
+    real = Heartbeat
+    vars(levada.runner.run)["Heartbeat"] = VirtualHeartbeat
+    try:
+        with shared():
+            yield
+    finally:
+        vars(levada.runner.run)["Heartbeat"] = real
+
+
+@dataclass(slots=True)
+class Played:
+    """How a schedule went."""
+
+    schedule: Schedule
+    findings: list[str]
+    cells: Counter[tuple[str, str, str]]
+    points: Counter[str]
+    evidence: Evidence | None = field(repr=False, default=None)
+
+
+@cache
+def empty_state() -> Path:
+    """A store's folder as it is made at the first run: copied, because making one takes longer."""
+    folder = Path(tempfile.mkdtemp(prefix="levada-simulation-", dir=FAST))
+    SqliteStore.open(folder / "state").close()
+    return folder / "state"
+
+
+def planner_of(workshop: Workshop) -> Any:
+    return LocalPlanner(workshop.root / "spool", "256MB", 1, workshop.clock)
+
+
+def play(schedule: Schedule, planner: Any = planner_of) -> Played:
+    """Play a schedule to its end and judge it."""
+    folder = Path(tempfile.mkdtemp(prefix="levada-simulation-", dir=FAST))
+    try:
+        world = World(schedule, folder, empty_state())
+        quota = QUOTA if any(stage.weather == "quota" for stage in schedule.stages) else None
+        if schedule.letter == "T":
+            world.destination = Table(world, schedule.batch)
+        else:
+            made = declared(schedule.letter, schedule.batch, schedule.lanes, schedule.rate, quota)
+            world.destination = Signed(made, Token(world))
+        hung = ""
+        orphans: set[int] = set()
+        try:
+            _stages(world, planner, orphans)
+            _quiet(world, planner)
+        except Hanging as error:
+            hung = f"hanging: {error}"
+        evidence = _evidence(world, quota, orphans)
+        findings = [hung] if hung else judge(evidence)
+        cells: Counter[tuple[str, str, str]] = Counter()
+        cells.update({(fault, state, schedule.letter): n for (fault, state), n in world.cells.items()})
+        return Played(schedule, findings, cells, world.points, evidence)
+    finally:
+        PROCESSES.clear()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stages(world: World, planner: Any, orphans: set[int]) -> None:
+    world.edited(world.schedule.rows)
+    for number, stage in enumerate(world.schedule.stages):
+        world.clock.advance(stage.wait_seconds)
+        world.server.catch_up()
+        world.stage, world.server.stage = stage, number
+        world.server.weather = stage.weather
+        world.server.poison = min(world.rows)
+        world.mapping = stage.mapping
+        world.edited(stage.edits)
+        world.remember()
+        for deed, key in stage.human:
+            world.server.human(deed, key)
+            world.cells[f"person_{deed}", "run"] += 1
+        if stage.restored:
+            world.clock.advance(SERVER_SECONDS + LAG_SECONDS)
+            world.server.catch_up()
+            _restore(world, orphans)
+        for fault in ("source", "crash", "trigger", "frozen", "mapping"):
+            if getattr(stage, fault) not in (None, "", 0):
+                world.cells[stage.source if fault == "source" else fault, "run"] += 1
+        run_once(world, planner, label="run")
+        if stage.copied:
+            _copy(world)
+
+
+def _quiet(world: World, planner: Any) -> None:
+    """Faults end and the model stands still."""
+    world.stage = Stage()
+    world.server.weather = ""
+    world.remember()
+    for number in range(QUIET_RUNS + (3 if _slow(world) else 0)):
+        world.clock.advance(SERVER_SECONDS + LAG_SECONDS + 1 + (86_400 if _slow(world) else 0))
+        world.server.catch_up()
+        world.server.stage = len(world.schedule.stages) + number
+        run_once(world, planner, label="quiet")
+    world.clock.advance(SERVER_SECONDS + 1)
+    world.server.catch_up()
+
+
+def _slow(world: World) -> bool:
+    return any(stage.weather == "quota" for stage in world.schedule.stages)
+
+
+def _copy(world: World) -> None:
+    shutil.rmtree(world.folder / "copy")
+    shutil.copytree(world.state, world.folder / "copy")
+
+
+def _restore(world: World, orphans: set[int]) -> None:
+    """An older copy of the store is put back; its high-water mark stays, as where it lies elsewhere."""
+    if not (world.folder / "copy" / "state.sqlite").exists():
+        return
+    world.cells["restored", "run"] += 1
+    mark = (world.state / "high-water").read_bytes() if (world.state / "high-water").exists() else None
+    shutil.rmtree(world.state)
+    shutil.copytree(world.folder / "copy", world.state)
+    if mark is not None:
+        (world.state / "high-water").write_bytes(mark)
+    orphans.update(record["id"] for record in world.server.records.values())
+
+
+def _evidence(world: World, quota: int | None, orphans: set[int]) -> Evidence:
+    schedule = world.schedule
+    server = world.server
+    return Evidence(
+        letter=schedule.letter,
+        repeats=schedule.repeats,
+        history=world.history,
+        accepted=server.accepted,
+        requests=server.requests,
+        reports=world.reports,
+        held=list(server.records.values()),
+        quiet=len(schedule.stages),
+        orphans=frozenset(orphans),
+        restored=bool(orphans),
+        rate=schedule.rate,
+        quota=quota,
+        words=world.words,
+        secrets=(SECRET,),
+        people=("canary person",),
+    )
+
+
+def shrunk(played: Played, planner: Any = planner_of) -> Played:
+    """The smallest schedule found that still fails in the same way."""
+    word = played.findings[0].split(":")[0]
+    best = played
+    tries = 0
+    smaller = True
+    while smaller and tries < SHRINKS_MAX:
+        smaller = False
+        for candidate in best.schedule.smaller():
+            tries += 1
+            again = play(candidate, planner)
+            if any(finding.startswith(word) for finding in again.findings):
+                best, smaller = again, True
+                break
+            if tries >= SHRINKS_MAX:
+                break
+    return best
+
+
+def of_seed(seed: int, rows: int = 12) -> Schedule:
+    return draw(seed, rows_max=rows)
+
+
+def without(schedule: Schedule, **parts: Any) -> Schedule:
+    """A schedule with parts replaced: for tests."""
+    return replace(schedule, **parts)

@@ -1,0 +1,97 @@
+"""A table that is written to in transactions (class T), with the same log as the HTTP server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from levada.batch import Batch
+from levada.change import Verb
+from levada.destination import DestinationSpec, ObjectSpec, WriteOrder
+from levada.errors import UnavailableError
+from levada.limits import Limits
+from levada.outcome import Outcome, Outcomes
+from simulation.server import Server
+from simulation.world import World
+
+
+class Table:
+    """Fulfils `TableDestination`. Marks of applied batches live in the table's own transaction."""
+
+    name = "dest"
+
+    def __init__(self, world: World, batch: int) -> None:
+        self.world = world
+        self.marks: set[tuple[str, int]] = set()
+        self.spec = DestinationSpec(
+            type="table",
+            title="Table",
+            docs="",
+            limits=Limits(records_per_request=batch),
+            classes={"upsert": "T", "update": "T", "delete": "T", "create": "T"},
+        )
+
+    def describe(self, object_name: str, wanted: pa.Schema | None = None, match: Sequence[str] = ()) -> ObjectSpec:
+        return ObjectSpec(object_name, open=True, verbs=("upsert", "delete"))
+
+    def check(self) -> None:
+        return
+
+    def limits(self, object_name: str, verb: Verb) -> Limits:
+        return self.spec.limits
+
+    def open(self, order: WriteOrder) -> TableWriter:
+        if self.world.server.weather == "down":
+            raise UnavailableError("the database is away")
+        return TableWriter(self, order)
+
+
+class TableWriter:
+    def __init__(self, table: Table, order: WriteOrder) -> None:
+        self._table = table
+        self._order = order
+
+    @property
+    def _server(self) -> Server:
+        return self._table.world.server
+
+    def applied(self, number: int) -> bool | None:
+        return (self._order.plan_id, number) in self._table.marks
+
+    def write(self, batch: Batch) -> Outcomes:
+        world = self._table.world
+        keys = [batch.key_of(index) for index in range(len(batch))]
+        fault = world.next_fault("write", [(batch.kind, key) for key in keys])
+        world.clock.advance(world.chance.uniform(0.01, 0.1))
+        self._server.requests.append(
+            {"at": world.clock.seconds, "method": "WRITE", "path": "/", "writes": True, "stage": self._server.stage}
+            | {"fault": fault}
+        )
+        if fault == "no_connection":
+            raise UnavailableError("the connection broke before the commit was sent")
+        if fault == "lost_before":
+            raise ConnectionError("the connection broke at the commit")
+        if fault == "refuse_batch":
+            return batch.refused("one of them is not to our liking")
+        refused = world.chance.randrange(len(batch)) if fault == "refuse_record" else None
+        self._apply(batch, keys, refused)
+        if fault == "lost_after":
+            raise ConnectionError("the connection broke at the commit")
+        if refused is None:
+            return batch.delivered()
+        return batch.outcomes({refused: Outcome("rejected", "not this one")})
+
+    def _apply(self, batch: Batch, keys: Sequence[int], refused: int | None) -> None:
+        server = self._server
+        server.moment = self._table.world.clock.seconds
+        for index, record in enumerate(batch.records):
+            if index != refused:
+                server.apply(batch.verb, {"id": keys[index], "fields": {**record, "id": keys[index]}})
+        self._table.marks.add((self._order.plan_id, batch.number))
+
+    def finish(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
