@@ -91,3 +91,21 @@ def test_numbers_of_any_size_arrive_exactly_in_numeric_columns(tmp_path: Path, p
     with psycopg.connect(postgres_url) as connection:
         found = connection.execute("SELECT n::text, f::text, t::text FROM copy ORDER BY id").fetchall()
     assert found == [(number, "0.00000000000000000001", "2.5") for number in numbers]
+
+
+def test_a_key_may_have_any_columns_name(tmp_path: Path) -> None:
+    """`check` counts keys by names of its own, which are none of the model's."""
+    write(
+        tmp_path,
+        {
+            "levada.yml": "name: names\n",
+            "data/rows.csv": "n,m,k\n1,1,1\n1,1,2\n2,1,3\n",
+            "sources/shop.yml": "type: files\npath: data\n",
+            "models/rows.sql": "/*\nsource: shop\nkey: [n, m, k]\n*/\nselect n, m, k from rows\n",
+            "models/twice.sql": "/*\nsource: shop\nkey: n\n*/\nselect n, m from rows where k <> 3\n",
+        },
+    )
+    with Project.open(tmp_path) as project:
+        found = {finding.subject: finding.message for finding in project.check().findings}
+    assert found["model rows"] == "3 rows, key n, m, k is unique"
+    assert "1 2 times" in found["model twice"]

@@ -176,7 +176,7 @@ def _key_words(project: Project, model: Model, query: str, rows: int, nulls: int
         found = _ask(
             project,
             model,
-            f"SELECT {keys}, count(*) AS n FROM (\n{query}\n) AS m WHERE {_no_nulls(model)} GROUP BY {keys} "
+            f"SELECT {keys}, count(*) AS levada_count FROM (\n{query}\n) AS m WHERE {_no_nulls(model)} GROUP BY {keys} "
             f"HAVING count(*) > 1 ORDER BY count(*) DESC, {keys} LIMIT {KEYS_SHOWN}",
         )
         samples = "; ".join(f"{', '.join(str(value) for value in row[:-1])} {row[-1]} times" for row in found)
@@ -188,9 +188,10 @@ def _key_figures(project: Project, model: Model, query: str) -> tuple[int, int, 
     """Rows, rows with NULL in the key, and keys that occur more than once."""
     keys = _listed_keys(model)
     statement = (
-        f"SELECT sum(n) AS all_rows, sum(CASE WHEN {_no_nulls(model)} THEN 0 ELSE n END) AS nulls,"
-        f" sum(CASE WHEN n > 1 AND {_no_nulls(model)} THEN 1 ELSE 0 END) AS twice"
-        f" FROM (SELECT {keys}, count(*) AS n FROM (\n{query}\n) AS m GROUP BY {keys}) AS k"
+        f"SELECT sum(levada_count) AS all_rows,"
+        f" sum(CASE WHEN {_no_nulls(model)} THEN 0 ELSE levada_count END) AS nulls,"
+        f" sum(CASE WHEN levada_count > 1 AND {_no_nulls(model)} THEN 1 ELSE 0 END) AS twice"
+        f" FROM (SELECT {keys}, count(*) AS levada_count FROM (\n{query}\n) AS m GROUP BY {keys}) AS k"
     )
     row = _ask(project, model, statement)[0]
     figures = [int(value) if value is not None else 0 for value in row]
