@@ -1,12 +1,14 @@
 """Holds a sync to the object that its ledger was kept for: what one object confirmed says nothing of another.
 
-The object is remembered by its name in the project, `destination.object`. That the same name leads to another
-account since (another url, other credentials) is not noticed here.
+Remembered are the object's name in the project, `destination.object`, and the place that the name leads to: the
+host of an address, with the database of a database's; the path of a file. Another port or another credential is the
+same place.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from levada.errors import ConfigError
 
@@ -16,21 +18,36 @@ if TYPE_CHECKING:
     from levada.runner.resolve import Resolved
 
 MEMORY = "target"
+PLACE = "place"
+DATABASES = ("postgres", "mysql")
 
 
 def check_target(project: Project, resolved: Resolved, ledger: Ledger) -> None:
     """Raises ConfigError if the ledger holds records of another object than the one that the sync writes to."""
     if not ledger.segments or project.stored is None:
         return
+    where = project.sync_file(resolved.name).positions.at("to")
+    anew = (
+        f"`levada resync {resolved.name} --rebuild` sends everything, "
+        f"`levada mark-synced {resolved.name}` takes it as there already"
+    )
     before = project.stored.recall(resolved.name, MEMORY)
     if before is not None and before != resolved.sync.to:
         raise ConfigError(
             f"{resolved.name} was kept for {before}, and goes to {resolved.sync.to} now",
             code="config.target_changed",
-            where=project.sync_file(resolved.name).positions.at("to"),
-            hint="give the sync a new name, or begin anew: "
-            f"`levada resync {resolved.name} --rebuild` sends everything, "
-            f"`levada mark-synced {resolved.name}` takes it as there already; {before} is left as it is",
+            where=where,
+            hint=f"give the sync a new name, or begin anew: {anew}; {before} is left as it is",
+        )
+    place, now = project.stored.recall(resolved.name, PLACE), place_of(project, resolved.sync.destination)
+    if place and now and place != now:
+        raise ConfigError(
+            f"{resolved.sync.destination} was at {place}, and is at {now} now: what is known of the one says nothing "
+            "of the other",
+            code="config.target_changed",
+            where=where,
+            hint="keep the state of each environment apart, such as `store: {path: .levada/${ENVIRONMENT}}` in "
+            f"levada.yml; or begin anew: {anew}",
         )
 
 
@@ -38,3 +55,21 @@ def remember_target(project: Project, resolved: Resolved) -> None:
     """Before anything is sent or taken as synced."""
     if project.store.recall(resolved.name, MEMORY) != resolved.sync.to:
         project.store.remember(resolved.name, MEMORY, resolved.sync.to)
+    place = place_of(project, resolved.sync.destination)
+    if place and project.store.recall(resolved.name, PLACE) != place:
+        project.store.remember(resolved.name, PLACE, place)
+
+
+def place_of(project: Project, destination: str) -> str:
+    """Where a destination's name leads, without credentials and port; empty where its options do not say."""
+    declared = project.files.destinations.get(destination)
+    if declared is None:
+        return ""
+    for option in ("base_url", "url"):
+        text = getattr(declared.options, option, None)
+        if text:
+            parts = urlsplit(str(text))
+            database = parts.path if declared.type in DATABASES else ""
+            return f"{parts.hostname or ''}{database}"
+    path = getattr(declared.options, "path", None)
+    return str((project.root / str(path)).resolve()) if path else ""
