@@ -96,7 +96,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="replay this one schedule and show everything")
     parser.add_argument("--small", action="store_true", help="with --seed: shrink it first, if it fails")
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed of a campaign")
-    parser.add_argument("--seeds", type=int, default=ENFORCED_FROM, help="how many schedules")
+    parser.add_argument("--seeds", type=int, default=2_000, help="how many schedules")
     parser.add_argument("--rows", type=int, default=12, help="the most rows that a model begins with")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     given = parser.parse_args()

@@ -10,7 +10,8 @@ from simulation.schedule import LETTERS, REQUEST_FAULTS, RUN_FAULTS, STAGE_FAULT
 Cell = tuple[str, str, str]
 STATES: tuple[str, ...] = ("added", "changed", "removed", "resent", "resumed", "look-up")
 """What a request carries. `resent`: a record whose earlier answer was lost; `resumed`: a run goes on after a crash."""
-ENFORCED_FROM = 2_000
+ENFORCED_FROM = 10_000
+"""Rare cells (a lost answer to a removal of class A) are met for sure only by campaigns of this size."""
 
 
 def reachable() -> Iterator[Cell]:

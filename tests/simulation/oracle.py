@@ -271,7 +271,7 @@ def _rest(evidence: Evidence) -> Iterator[str]:
     last = max((report["stage"] for report in quiet), default=0)
     writes = [line for line in evidence.requests if line["stage"] == last and line["writes"]]
     deleted = any(line["by"] == "person" and line["what"] == "delete" for line in evidence.accepted)
-    if writes and not deleted:
+    if writes and not deleted and not _nameless(evidence):
         yield f"restless: {len(writes)} writes in the run after two quiet ones, beginning with {dict(writes[0])}"
     for report in quiet:
         quarantined = evidence.repeats == "at_most_once" and evidence.letter == "D" and report.get("unknown")
@@ -283,6 +283,9 @@ def _reported(evidence: Evidence) -> Iterator[str]:
     """Report = log: a run that was not disturbed delivered as many records as the destination accepted in it."""
     for report in evidence.reports:
         if report.get("status") not in DONE or report.get("resumed"):
+            continue
+        earlier = [line for line in evidence.requests if line["stage"] < report["stage"]]
+        if any(line.get("fault") == "late" for line in earlier):
             continue
         stage = [r for r in evidence.reports if r["stage"] == report["stage"]]
         if len(stage) != 1 or any(line.get("fault") for line in evidence.requests if line["stage"] == report["stage"]):

@@ -26,7 +26,7 @@ from simulation.virtual import Hanging
 from simulation.world import PROCESSES, Token, VirtualHeartbeat, Workshop, World, run_once
 
 QUIET_RUNS = 3
-QUOTA = 6
+QUOTA = 12
 SHRINKS_MAX = 400
 FAST = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 

@@ -120,6 +120,11 @@ def test_a_worker_that_was_stopped_for_longer_than_its_lease_sends_nothing_more(
         assert not found.findings, (number, found.findings)
 
 
+def test_a_run_that_an_error_stops_still_tells_the_end_of_every_operation() -> None:
+    """Found by seed 48: a look-up within a delivery failed, and the paused run told of no operation at all."""
+    assert not played(of_seed(48)).findings
+
+
 def test_a_pause_in_the_middle_of_a_batch_keeps_what_was_learnt_of_it() -> None:
     """Records delivered before the pause are delivered: they are neither sent nor counted again."""
     faults = ((0, "fewer"), (1, "expired"))

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pyarrow as pa
@@ -26,7 +27,7 @@ from levada.destination import Credential, Destination, Response, TableDestinati
 from levada.errors import BusyError, CorruptedError, LevadaError, SourceError, StoreError
 from levada.guard import GuardDeclaration
 from levada.model import Model
-from levada.project.files import SyncFile
+from levada.project.files import ProjectFiles, SyncFile
 from levada.project.settings import Settings
 from levada.redaction import Redactor
 from levada.runner.heartbeat import Heartbeat
@@ -243,7 +244,7 @@ class Token:
         return Credential({"Authorization": f"Bearer {SECRET}-{self._world.server.valid_token}"})
 
     def secrets(self) -> tuple[str, ...]:
-        return (f"{SECRET}-{self._world.server.valid_token}",)
+        return (SECRET,)
 
 
 class SimulatedWire:
@@ -262,6 +263,8 @@ class SimulatedWire:
         self._process.step("request.before")
         number = world.numbered
         records = [(str(r.get("kind", "")), _key(r)) for r in asked.records] if asked.writes else []
+        if asked.method == "DELETE":
+            records = [("removed", 0)]
         fault = world.next_fault(path, records)
         try:
             answer = await world.server.exchange(asked, fault)
@@ -339,6 +342,11 @@ class Workshop(Project):
         if letter == "D":
             declared["changed"] = "send"
         return SyncFile(SYNC, Sync.model_validate(declared), Path("syncs/people.yml"), _Nowhere())  # type: ignore[arg-type]
+
+    @property
+    def files(self) -> ProjectFiles:
+        """None: what a file says is given as a value instead."""
+        return cast("ProjectFiles", SimpleNamespace(destinations={}))
 
     def model(self, name: str) -> Model:
         return Model(source="warehouse", key=("id",), query="SELECT * FROM people")

@@ -22,6 +22,7 @@ from levada.change import Counts, Kind, Verb
 from levada.clock import isoformat
 from levada.delivery.account import Paused, as_destination_error
 from levada.delivery.order import DeliveryOrder, DeliveryReport
+from levada.delivery.settled import settle
 from levada.destination import Destination, TableDestination
 from levada.errors import CorruptedError, LevadaError, StoreError
 from levada.guard import GuardDecision
@@ -294,7 +295,8 @@ def _deliver(
         if not _was_begun(trip):
             return _failed(trip, error, plan)
         message = project.redaction.clean(error.message)
-        report = DeliveryReport(Tally(), None, pause="outage", message=message)
+        _, tally = settle(plan, list(project.store.journal_entries(trip.run_id)), requests=0)
+        report = DeliveryReport(tally, None, pause="outage", message=message)
     if report.pause is not None:
         return _paused(trip, plan, report)
     assert report.settled is not None
