@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pyarrow as pa
+
 import levada.delivery.settled as settled_module
 import levada.runner.guarding as guarding
 import levada.runner.run as running
 from levada.batch import Batch
 from levada.delivery.account import Account
 from levada.delivery.engine import HttpEngine
-from levada.delivery.render import BatchMaker
 from levada.delivery.wire import Lost
 from levada.destination import DestinationSpec, Found
 from levada.destinations import asking
@@ -204,7 +205,8 @@ def _key_per_attempt() -> Sequence[tuple[Any, str, Any]]:
 
     async def mutated(self: HttpEngine, batch: Batch, *given: Any, **more: Any) -> Any:
         fresh = self._account._clock.new_id("key")
-        return await real(self, replace(batch, idempotency_key=fresh), *given, **more)
+        made = None if batch.operations is None else pa.array([f"{fresh}-{i}" for i in range(len(batch))])
+        return await real(self, replace(batch, idempotency_key=fresh, operations=made), *given, **more)
 
     return [(HttpEngine, "_attempt", mutated)]
 
@@ -234,16 +236,6 @@ def _stale_worker() -> Sequence[tuple[Any, str, Any]]:
 
 def _says_secrets() -> Sequence[tuple[Any, str, Any]]:
     return [(Redactor, "clean", lambda self, text: text)]
-
-
-def _operation_per_plan() -> Sequence[tuple[Any, str, Any]]:
-    real = BatchMaker.of_parts
-
-    def mutated(self: BatchMaker, *given: Any, **more: Any) -> Batch:
-        made = real(self, *given, **more)
-        return replace(made, idempotency_key=self.key(made.sequence, len(made)))
-
-    return [(BatchMaker, "of_parts", mutated)]
 
 
 _ROWS = (Edit(1, "a"), Edit(2, "b"), Edit(3, "c"))
@@ -288,7 +280,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("the_http_library_retries", "19, 25", "C", _library_retries, 98),
     Mutant("open_runs_are_dropped", "48, 38", "BC", _open_runs_are_dropped, 48),
     Mutant("a_key_for_each_attempt", "20", "B", _key_per_attempt, 2),
-    Mutant("a_key_for_each_plan", "20 (E5)", "B", _operation_per_plan, 2),
     Mutant("half_a_read_is_the_model", "5, 49, 59", "TABC", _half_is_whole, 0),
     Mutant("no_shared_pace", "60, I.q", "ABC", _no_pace, 2),
     Mutant("a_stale_worker_sends", "29, 42", "BC", _stale_worker, 3),
