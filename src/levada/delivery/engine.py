@@ -21,6 +21,7 @@ from levada.change import KINDS, Kind, Verb
 from levada.delivery.account import Account, Paused
 from levada.delivery.journaling import GROUP_MAX, JournalTask
 from levada.delivery.order import DeliveryOrder
+from levada.delivery.progress import Progress, cleaned
 from levada.delivery.render import CHUNK_ROWS, BatchMaker, Chunk, Parts, PlanReader, cut, earlier_attempts, joined
 from levada.delivery.wire import Lost
 from levada.destination import Destination
@@ -38,17 +39,6 @@ AT_MOST_ONCE = Outcome(
 )
 BISECTION_PARTS_MAX = 400
 """A batch refused as a whole is divided into at most so many parts; what is left is refused as it stands."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """Figures of a run while it is delivered."""
-
-    total: int
-    done: int = 0
-    delivered: int = 0
-    rejected: int = 0
-    unknown: int = 0
 
 
 class HttpEngine:
@@ -108,7 +98,7 @@ class HttpEngine:
         numbers = [n for n, entry in self._entries.items() if entry.outcomes is None]
         for entry in self._entries.values():
             if entry.outcomes is not None:
-                self._count(entry.outcomes, entry.intent.size)
+                self.progress.count(entry.outcomes, entry.intent.size)
         if numbers:
             hold = self._destination.spec.settling_seconds
             await asyncio.to_thread(self._journal.doubt, numbers, hold)
@@ -258,7 +248,7 @@ class HttpEngine:
             finally:
                 self._busy.discard(own)
             if outcomes is not None:
-                journal.settle(batch.number, self._cleaned(outcomes), len(batch))
+                journal.settle(batch.number, cleaned(outcomes, self._clean), len(batch))
             elif batch.number in self._doubtful or batch.number in self._kept:
                 journal.leave()
             else:
@@ -465,39 +455,12 @@ class HttpEngine:
             self.pause = reason
             self.message = message
 
-    def _cleaned(self, outcomes: Outcomes) -> Outcomes:
-        """Without secrets in the destination's words."""
-        if outcomes.common == DELIVERED and not outcomes.exceptions:
-            return outcomes
-        exceptions = {i: replace(o, reason=self._clean(o.reason)) for i, o in outcomes.exceptions.items()}
-        common = replace(outcomes.common, reason=self._clean(outcomes.common.reason))
-        return replace(outcomes, common=common, exceptions=exceptions).simplified()
-
     def _on_failure(self) -> None:
         self._stop("disk", "the journal cannot be written")
 
     def _on_settled(self, outcomes: Outcomes, size: int) -> None:
-        self._count(outcomes, size)
-        seen = self.progress
-        self._listener(
-            events.BatchSettled(
-                self._order.sync,
-                self._order.run_id,
-                seen.done,
-                seen.total,
-                seen.delivered,
-                seen.rejected,
-                seen.unknown,
-                self._account.requests,
-            )
-        )
-
-    def _count(self, outcomes: Outcomes, size: int) -> None:
-        counts = outcomes.counts(size)
-        self.progress.done += size - counts.get("not_applied", 0)
-        self.progress.delivered += counts.get("delivered", 0)
-        self.progress.rejected += counts.get("rejected", 0)
-        self.progress.unknown += counts.get("unknown", 0)
+        self.progress.count(outcomes, size)
+        self._listener(self.progress.event(self._order, self._account.requests))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ import pyarrow as pa
 from levada import events
 from levada.batch import Batch
 from levada.change import KINDS, Kind, Verb
-from levada.delivery.engine import BISECTION_PARTS_MAX, Progress
+from levada.delivery.engine import BISECTION_PARTS_MAX
 from levada.delivery.order import DeliveryOrder
+from levada.delivery.progress import Progress, cleaned
 from levada.delivery.render import WIDE_CHUNK_ROWS, BatchMaker, Chunk, PlanReader, joined
 from levada.destination import TableDestination, WriteOrder, Writer
 from levada.errors import UnavailableError
@@ -123,7 +124,7 @@ class TableEngine:
             self._journal.doubt(unanswered, 0.0)
         for entry in self._entries.values():
             if entry.outcomes is not None:
-                self._count(entry.outcomes, entry.intent.size)
+                self.progress.count(entry.outcomes, entry.intent.size)
         try:
             self._open()
             for kind in KINDS:
@@ -277,31 +278,10 @@ class TableEngine:
         return Outcomes.joined([(half, left), (len(batch) - half, right)])
 
     def _settle(self, batch: Batch, outcomes: Outcomes) -> None:
-        exceptions = {i: replace(o, reason=self._clean(o.reason)) for i, o in outcomes.exceptions.items()}
-        common = replace(outcomes.common, reason=self._clean(outcomes.common.reason))
-        cleaned = replace(outcomes, common=common, exceptions=exceptions).simplified()
-        self._journal.settle([(batch.number, cleaned)])
-        self._count(cleaned, len(batch))
-        seen = self.progress
-        self._listener(
-            events.BatchSettled(
-                self._order.sync,
-                self._order.run_id,
-                seen.done,
-                seen.total,
-                seen.delivered,
-                seen.rejected,
-                seen.unknown,
-                self.writes,
-            )
-        )
-
-    def _count(self, outcomes: Outcomes, size: int) -> None:
-        counts = outcomes.counts(size)
-        self.progress.done += size - counts.get("not_applied", 0)
-        self.progress.delivered += counts.get("delivered", 0)
-        self.progress.rejected += counts.get("rejected", 0)
-        self.progress.unknown += counts.get("unknown", 0)
+        settled = cleaned(outcomes, self._clean)
+        self._journal.settle([(batch.number, settled)])
+        self.progress.count(settled, len(batch))
+        self._listener(self.progress.event(self._order, self.writes))
 
     def _stop(self, reason: PauseReason, message: str) -> None:
         if self.pause is None:

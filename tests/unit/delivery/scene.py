@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -107,9 +108,12 @@ class ScriptedWire:
 
     script: Script
     sent: list[Outgoing] = field(default_factory=list)
+    answer_seconds: float = 0.0
 
     async def send(self, outgoing: Outgoing) -> Response:
         self.sent.append(outgoing)
+        if self.answer_seconds:
+            await asyncio.sleep(self.answer_seconds)
         records = json.loads(outgoing.body or b"{}").get("records", [])
         answer = self.script(outgoing, records)
         if isinstance(answer, Exception):

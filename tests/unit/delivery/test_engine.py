@@ -253,7 +253,8 @@ def test_patience_ends(tmp_path: Path) -> None:
 
 def test_a_journal_that_cannot_be_written_ends_the_run_and_hangs_nothing(tmp_path: Path) -> None:
     """A full disk in mid-run: the error is raised, nothing more is sent, and the next start goes on."""
-    scene = Scene(tmp_path, always(ok()), added=3000, lanes=2, delivery_class="B")
+    scene = Scene(tmp_path, always(ok()), added=3000, lanes=2)
+    scene.wire.answer_seconds = 0.005
     journal = scene.store.journal(scene.lease, "run_1")
     written = 0
 

@@ -1,0 +1,43 @@
+"""How far a delivery is, and what it tells of that: the same for requests and for tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from levada import events
+from levada.delivery.order import DeliveryOrder
+from levada.outcome import DELIVERED, Outcomes
+
+
+@dataclass(slots=True)
+class Progress:
+    """Figures of a run while it is delivered."""
+
+    total: int
+    done: int = 0
+    delivered: int = 0
+    rejected: int = 0
+    unknown: int = 0
+
+    def count(self, outcomes: Outcomes, size: int) -> None:
+        """One more batch of `size` records is settled; what was surely not applied is not done."""
+        counts = outcomes.counts(size)
+        self.done += size - counts.get("not_applied", 0)
+        self.delivered += counts.get("delivered", 0)
+        self.rejected += counts.get("rejected", 0)
+        self.unknown += counts.get("unknown", 0)
+
+    def event(self, order: DeliveryOrder, requests: int) -> events.BatchSettled:
+        return events.BatchSettled(
+            order.sync, order.run_id, self.done, self.total, self.delivered, self.rejected, self.unknown, requests
+        )
+
+
+def cleaned(outcomes: Outcomes, clean: Callable[[str], str]) -> Outcomes:
+    """The same, without secrets in the destination's words."""
+    if outcomes.common == DELIVERED and not outcomes.exceptions:
+        return outcomes
+    exceptions = {index: replace(o, reason=clean(o.reason)) for index, o in outcomes.exceptions.items()}
+    common = replace(outcomes.common, reason=clean(outcomes.common.reason))
+    return replace(outcomes, common=common, exceptions=exceptions).simplified()
