@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import claims
 from components import require
 from servers.postgres import PostgresServer, fresh_database
 
@@ -29,3 +30,9 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     """A fresh, empty database of the real PostgreSQL: `postgresql://user:password@127.0.0.1:port/name`."""
     with fresh_database(postgres_server) as url:
         yield url
+
+
+@pytest.fixture
+def figure() -> claims.Figure:
+    """Says what a test measured of a claim: see `claims`."""
+    return claims.note
