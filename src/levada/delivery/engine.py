@@ -270,7 +270,7 @@ class HttpEngine:
         request_id = ""
         open_indices = [index for index in range(len(batch)) if index not in final]
         if (kept := self._kept.get(batch.number)) is not None:
-            final = {i: kept.of(i) for i in range(len(batch))}
+            final = {i: kept.of(i) for i in range(len(batch))} | final
             open_indices = [i for i in open_indices if final[i].end in UNFINISHED]
             identifiers.update(kept.identifiers)
         for attempt in range(1, self._policy.attempts_max + 1):
@@ -281,8 +281,8 @@ class HttpEngine:
             try:
                 outcomes = await self._attempt(current, batch.number, journal, phase, lost_before=lost_before)
             except Paused as paused:
-                if not final:
-                    raise
+                if attempt == 1 and kept is None:
+                    raise  # no record of the batch was sent: all of it stays open
                 self._stop(paused.reason, paused.message)
                 break
             self._vouched = self._vouched or any(end != "unknown" for end in outcomes.counts(len(current)))
