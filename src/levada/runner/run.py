@@ -7,7 +7,6 @@ thrown away: it is resumed by the next start of its sync, unless nothing of it c
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -26,14 +25,13 @@ from levada.delivery.settled import settle
 from levada.destination import Destination, TableDestination
 from levada.errors import CorruptedError, LevadaError, StoreError
 from levada.guard import GuardDecision
-from levada.mapping import FieldMapping
-from levada.mapping import Mapping as FieldMappings
 from levada.plan import Plan, Purpose
 from levada.planner import Ledger, PlanRequest
 from levada.run import RunResult, Status, Tally
 from levada.runner.approve import standing_approval
 from levada.runner.guarding import decide
 from levada.runner.heartbeat import Heartbeat
+from levada.runner.ordered import ordered, read_order, write_order
 from levada.runner.resolve import Resolved, resolve
 from levada.runner.target import check_target, remember_target
 from levada.runner.undone import forget_undone, undone_reason
@@ -41,8 +39,6 @@ from levada.store import Lease, RunRecord
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
-
-ORDER_FILE = "order.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +225,8 @@ def _planned(
             _close(trip, result)
         return result
     plan.write(trip.folder)
-    order = _order(trip, resolved, plan, verbs or resolved.verbs)
-    _write_order(order, resolved)
+    order = ordered(resolved, trip.run_id, plan, trip.folder, verbs or resolved.verbs)
+    write_order(order, resolved.destination.name, resolved.schema)
     project.store.update_run(trip.lease, trip.run_id, phase="planned", plan_id=plan.plan_id, folder=trip.folder.name)
     _wait_for_hold(trip)
     return _deliver(trip, order, resolved.destination, resolved.schema, ledger)
@@ -332,7 +328,7 @@ def _resume(project: Project, record: RunRecord, lease: Lease, entitled: Callabl
     folder = project.store.folder / "plans" / record.folder
     trip = Trip(project, record.sync, record.run_id, lease, folder, clock.now(), clock.monotonic())
     plan = Plan.read(folder)
-    order, destination_name, schema = _read_order(trip, plan)
+    order, destination_name, schema = read_order(trip.sync, trip.run_id, plan, folder)
     project.listener(events.RunStarted(record.sync, record.run_id, resumed=True))
     destination = project.destination(destination_name)
     ledger = project.store.ledger(record.sync)
@@ -371,73 +367,6 @@ def _wait_for_hold(trip: Trip) -> None:
         )
     )
     trip.project.dispatcher.halt.wait(hold.seconds_left)
-
-
-# -- what stands beside a plan so that another process can deliver it
-
-
-def _order(trip: Trip, resolved: Resolved, plan: Plan, verbs: Mapping[Kind, Verb]) -> DeliveryOrder:
-    return DeliveryOrder(
-        sync=trip.sync,
-        run_id=trip.run_id,
-        plan=plan,
-        folder=trip.folder,
-        mapping=resolved.mapping,
-        object=resolved.sync.object,
-        verbs=verbs,
-        mode=resolved.sync.mode,
-        removal=resolved.sync.removal,
-        repeats=resolved.sync.delivery,
-    )
-
-
-def _write_order(order: DeliveryOrder, resolved: Resolved) -> None:
-    schema = resolved.schema.serialize().to_pybytes().hex()
-    document = {
-        "destination": resolved.destination.name,
-        "object": order.object,
-        "verbs": dict(order.verbs),
-        "mode": order.mode,
-        "removal": order.removal,
-        "repeats": order.repeats,
-        "nulls": order.mapping.nulls,
-        "natives": {f.field: f.native for f in order.mapping.fields if f.native},
-        "only_if_empty": [f.field for f in order.mapping.fields if f.only_if_empty],
-        "schema": schema,
-    }
-    (order.folder / ORDER_FILE).write_text(json.dumps(document), encoding="utf-8")
-
-
-def _read_order(trip: Trip, plan: Plan) -> tuple[DeliveryOrder, str, pa.Schema]:
-    path = trip.folder / ORDER_FILE
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(document["schema"])))
-    except (OSError, ValueError, KeyError) as error:
-        raise CorruptedError(
-            f"{path} cannot be read: {error}",
-            code="store.plan_corrupted",
-            hint=f"`levada run {trip.sync} --discard-plan` drops the plan and compares anew",
-        ) from error
-    natives = document["natives"]
-    if_empty = set(document["only_if_empty"])
-    fields = tuple(
-        FieldMapping(name, "column", name, native=natives.get(name, ""), only_if_empty=name in if_empty)
-        for name in plan.fields
-    )
-    order = DeliveryOrder(
-        sync=trip.sync,
-        run_id=trip.run_id,
-        plan=plan,
-        folder=trip.folder,
-        mapping=FieldMappings(fields, plan.match, document["nulls"]),
-        object=document["object"],
-        verbs=document["verbs"],
-        mode=document["mode"],
-        removal=document["removal"],
-        repeats=document["repeats"],
-    )
-    return order, document["destination"], schema
 
 
 # -- ends

@@ -1,0 +1,85 @@
+"""What stands beside a plan so that another process can deliver it: where it goes, and in which words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+
+from levada.change import Kind, Verb
+from levada.delivery.order import DeliveryOrder
+from levada.errors import CorruptedError
+from levada.mapping import FieldMapping
+from levada.mapping import Mapping as FieldMappings
+from levada.plan import Plan
+from levada.runner.resolve import Resolved
+
+ORDER_FILE = "order.json"
+
+
+def ordered(resolved: Resolved, run_id: str, plan: Plan, folder: Path, verbs: Mapping[Kind, Verb]) -> DeliveryOrder:
+    """What delivery is asked to do with a plan of this sync."""
+    return DeliveryOrder(
+        sync=resolved.name,
+        run_id=run_id,
+        plan=plan,
+        folder=folder,
+        mapping=resolved.mapping,
+        object=resolved.sync.object,
+        verbs=verbs,
+        mode=resolved.sync.mode,
+        removal=resolved.sync.removal,
+        repeats=resolved.sync.delivery,
+    )
+
+
+def write_order(order: DeliveryOrder, destination: str, schema: pa.Schema) -> None:
+    """Keep an order in its plan's folder. `schema` has the types to be written."""
+    document = {
+        "destination": destination,
+        "object": order.object,
+        "verbs": dict(order.verbs),
+        "mode": order.mode,
+        "removal": order.removal,
+        "repeats": order.repeats,
+        "nulls": order.mapping.nulls,
+        "natives": {f.field: f.native for f in order.mapping.fields if f.native},
+        "only_if_empty": [f.field for f in order.mapping.fields if f.only_if_empty],
+        "schema": schema.serialize().to_pybytes().hex(),
+    }
+    (order.folder / ORDER_FILE).write_text(json.dumps(document), encoding="utf-8")
+
+
+def read_order(sync: str, run_id: str, plan: Plan, folder: Path) -> tuple[DeliveryOrder, str, pa.Schema]:
+    """The order of a plan, its destination's name, and the types. Raises CorruptedError if it cannot be read."""
+    path = folder / ORDER_FILE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(document["schema"])))
+    except (OSError, ValueError, KeyError) as error:
+        raise CorruptedError(
+            f"{path} cannot be read: {error}",
+            code="store.plan_corrupted",
+            hint=f"`levada run {sync} --discard-plan` drops the plan and compares anew",
+        ) from error
+    natives = document["natives"]
+    if_empty = set(document["only_if_empty"])
+    fields = tuple(
+        FieldMapping(name, "column", name, native=natives.get(name, ""), only_if_empty=name in if_empty)
+        for name in plan.fields
+    )
+    order = DeliveryOrder(
+        sync=sync,
+        run_id=run_id,
+        plan=plan,
+        folder=folder,
+        mapping=FieldMappings(fields, plan.match, document["nulls"]),
+        object=document["object"],
+        verbs=document["verbs"],
+        mode=document["mode"],
+        removal=document["removal"],
+        repeats=document["repeats"],
+    )
+    return order, document["destination"], schema
