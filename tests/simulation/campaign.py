@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TextIO
 
-from simulation.coverage import ENFORCED_FROM, Cell, empty, table
+from claims import note
+from simulation.coverage import ENFORCED_FROM, Cell, empty, reachable, table
 from simulation.play import Played, campaign, of_seed, play, shrunk
 
 CHUNK = 20
@@ -84,6 +85,11 @@ def run_campaign(first: int, seeds: int, rows: int, jobs: int) -> int:
         f"{done:,} schedules, seeds {first} to {first + seeds - 1}, {len(failed)} failures, "
         f"{len(missing)} empty cells, "
         f"{seconds:.0f} s ({done / seconds:.1f} schedules a second)"
+    )
+    note(
+        "H1",
+        f"{done:,} schedules (seeds {first} to {first + seeds - 1}): {len(failed)} failures, "
+        f"{len(missing)} of {len(list(reachable())):,} cells empty",
     )
     if missing and seeds >= ENFORCED_FROM:
         print("EMPTY:", ", ".join("/".join(cell) for cell in missing))
