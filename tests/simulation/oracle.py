@@ -197,7 +197,7 @@ def _records(evidence: Evidence) -> Iterator[str]:
             continue
         if key not in held:
             yield f"lost: key {key} is not at the destination"
-        elif not _agrees(_sent(evidence, row), held[key][0]) and not _nameless(evidence):
+        elif not _agrees(row, held[key][0]) and not _nameless(evidence):
             yield f"stale: key {key} is {held[key][0]}, the model says {row}"
     for key in held:
         if key not in wanted and key not in touched and key not in evidence.orphans and not _nameless(evidence):
@@ -205,12 +205,6 @@ def _records(evidence: Evidence) -> Iterator[str]:
     for line in evidence.accepted:
         if line["by"] == "person" and line["what"] == "create" and line["key"] not in held:
             yield f"unasked: a person's record {line['key']} is gone"
-
-
-def _sent(evidence: Evidence, row: Line) -> Line:
-    """A row without fields that are NULL and were out of the mapping for a while: what they hold is not owned."""
-    lapsed = {name for entry in evidence.history for each in entry["rows"].values() for name in set(row) - set(each)}
-    return {name: value for name, value in row.items() if value is not None or name not in lapsed}
 
 
 def _nameless(evidence: Evidence) -> bool:
