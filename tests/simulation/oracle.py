@@ -15,6 +15,8 @@ from typing import Any
 
 Line = Mapping[str, Any]
 DONE = ("succeeded", "partial")
+LEFT = ("rejected", "waiting", "suppressed", "unknown", "unsent")
+"""The ends of operations that were not delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +83,10 @@ def _sums(evidence: Evidence) -> Iterator[str]:
             continue
         planned = sum(report["counts"][kind] for kind in ("added", "changed", "removed"))
         ends = sum(report["delivered"].values())
-        ends += sum(report[end] for end in ("rejected", "suppressed", "unknown", "unsent"))
+        ends += sum(report[end] for end in LEFT)
         if planned != ends:
             yield f"sum: run {report['run_id']} planned {planned} and tells the end of {ends}"
-        if report["status"] == "succeeded" and (report["rejected"] or report["unknown"] or report["unsent"]):
+        if report["status"] == "succeeded" and any(report[end] for end in LEFT if end != "suppressed"):
             yield f"status: run {report['run_id']} succeeded though not all was delivered"
 
 
@@ -213,7 +215,8 @@ def _nameless(evidence: Evidence) -> bool:
     It is allowed to stay as it is while every run says so: the last one names it as refused or unknown.
     """
     last = evidence.reports[-1]
-    return evidence.letter == "B" and last.get("status") == "partial" and last["rejected"] + last["unknown"] > 0
+    named = sum(last.get(end, 0) for end in ("rejected", "waiting", "unknown"))
+    return evidence.letter == "B" and last.get("status") == "partial" and named > 0
 
 
 def _events(evidence: Evidence) -> Iterator[str]:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from levada.runner.project import Project
 
-RecordOutcome = Literal["delivered", "rejected", "suppressed", "unknown", "unsent", "invalid"]
-OUTCOMES: tuple[RecordOutcome, ...] = ("delivered", "rejected", "suppressed", "unknown", "unsent", "invalid")
+RecordOutcome = Literal["delivered", "rejected", "waiting", "suppressed", "unknown", "unsent", "invalid"]
+OUTCOMES: tuple[RecordOutcome, ...] = ("delivered", "rejected", "waiting", "suppressed", "unknown", "unsent", "invalid")
 
 ROWS_AT_ONCE = 1_000
 LONG_SCALE = 15
