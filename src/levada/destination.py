@@ -291,7 +291,7 @@ class Writer(Protocol):
         ...
 
     def close(self) -> None:
-        """Release everything; what was not finished stays invisible or is taken up by the next writer."""
+        """Release everything; what was not finished stays invisible or is taken up by the next writer. Idempotent."""
         ...
 
 

@@ -159,6 +159,7 @@ class FilesWriter:
     format: Format
     parts: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    _closed: bool = False
 
     @property
     def _fingerprint(self) -> str:
@@ -240,7 +241,10 @@ class FilesWriter:
             self.format.join(opened, self.format.prepared(self.order.schema.empty_table()), file)
 
     def close(self) -> None:
-        os.close(self.root.descriptor)
+        """Twice does no harm: the number of a closed descriptor may already be somebody else's."""
+        if not self._closed:
+            self._closed = True
+            os.close(self.root.descriptor)
 
 
 def _digest(text: str) -> str:
