@@ -52,6 +52,11 @@ class TableBench:
     #: types of columns for tables that a check makes by hand
     integer: str = "bigint"
     text: str = "varchar(200)"
+    #: how a record is added where nothing else is asked: files know only append
+    adds: Verb = "upsert"
+    mode: Mode = "upsert"
+    #: do rows and the mark of how far they got move together? (class T)
+    marks: bool = True
     _writers: list[Writer] = field(default_factory=list)
 
     def open(self, **options: Any) -> TableDestination:
@@ -61,7 +66,7 @@ class TableBench:
         self,
         plan: str = "1",
         *,
-        mode: Mode = "upsert",
+        mode: Mode | None = None,
         schema: pa.Schema = SCHEMA,
         table: str = "people",
         match: tuple[str, ...] = ("id",),
@@ -70,7 +75,7 @@ class TableBench:
         **order: Any,
     ) -> Writer:
         found = (destination or self.open()).open(
-            WriteOrder(sync, "run_1", f"{sync}@{plan}", table, mode, "delete", match, schema, **order)
+            WriteOrder(sync, "run_1", f"{sync}@{plan}", table, mode or self.mode, "delete", match, schema, **order)
         )
         self._writers.append(found)
         return found
@@ -195,7 +200,7 @@ def clear_empties_the_fields_and_keeps_the_record(bench: TableBench) -> None:
 
 def an_empty_batch_is_delivered(bench: TableBench) -> None:
     """No records, no work."""
-    assert write(bench.writer(), records()).common.end == "delivered"
+    assert write(bench.writer(), records(), bench.adds).common.end == "delivered"
     assert bench.rows() == []
 
 
