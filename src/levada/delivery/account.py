@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 from levada import events
 from levada.clock import Clock
-from levada.delivery.wire import Lost, NotSent, Outgoing, Wire
+from levada.delivery.wire import Lost, NotSent, Outgoing, Overtaken, Wire
 from levada.destination import Auth, Credential, Destination, Request, Response, Talk
 from levada.errors import AuthError, DestinationError, FullError, UnavailableError
 from levada.limits import RATE_MARGIN, Pace
@@ -232,9 +232,12 @@ class Account:
                 query,
                 request.body,
                 self.destination.spec.timeout_seconds,
+                self._entitled,
             )
             try:
                 return await self._wire.send(outgoing)
+            except Overtaken:
+                raise Paused("operator", TAKEN_OVER) from None
             except asyncio.CancelledError:
                 if not self.abandoned:
                     raise
@@ -279,7 +282,7 @@ class Account:
             answer.headers.get("retry-after"), date=answer.headers.get("date"), now=self._clock.now()
         )
         own = self._patience.policy.wait_seconds(attempt, self._clock.random())
-        wait = own if asked is None else max(asked, own if asked == 0 else 0.0)
+        wait = max(asked or 0.0, own)
         loop = asyncio.get_running_loop()
         if wait > self._patience.throttle_seconds or attempt > 4 * self._patience.policy.attempts_max:
             raise Paused("rate", f"{self.destination.name} asks to wait {wait:,.0f} seconds")
