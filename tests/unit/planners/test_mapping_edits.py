@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from levada.errors import ConfigError
@@ -50,6 +50,13 @@ ROWS = st.dictionaries(
 
 @settings(max_examples=15, deadline=None)
 @given(steps=st.lists(st.tuples(FIELDS, ROWS), min_size=2, max_size=5))
+@example(
+    steps=[
+        ({"a": "upper", "c": "number"}, {1: ("x", 7), 2: ("x", None)}),
+        ({"a": "upper"}, {1: ("y", 7), 2: ("x", None)}),
+        ({"a": "upper", "c": "number"}, {1: ("y", None), 2: ("x", None)}),
+    ]
+)
 def test_only_rows_whose_payload_differs_are_planned(steps: list[tuple[dict[str, str], dict[int, Row]]]) -> None:
     """A field that was taken out is left as it is; one that comes back is sent where it may hold something else."""
     with tempfile.TemporaryDirectory() as folder:
