@@ -25,7 +25,7 @@ from simulation.schedule import LETTERS, Schedule, Stage
 from simulation.server import LAG_SECONDS, SECRET, SERVER_SECONDS
 from simulation.tables import Table
 from simulation.virtual import Hanging
-from simulation.world import PROCESSES, Token, VirtualHeartbeat, Workshop, World, run_once
+from simulation.world import PERSON, PROCESSES, Token, VirtualHeartbeat, Workshop, World, run_once
 
 QUIET_RUNS = 3
 QUOTA = 12
@@ -143,9 +143,9 @@ def _quiet(world: World, planner: Any) -> None:
         world.server.catch_up()
         world.server.stage = len(world.schedule.stages) + number
         # what was refused while faults lasted would wait for its turn: somebody who mended the tool says so
-        before = len(world.server.accepted)
+        before = len(world.server.requests)
         run_once(world, planner, label="quiet", all_due=number == 0)
-        idle = len(world.server.accepted) == before and world.reports[-1].get("status") == "succeeded"
+        idle = len(world.server.requests) == before and world.reports[-1].get("status") == "succeeded"
         if idle and world.schedule.seed // len(LETTERS) % WHOLE_EVERY:
             break  # the next one would find the same ledger and the same model
     world.clock.advance(SERVER_SECONDS + 1)
@@ -191,8 +191,9 @@ def _evidence(world: World, quota: int | None, orphans: set[int]) -> Evidence:
         rate=schedule.rate,
         quota=quota,
         words=world.words,
+        files=world.leaked(),
         secrets=(SECRET,),
-        people=("canary person",),
+        people=(PERSON,),
     )
 
 
