@@ -162,7 +162,9 @@ class PlainPlanner:
         ends = _by_sequence(settled.exceptions, "settlement", "operation")
         named = _by_sequence(settled.identifiers, "identifier")
         found: list[tuple[int, Entry | None]] = []
-        for sequence, row in enumerate(pq.read_table(folder / plan.files[kind].name, use_threads=False).to_pylist(), plan.first(kind)):
+        for sequence, row in enumerate(
+            pq.read_table(folder / plan.files[kind].name, use_threads=False).to_pylist(), plan.first(kind)
+        ):
             end, sent_as = ends.get(sequence, (settled.common, None))
             if end not in ("delivered", "unknown"):
                 continue
