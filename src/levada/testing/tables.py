@@ -395,6 +395,17 @@ def marks_of_older_plans_are_forgotten(bench: TableBench) -> None:
     assert found == [(SYNC, f"{SYNC}@2"), ("other", "other@1")]
 
 
+def a_mark_counts_for_its_owner_only(bench: TableBench) -> None:
+    """A plan of equal content from another project, or for another object, is not taken for one that is in."""
+    write(bench.writer("1", owner="a"), records(ALICE), plan="1")
+    bench.execute("DELETE FROM people")
+    other = bench.writer("1", owner="b")
+    assert other.applied(0) is False
+    write(other, records(ALICE), plan="1")
+    assert bench.rows() == [ALICE]
+    assert bench.writer("1", owner="a").applied(0) is True
+
+
 def without_marks_nothing_is_promised_that_is_not_kept(bench: TableBench) -> None:
     """marks: false makes no table of ours, says class A and why, and repeats stay harmless for upsert and create."""
     destination = bench.open(marks=False)
