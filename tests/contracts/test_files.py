@@ -56,6 +56,7 @@ APART: dict[str, str] = dict.fromkeys(
     (
         "a_batch_written_again_has_no_second_effect", "exceptions_are_remembered_with_the_mark",
         "a_part_that_was_committed_is_not_written_twice", "marks_of_older_plans_are_forgotten",
+        "a_mark_counts_for_its_owner_only",
         "without_marks_nothing_is_promised_that_is_not_kept", "with_marks_the_class_is_transactional",
         "reserved_names_are_refused", "replace_needs_the_marks",
     ),

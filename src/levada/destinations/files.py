@@ -163,7 +163,7 @@ class FilesWriter:
 
     @property
     def _fingerprint(self) -> str:
-        return _digest(self.order.plan_id)
+        return _digest(self.order.plan_mark)
 
     @property
     def _waiting(self) -> str:
@@ -174,7 +174,7 @@ class FilesWriter:
     def _done(self) -> str:
         """The file, in `.levada`, that says which plan was swapped in last."""
         name = "/".join(self.parts) + "." + self.format.extension
-        return f"{_digest(name)}-{_digest(self.order.sync)}.done"
+        return f"{_digest(name)}-{_digest(self.order.sync_mark)}.done"
 
     @property
     def _replaces(self) -> bool:
