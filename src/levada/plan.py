@@ -34,6 +34,8 @@ from levada.guard import GuardDecision, GuardReason
 
 Purpose = Literal["sync", "resync", "undo", "repair", "erase"]
 FORMAT = 1
+FILE_MODE = 0o600
+"""Of every file of a plan and of a ledger: they hold rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Plan:
         text = json.dumps(self.as_dict(), ensure_ascii=False, indent=1, default=str)
         partial = folder / "plan.json.partial"
         partial.write_text(text, encoding="utf-8")
+        partial.chmod(FILE_MODE)
         partial.replace(folder / "plan.json")
 
     @staticmethod

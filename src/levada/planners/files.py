@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from levada.errors import CorruptedError
-from levada.plan import PlanFile
+from levada.plan import FILE_MODE, PlanFile
 
 READ_BYTES = 1 << 20
 REBUILD_HINT = "`levada doctor` shows what is affected; `levada resync SYNC --rebuild` starts a new ledger"
@@ -34,7 +34,8 @@ def sync_file(path: Path) -> None:
 
 
 def describe(path: Path, rows: int) -> PlanFile:
-    """A finished file as a PlanFile; it is durable when this returns."""
+    """A finished file as a PlanFile; it is durable, and its owner's alone, when this returns."""
+    path.chmod(FILE_MODE)
     sync_file(path)
     return PlanFile(path.name, rows, path.stat().st_size, digest_of(path))
 

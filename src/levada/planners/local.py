@@ -19,7 +19,7 @@ from levada.change import KINDS
 from levada.clock import Clock, SystemClock, isoformat
 from levada.errors import CorruptedError, StoreError
 from levada.mapping import Mapping
-from levada.plan import Plan
+from levada.plan import FILE_MODE, Plan
 from levada.planner import Ledger, PlanRequest, Settled
 from levada.planners import files, folding, late, reversal, sql
 from levada.planners.comparing import Comparison, Difference
@@ -267,6 +267,7 @@ def write_plan(plan: Plan, folder: Path, recipe: dict[str, Any]) -> None:
     """`plan.json` last, everything durable."""
     path = folder / RECIPE
     path.write_text(json.dumps(recipe, ensure_ascii=False), encoding="utf-8")
+    path.chmod(FILE_MODE)
     files.sync_file(path)
     plan.write(folder)
     files.sync_file(folder / "plan.json")

@@ -13,7 +13,7 @@ from levada.delivery.order import DeliveryOrder
 from levada.errors import CorruptedError
 from levada.mapping import FieldMapping
 from levada.mapping import Mapping as FieldMappings
-from levada.plan import Plan
+from levada.plan import FILE_MODE, Plan
 from levada.runner.resolve import Resolved
 
 ORDER_FILE = "order.json"
@@ -49,7 +49,9 @@ def write_order(order: DeliveryOrder, destination: str, schema: pa.Schema) -> No
         "only_if_empty": [f.field for f in order.mapping.fields if f.only_if_empty],
         "schema": schema.serialize().to_pybytes().hex(),
     }
-    (order.folder / ORDER_FILE).write_text(json.dumps(document), encoding="utf-8")
+    path = order.folder / ORDER_FILE
+    path.write_text(json.dumps(document), encoding="utf-8")
+    path.chmod(FILE_MODE)
 
 
 def read_order(sync: str, run_id: str, plan: Plan, folder: Path) -> tuple[DeliveryOrder, str, pa.Schema]:
