@@ -29,13 +29,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from levada.change import KINDS, Counts, Kind
+from levada.durable import FILE_MODE
 from levada.errors import CorruptedError
 from levada.guard import GuardDecision, GuardReason
 
 Purpose = Literal["sync", "resync", "undo", "repair", "erase"]
 FORMAT = 1
-FILE_MODE = 0o600
-"""Of every file of a plan and of a ledger: they hold rows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from levada.change import Kind, Verb
 from levada.delivery.order import DeliveryOrder
+from levada.durable import FILE_MODE
 from levada.errors import CorruptedError
 from levada.mapping import FieldMapping
 from levada.mapping import Mapping as FieldMappings
-from levada.plan import FILE_MODE, Plan
+from levada.plan import Plan
 from levada.runner.resolve import Resolved
 
 ORDER_FILE = "order.json"

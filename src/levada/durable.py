@@ -40,9 +40,9 @@ def private_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names inside the folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+def sync_path(path: Path) -> None:
+    """Return when the file's content, or the names inside the folder, are on disk. One is not the other."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
@@ -62,7 +62,7 @@ def write_durably(path: Path, content: bytes) -> None:
     finally:
         os.close(descriptor)
     partial.replace(path)
-    sync_folder(path.parent)
+    sync_path(path.parent)
 
 
 @contextmanager
