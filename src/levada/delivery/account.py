@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 from levada import events
 from levada.clock import Clock
-from levada.delivery.wire import Lost, NotSent, Outgoing, Overtaken, Wire
+from levada.delivery.wire import Lost, NotSent, Outgoing, Overtaken, Untrusted, Wire
 from levada.destination import Auth, Credential, Destination, Request, Response, Talk
 from levada.errors import AuthError, DestinationError, FullError, UnavailableError
 from levada.limits import RATE_MARGIN, Pace
@@ -164,6 +164,9 @@ class Account:
             number = self._credential_number
             try:
                 answer = await self._once(request, credential)
+            except Untrusted as error:
+                why = f"{self.destination.name} is not sent to: {error} (authorities of your own: `network: ca_files:`)"
+                raise Paused("setup", self._clean(why)) from error
             except NotSent as error:
                 await self._after_failure(attempt, str(error), sent=False)
                 continue

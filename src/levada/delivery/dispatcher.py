@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
@@ -69,6 +70,7 @@ class Dispatcher:
         redaction: Redaction,
         *,
         policy: AddressPolicy,
+        authorities: Mapping[str, Path] | None = None,
         patience: Patience | None = None,
         listener: events.Listener = events.ignore,
         wire: Callable[[], Wire] | None = None,
@@ -80,7 +82,7 @@ class Dispatcher:
         self._redaction = redaction
         self._patience = patience or Patience()
         self._listener = listener
-        self._wire = wire or (lambda: HttpWire(policy))
+        self._wire = wire or (lambda: HttpWire(policy, authorities or {}))
         self._run_loop = run_loop
         self.halt = Halt()
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from levada.delivery.addresses import AddressPolicy
@@ -27,10 +29,16 @@ ANSWER_BYTES_MAX = 64 * 1024 * 1024
 CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 15.0
 """How long an unused connection is kept: shorter than most servers keep theirs, so that we close first."""
+NO_COMMON_TLS = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "WRONG_VERSION_NUMBER"})
+"""What OpenSSL says of a server that speaks no TLS, or none of 1.2 and above."""
 
 
 class NotSent(Exception):
     """Surely not applied: the connection was refused, or the name or the certificate did not hold."""
+
+
+class Untrusted(NotSent):
+    """Surely not applied: who answered has no certificate that holds for its name, or no TLS that is safe."""
 
 
 class Lost(Exception):
@@ -73,13 +81,20 @@ class Wire(Protocol):
 
 
 class HttpWire:
-    """HTTP over TCP and TLS, by aiohttp. Certificates are always verified."""
+    """HTTP over TCP and TLS (1.2 at least), by aiohttp. Certificates are always verified.
 
-    def __init__(self, policy: AddressPolicy, connections: int = 64) -> None:
+    `authorities`: for a host in lower case, the file of the authorities that its certificate is checked by.
+    """
+
+    def __init__(
+        self, policy: AddressPolicy, authorities: Mapping[str, Path] | None = None, connections: int = 64
+    ) -> None:
         self._policy = policy
+        self._authorities = authorities or {}
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._checked: dict[str, yarl.URL] = {}
+        self._trusts: dict[Path | None, ssl.SSLContext] = {}
 
     async def send(self, outgoing: Outgoing) -> Response:
         import aiohttp
@@ -97,10 +112,16 @@ class HttpWire:
                 headers=outgoing.headers,
                 allow_redirects=False,
                 timeout=timeout,
+                ssl=self._trust(url),
             ) as answer:
                 body = await self._whole_body(answer)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return Response(answer.status, headers, body)
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise Untrusted(_of_certificate(error.certificate_error)) from error
+        except aiohttp.ClientConnectorSSLError as error:
+            reason = getattr(error.os_error, "reason", None) or ""
+            raise (Untrusted if reason in NO_COMMON_TLS else NotSent)(_plain(error)) from error
         except aiohttp.ClientConnectorError as error:
             raise NotSent(_plain(error)) from error
         except aiohttp.ConnectionTimeoutError as error:
@@ -153,6 +174,15 @@ class HttpWire:
             self._checked[text] = url
         return url
 
+    def _trust(self, url: yarl.URL) -> ssl.SSLContext | bool:
+        """How the certificate of a URL's host is checked. Raises ConfigError where its file cannot be used."""
+        if url.scheme != "https":
+            return True
+        file = self._authorities.get((url.raw_host or "").lower().rstrip("."))
+        if file not in self._trusts:
+            self._trusts[file] = trusting(file)
+        return self._trusts[file]
+
     @staticmethod
     async def _whole_body(answer: aiohttp.ClientResponse) -> bytes:
         length = answer.content_length
@@ -168,6 +198,25 @@ class HttpWire:
                 raise Lost(f"an answer of over {ANSWER_BYTES_MAX:,} bytes is more than is read")
             parts.append(part)
         return b"".join(parts)
+
+
+def trusting(file: Path | None) -> ssl.SSLContext:
+    """TLS 1.2 at least, the host's name checked, by the authorities of a file or else the system's."""
+    try:
+        context = ssl.create_default_context(cafile=file)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the authorities' certificates in {file} cannot be read: {_plain(error)}",
+            code="config.ca_file",
+            hint="`network: ca_files:` in levada.yml names a PEM file, relative to the project's folder",
+        ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _of_certificate(error: BaseException) -> str:
+    reason = getattr(error, "verify_message", None) or str(error)
+    return f"the certificate is not trusted: {str(reason).rstrip('.')}"
 
 
 def _plain(error: BaseException) -> str:

@@ -59,6 +59,10 @@ class NetworkSettings(Declaration):
 
     allow_hosts: tuple[Annotated[str, Field(min_length=1, max_length=253)], ...] = ()
     """Hosts that may be sent to though their addresses are private or loopback."""
+    ca_files: dict[Annotated[str, Field(min_length=1, max_length=253)], Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
+    """For a host, the file (PEM) of the authorities that its certificate is checked by, instead of the system's."""
 
 
 class Settings(Declaration):

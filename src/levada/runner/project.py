@@ -266,12 +266,14 @@ class Project:
             from levada.delivery.addresses import AddressPolicy
             from levada.delivery.dispatcher import Dispatcher
 
-            allowed = tuple(host.lower() for host in self.settings.network.allow_hosts)
+            network = self.settings.network
+            allowed = tuple(host.lower() for host in network.allow_hosts)
             self._dispatcher = Dispatcher(
                 self.stored,
                 self.clock,
                 self.redaction,
                 policy=AddressPolicy(self._private_addresses, allowed),
+                authorities={host.lower(): self.root / file for host, file in network.ca_files.items()},
                 listener=self.listener,
             )
             if self.stopped:

@@ -4,15 +4,16 @@ Each read is a connection of its own with one transaction, REPEATABLE READ and R
 as a sub-query, in which the server's grammar takes nothing that writes. How values arrive as Arrow is
 `levada.sources.postgres_types`.
 
-TLS is what the URL's `sslmode` says; without it libpq's default holds (encrypted if the server offers it, but the
-server is not verified): `sslmode=verify-full` is the setting that proves whom one speaks to.
+TLS is what the URL's `sslmode` says; without it the server's certificate is verified (`verify-full`, by the system's
+authorities or those of `sslrootcert`), but on loopback and on sockets, where libpq's default holds.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,6 +210,10 @@ class PostgresSource:
     def _full_url(self) -> str:
         parts = urlsplit(self.url)
         given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        if "sslmode" not in given and not _is_loopback(parts.hostname, given):
+            given["sslmode"] = "verify-full"
+        if given.get("sslmode") == "verify-full":
+            given.setdefault("sslrootcert", "system")
         return urlunsplit(parts._replace(query=urlencode({**CONNECTION_DEFAULTS, **given})))
 
     @contextmanager
@@ -234,6 +239,20 @@ class PostgresSource:
         except ValueError:
             found = [self.url]
         return [secret for raw in found for secret in {raw, unquote(raw)} if secret]
+
+
+def _is_loopback(host: str | None, parameters: Mapping[str, str]) -> bool:
+    """Is every host of a URL this machine, by its own words? A URL without a host, or with a path, is a socket."""
+    named = [unquote(host or ""), *(parameters.get(name, "") for name in ("host", "hostaddr"))]
+    for each in (part for text in named for part in text.split(",")):
+        if each in ("", "localhost") or each.startswith(("/", "@")):
+            continue
+        try:
+            if not ipaddress.ip_address(each).is_loopback:
+                return False
+        except ValueError:
+            return False
+    return True
 
 
 def said(text: str) -> tuple[str, str | None]:
