@@ -22,10 +22,11 @@ _LOCK_POLLS_MAX = int(LOCK_WAIT_SECONDS / LOCK_POLL_SECONDS)
 
 
 def private_folder(folder: Path) -> None:
-    """Make the folder, and what is missing above it, for its owner only, whatever the umask. One that is there is
-    narrowed, the folders above it are not."""
+    """Make the folder, and what is missing above it, durably and for its owner only, whatever the umask. One that is
+    there is narrowed, the folders above it are not."""
     for missing in [each for each in (*reversed(folder.parents), folder) if not each.exists()]:
         missing.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        sync_path(missing.parent)
     if folder.stat().st_mode & 0o777 != FOLDER_MODE:
         folder.chmod(FOLDER_MODE)
 

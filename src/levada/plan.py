@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from levada.change import KINDS, Counts, Kind
-from levada.durable import FILE_MODE
+from levada.durable import write_durably
 from levada.errors import CorruptedError
 from levada.guard import GuardDecision, GuardReason
 
@@ -97,12 +97,9 @@ class Plan:
         return data
 
     def write(self, folder: Path) -> None:
-        """Write `plan.json` beside the operation files. The plan exists from this moment on."""
+        """Write `plan.json` beside the operation files, durably. The plan exists from this moment on."""
         text = json.dumps(self.as_dict(), ensure_ascii=False, indent=1, default=str)
-        partial = folder / "plan.json.partial"
-        partial.write_text(text, encoding="utf-8")
-        partial.chmod(FILE_MODE)
-        partial.replace(folder / "plan.json")
+        write_durably(folder / "plan.json", text.encode())
 
     @staticmethod
     def read(folder: Path) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -42,14 +43,19 @@ class Strike:
     """Send the process a signal before or after its step of this number.
 
     `only`: count the steps over TCP of this call and no others, for what has to be there whatever else happens.
+    `error`: no signal, the write or fsync itself fails with this errno; `on`: and so does every later one of a file.
     """
 
     number: int
     after: bool = False
     signal: int = signal.SIGKILL
     only: str = ""
+    error: int = 0
+    on: bool = False
 
     def __str__(self) -> str:
+        if self.error:
+            return f"{errno.errorcode[self.error]} {'from' if self.on else 'at'} step {self.number}"
         return f"{signal.Signals(self.signal).name} {'after' if self.after else 'before'} step {self.number}"
 
 

@@ -1,4 +1,5 @@
-/* Counts the steps of a process that outlive it, and signals it before or after the one that was asked for.
+/* Counts the steps of a process that outlive it, and signals it before or after the one that was asked for, or lets
+ * steps fail: the one with that number, or from it on all writes and fsyncs of files.
  *
  * A step is a system call that changes a file below one folder (write, fsync, truncate, create, rename, unlink,
  * mkdir …) or that connects, sends or receives over TCP. Loaded with LD_PRELOAD; idle until steps_arm is called, or
@@ -30,6 +31,9 @@ static atomic_long counted;
 static long wanted = -1;
 static int wanted_after;
 static int wanted_signal;
+static int wanted_error; /* errno of a step that is to fail instead of a signal; 0: none */
+static __thread int of_file;
+static int wanted_on;    /* fail every step of a file from the wanted one on */
 static char only[32]; /* if not empty, only calls of this name over TCP are counted for the strike */
 static atomic_long matched;
 static int trace = -1;
@@ -49,12 +53,18 @@ void steps_arm(const char *below, const char *trace_file, long number, int after
     atomic_store(&armed, 1);
 }
 
+void steps_fail(int error, int from_there_on) {
+    wanted_error = error;
+    wanted_on = from_there_on;
+}
+
 __attribute__((constructor)) static void arm_from_environment(void) {
     const char *below = getenv("STEPS_FOLDER"), *file = getenv("STEPS_TRACE");
     if (below && file) steps_arm(below, file, -1, 0, 0, "");
 }
 
 static void strike(void) {
+    if (wanted_error) return;
     kill(getpid(), wanted_signal);
     while (wanted_signal == SIGKILL) pause();
 }
@@ -121,6 +131,14 @@ static const char *of_path(int at, const char *path, char *room) {
     return below_folder(room);
 }
 
+/* Is this step of a file one that is to fail? */
+static int fails(long number) {
+    if (!wanted_error || !of_file || number < 0 || wanted < 0) return 0;
+    if (wanted_on ? number < wanted : number != wanted) return 0;
+    errno = wanted_error;
+    return 1;
+}
+
 static int on(void) { return atomic_load_explicit(&armed, memory_order_relaxed); }
 
 static long begin_fd(const char *call, int fd) {
@@ -129,6 +147,7 @@ static long begin_fd(const char *call, int fd) {
     int kept = errno;
     const char *where = of_descriptor(fd, room);
     long number = where ? before(call, where) : -1;
+    of_file = where && strcmp(where, "tcp") != 0;
     errno = kept;
     return number;
 }
@@ -149,6 +168,7 @@ static long begin_path(const char *call, int at, const char *path) {
     type name parameters {                         \
         REAL(name);                                \
         long number = begin_fd(#name, fd);         \
+        if (fails(number)) return -1;              \
         type found = real arguments;               \
         after(number);                             \
         return found;                              \

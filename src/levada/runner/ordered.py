@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from levada.change import Kind, Verb
 from levada.delivery.order import DeliveryOrder
-from levada.durable import FILE_MODE
+from levada.durable import write_durably
 from levada.errors import CorruptedError
 from levada.mapping import FieldMapping
 from levada.mapping import Mapping as FieldMappings
@@ -37,7 +37,7 @@ def ordered(resolved: Resolved, run_id: str, plan: Plan, folder: Path, verbs: Ma
 
 
 def write_order(order: DeliveryOrder, destination: str, schema: pa.Schema) -> None:
-    """Keep an order in its plan's folder. `schema` has the types to be written."""
+    """Keep an order in its plan's folder, durably. `schema` has the types to be written."""
     document = {
         "destination": destination,
         "object": order.object,
@@ -50,9 +50,7 @@ def write_order(order: DeliveryOrder, destination: str, schema: pa.Schema) -> No
         "only_if_empty": [f.field for f in order.mapping.fields if f.only_if_empty],
         "schema": schema.serialize().to_pybytes().hex(),
     }
-    path = order.folder / ORDER_FILE
-    path.write_text(json.dumps(document), encoding="utf-8")
-    path.chmod(FILE_MODE)
+    write_durably(order.folder / ORDER_FILE, json.dumps(document).encode())
 
 
 def read_order(sync: str, run_id: str, plan: Plan, folder: Path) -> tuple[DeliveryOrder, str, pa.Schema]:

@@ -23,6 +23,7 @@ from levada.delivery.account import Paused, as_destination_error
 from levada.delivery.order import DeliveryOrder, DeliveryReport
 from levada.delivery.settled import settle
 from levada.destination import Destination, TableDestination
+from levada.durable import private_folder
 from levada.errors import AuthError, CorruptedError, FullError, LevadaError, StoreError, UnavailableError
 from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
@@ -175,8 +176,7 @@ def _fresh(
     store.create_run(lease, run_id, purpose)
     project.listener(events.RunStarted(resolved.name, run_id))
     try:
-        folder.parent.mkdir(mode=0o700, exist_ok=True)
-        folder.mkdir(mode=0o700)
+        private_folder(folder)
         ledger = store.ledger(resolved.name)
         check_target(project, resolved, ledger)
         remember_target(project, resolved)

@@ -45,7 +45,6 @@ class Ledgers:
             if not folder.is_dir():
                 private_folder(self._folder / FOLDER)
                 private_folder(folder)
-                sync_path(folder.parent)
         return folder
 
     def ledger(self, sync: str) -> Ledger:
