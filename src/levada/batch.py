@@ -59,8 +59,7 @@ class Batch:
     @property
     def records(self) -> list[dict[str, Any]]:
         """The records as Python values: one dict each, by field name (dots and all)."""
-        rows: list[dict[str, Any]] = self.table.to_pylist()
-        return rows
+        return python_rows(self.table)
 
     def json_array(self) -> bytes:
         """The rendered records as one JSON array."""
@@ -95,7 +94,7 @@ class Batch:
         return self._part(
             lambda column: column.slice(start, length),
             sequence=self.sequence + start,
-            number=part_number(self.number, start, length),
+            number=part_number(self.sequence + start, length),
             idempotency_key=f"{self.idempotency_key}-{start}-{length}",
         )
 
@@ -117,7 +116,7 @@ class Batch:
 
     def key_of(self, index: int) -> Any:
         """The model's key of one record: a value, or a dict for keys of several columns."""
-        row: dict[str, Any] = self.keys.slice(index, 1).to_pylist()[0]
+        row = python_rows(self.keys.slice(index, 1))[0]
         return next(iter(row.values())) if len(row) == 1 else row
 
     # Outcomes, in the words that a connector uses.
@@ -148,10 +147,36 @@ class Batch:
         return Outcomes(common, exceptions, identifiers=identifiers or {}, request_id=request_id).simplified()
 
 
-def part_number(number: int, start: int, length: int) -> int:
-    """A number for a run of records of a batch, unlike that of any whole batch and any other run."""
-    assert start < 1 << 17 > length
-    return (number % (1 << 29) + 1) << 34 | start << 17 | length
+def python_rows(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
+    """Rows as Python values, a dict each. A time that Python cannot hold (nanoseconds, the year 10000) is ISO text."""
+    columns = [python_values(column) for column in rows.columns]
+    names = rows.schema.names
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def python_values(column: Any) -> list[Any]:
+    """As `python_rows`, for one column."""
+    kind = column.type
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        # whole microseconds as Python's own time, finer ones as they are written
+        wholes = column.cast(pa.timestamp("us", kind.tz), safe=False).to_pylist()
+        counts, texts = column.cast(pa.int64()).to_pylist(), column.cast(pa.string()).to_pylist()
+        return [
+            text if count is not None and count % 1_000 else whole
+            for count, whole, text in zip(counts, wholes, texts, strict=True)
+        ]
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError):
+        values = column.cast(pa.string()).to_pylist()
+    return values
+
+
+def part_number(sequence: int, length: int) -> int:
+    """A number for a run of records of a plan, unlike that of any whole batch and any other run."""
+    assert sequence < 1 << 45
+    assert length < 1 << 17
+    return 1 << 62 | sequence << 17 | length
 
 
 def json_bytes(value: object) -> bytes:

@@ -28,11 +28,13 @@ def example_batch(
     identifiers: Sequence[str | None] | None = None,
     nulls: Literal["clear", "skip"] = "clear",
     embedded: frozenset[str] = frozenset(),
+    first: int = 0,
 ) -> Batch:
     """`records` by field name, all fields of the first in each; `template` is the destination's for this verb.
 
     `before`: the values last confirmed of each record. `embedded`: the fields whose text is JSON. Operation ids
-    are the record's position as 32 hex digits. Raises ValueError for values that JSON cannot say.
+    are the record's position in the plan as 32 hex digits; `first` is that of the first one. Raises ValueError for
+    values that JSON cannot say.
     """
     names = list(dict.fromkeys(name for record in records for name in record))
     rows = [{name: record.get(name) for name in names} for record in records]
@@ -46,7 +48,7 @@ def example_batch(
             sent=None if changed is None else frozenset(changed),
             before=earlier[index],
             destination_id=known[index],
-            operation=f"{index:032x}",
+            operation=f"{first + index:032x}",
             kind=chosen,
             verb=verb,
             object=object_name,
@@ -62,14 +64,14 @@ def example_batch(
         sync="example",
         plan_id="example",
         number=0,
-        sequence=0,
+        sequence=first,
         kind=chosen,
         verb=verb,
         object=object_name,
         match=tuple(match),
         table=table,
         keys=table.select([name for name in match if name in names]),
-        idempotency_key="example",
+        idempotency_key=f"example-{first}" if first else "example",
         rendered=None if template is None else pa.array([render(template, each) for each in made], pa.string()),
         operations=pa.array([each.operation for each in made], pa.string()),
         previous=previous,

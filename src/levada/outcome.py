@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-End = Literal["delivered", "rejected", "suppressed", "not_applied", "unknown"]
-"""`suppressed`: not sent, or without effect, by policy (mode update on a record that does not exist)."""
+End = Literal["delivered", "rejected", "waiting", "suppressed", "not_applied", "unknown"]
+"""`suppressed`: not sent, or without effect, by policy (mode update on a record that does not exist).
+`waiting`: refused by an earlier run, not asked in this one, asked again later (see `levada.delivery.waiting`)."""
 
 REASON_CHARACTERS_MAX = 500
 """Longer words of a destination are cut, with an ellipsis."""
@@ -58,6 +59,11 @@ class Outcomes:
         if rest:
             found[self.common.end] = found.get(self.common.end, 0) + rest
         return found
+
+    def any(self, size: int, *ends: End) -> bool:
+        """Did any record of a batch of `size` end in one of these ways?"""
+        found = [outcome.end for outcome in self.exceptions.values()]
+        return any(end in ends for end in found) or (self.common.end in ends and len(found) < size)
 
     def simplified(self) -> Outcomes:
         """The same, without exceptions that say what is common."""

@@ -10,7 +10,9 @@ the model cannot be sent. The columns of the operation files:
 `key.<column>` has the model's type, `before.<field>` and `after.<field>` the destination's. `input.<field>`
 exists for fields whose value SQL cannot compute: it is what was compared. `hash` covers all that is
 compared. `state` is the ledger's: `confirmed` or `unknown`. `operation` is the id of an earlier attempt
-whose end is unknown, else NULL. `identifier` is the destination's own id, where known.
+whose end is unknown, else NULL. `identifier` is the destination's own id, where known. Where a field was taken out
+of the mapping or put back, all three may have `lapsed`, the names of fields that the record may hold unmapped, and
+changed.parquet `returned`, those that are sent again and whose `before` is not known.
 
 An operation's `sequence` counts from 0 over removed, changed, added, in file order: `first(kind)` says
 where each kind begins. The columns of `invalid.parquet`: key.*, field, code, reason.

@@ -26,7 +26,8 @@ from levada.source import Source
 class Segment:
     """One immutable file of a ledger; a later segment overrides an earlier one, key by key.
 
-    `kind` "upsert": columns key.*, after.*, input.*, hash, and where needed state, operation, identifier.
+    `kind` "upsert": columns key.*, after.*, input.*, hash, and where needed state, operation, identifier and lapsed:
+    the names of fields that the record may hold though the ledger has no value of them (left out of the mapping).
     `kind` "remove": columns key.*; those keys are no longer held.
     `mapping_version` and `hash_version` say whether `hash` may be compared as it stands; if not, the
     planner computes it again from the values.

@@ -33,6 +33,8 @@ class Tally:
 
     delivered: Mapping[Kind, int] = field(default_factory=dict)
     rejected: int = 0
+    #: refused by an earlier run, and not asked in this one
+    waiting: int = 0
     suppressed: int = 0
     unknown: int = 0
     unsent: int = 0
@@ -45,7 +47,8 @@ class Tally:
     @property
     def operations(self) -> int:
         """For the conservation law: equal to the plan's operations when a run is committed."""
-        return self.delivered_total + self.rejected + self.suppressed + self.unknown + self.unsent
+        refused = self.rejected + self.waiting
+        return self.delivered_total + refused + self.suppressed + self.unknown + self.unsent
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class RunResult:
             "counts": self.counts.as_dict(),
             "delivered": delivered,
             "rejected": self.tally.rejected,
+            "waiting": self.tally.waiting,
             "invalid": self.counts.invalid,
             "suppressed": self.tally.suppressed,
             "unknown": self.tally.unknown,

@@ -15,6 +15,8 @@ from typing import Any
 
 Line = Mapping[str, Any]
 DONE = ("succeeded", "partial")
+LEFT = ("rejected", "waiting", "suppressed", "unknown", "unsent")
+"""The ends of operations that were not delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +83,10 @@ def _sums(evidence: Evidence) -> Iterator[str]:
             continue
         planned = sum(report["counts"][kind] for kind in ("added", "changed", "removed"))
         ends = sum(report["delivered"].values())
-        ends += sum(report[end] for end in ("rejected", "suppressed", "unknown", "unsent"))
+        ends += sum(report[end] for end in LEFT)
         if planned != ends:
             yield f"sum: run {report['run_id']} planned {planned} and tells the end of {ends}"
-        if report["status"] == "succeeded" and (report["rejected"] or report["unknown"] or report["unsent"]):
+        if report["status"] == "succeeded" and any(report[end] for end in LEFT if end != "suppressed"):
             yield f"status: run {report['run_id']} succeeded though not all was delivered"
 
 
@@ -197,7 +199,7 @@ def _records(evidence: Evidence) -> Iterator[str]:
             continue
         if key not in held:
             yield f"lost: key {key} is not at the destination"
-        elif not _agrees(_sent(evidence, row), held[key][0]) and not _nameless(evidence):
+        elif not _agrees(row, held[key][0]) and not _nameless(evidence):
             yield f"stale: key {key} is {held[key][0]}, the model says {row}"
     for key in held:
         if key not in wanted and key not in touched and key not in evidence.orphans and not _nameless(evidence):
@@ -207,19 +209,14 @@ def _records(evidence: Evidence) -> Iterator[str]:
             yield f"unasked: a person's record {line['key']} is gone"
 
 
-def _sent(evidence: Evidence, row: Line) -> Line:
-    """A row without fields that are NULL and were out of the mapping for a while: what they hold is not owned."""
-    lapsed = {name for entry in evidence.history for each in entry["rows"].values() for name in set(row) - set(each)}
-    return {name: value for name, value in row.items() if value is not None or name not in lapsed}
-
-
 def _nameless(evidence: Evidence) -> bool:
     """Class B without a look-up: a record whose create was never answered has no id to change or delete it by.
 
     It is allowed to stay as it is while every run says so: the last one names it as refused or unknown.
     """
     last = evidence.reports[-1]
-    return evidence.letter == "B" and last.get("status") == "partial" and last["rejected"] + last["unknown"] > 0
+    named = sum(last.get(end, 0) for end in ("rejected", "waiting", "unknown"))
+    return evidence.letter == "B" and last.get("status") == "partial" and named > 0
 
 
 def _events(evidence: Evidence) -> Iterator[str]:

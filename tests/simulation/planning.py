@@ -77,7 +77,11 @@ class PlainPlanner:
             model_rows=len(rows),
             files=described,
             fields_changed={
-                name: sum(op["before"].get(name) != op["after"][name] for op in operations["changed"]) for name in names
+                name: sum(
+                    op["before"].get(name) != op["after"][name] or name in (op["returned"] or ())
+                    for op in operations["changed"]
+                )
+                for name in names
             }
             if operations["changed"]
             else {},
@@ -115,6 +119,7 @@ class PlainPlanner:
         trusted: set[int] = set()
         changed = any(segment.mapping_version != plan.mapping_version for segment in ledger.segments)
         for each in held.values():
+            each["lapsed"] = lapsed_of(each, plan.fields)
             each["after"] = {name: each["after"].get(name) for name in plan.fields}
         for kind in KINDS:
             for key, entry in self._ended(kind, plan, plan_folder, settled):
@@ -169,6 +174,7 @@ class PlainPlanner:
                 "state": "confirmed",
                 "operation": None,
                 "identifier": named.get(sequence, (None,))[0] or row.get("identifier"),
+                "lapsed": row.get("lapsed"),
             }
             if end == "unknown":
                 entry["state"] = "unknown" if kind == "changed" else "maybe_present"
@@ -184,6 +190,7 @@ class PlainPlanner:
             columns[f"after.{name}"] = pa.array([entry["after"].get(name) for entry in held.values()], TYPES[name])
         for name in ("state", "operation", "identifier"):
             columns[name] = pa.array([entry[name] for entry in held.values()], pa.string())
+        columns["lapsed"] = pa.array([entry["lapsed"] for entry in held.values()], pa.list_(pa.string()))
         named = ledger.folder / f"{ledger.generation + 1:08d}-plain.parquet"
         pq.write_table(pa.table(columns), named)
         return (Segment(files.describe(named, len(held)), "upsert", plan.mapping_version, plan.hash_version),)
@@ -192,24 +199,36 @@ class PlainPlanner:
 def compared(
     rows: dict[int, Entry], held: dict[int, Entry], names: Sequence[str], request: PlanRequest
 ) -> dict[Kind, list[Entry]]:
-    """The operations by kind: dicts of key, before, after, state, operation and identifier."""
+    """The operations by kind: dicts of key, before, after, state, operation, identifier, lapsed and returned."""
     found: dict[Kind, list[Entry]] = {"removed": [], "changed": [], "added": []}
     for key, row in rows.items():
         entry = held.get(key)
+        lapsed = (lapsed_of(entry, names) if entry else None) or []
+        left = [name for name in lapsed if name not in names] or None
+        returned = [name for name in lapsed if name in names] or None
         if entry is None or entry["state"] == "maybe_present":
             if request.policy.added:
                 operation = entry["operation"] if entry else None
-                found["added"].append({"key": key, "after": row, "operation": operation})
+                found["added"].append({"key": key, "after": row, "operation": operation, "lapsed": left})
             continue
         before = {name: entry["after"].get(name) for name in names}
-        if request.policy.changed and (entry["state"] != "confirmed" or before != row):
+        if request.policy.changed and (entry["state"] != "confirmed" or before != row or returned):
             shared = {name: entry[name] for name in ("state", "identifier")}
+            shared |= {"lapsed": left, "returned": returned}
             found["changed"].append({"key": key, "before": before, "after": row, "operation": None, **shared})
     for key, entry in held.items():
         if key not in rows and request.policy.removed:
             before = {name: entry["after"].get(name) for name in names}
-            found["removed"].append({"key": key, "before": before, "identifier": entry["identifier"]})
+            lapsed = lapsed_of(entry, names)
+            found["removed"].append({"key": key, "before": before, "identifier": entry["identifier"], "lapsed": lapsed})
     return found
+
+
+def lapsed_of(entry: Entry, names: Sequence[str]) -> list[str] | None:
+    """Fields that the record may hold, though they are not mapped or their value is not known any more."""
+    doubtful = entry["stored"] != "confirmed"
+    sent = {name for name, value in entry["after"].items() if name not in names and (doubtful or value is not None)}
+    return sorted(sent | set(entry["lapsed"] or ())) or None
 
 
 def written(folder: Path, kind: Kind, operations: list[Entry], names: Sequence[str]) -> PlanFile:
@@ -223,6 +242,8 @@ def written(folder: Path, kind: Kind, operations: list[Entry], names: Sequence[s
     told = {"added": ("operation",), "changed": ("state", "operation", "identifier"), "removed": ("identifier",)}[kind]
     for name in told:
         columns[name] = pa.array([each[name] for each in operations], pa.string())
+    for name in ("lapsed", "returned") if kind == "changed" else ("lapsed",):
+        columns[name] = pa.array([each[name] for each in operations], pa.list_(pa.string()))
     target = folder / f"{kind}.parquet"
     pq.write_table(pa.table(columns), target)
     return files.describe(target, len(operations))
@@ -239,6 +260,8 @@ def entries_of(ledger: Ledger) -> dict[int, Entry]:
                 "state": "unknown" if ledger.distrusted and row["state"] == "confirmed" else row["state"],
                 "operation": row["operation"],
                 "identifier": row["identifier"],
+                "stored": row["state"],
+                "lapsed": row["lapsed"],
             }
     return found
 

@@ -139,7 +139,8 @@ def _quiet(world: World, planner: Any) -> None:
         world.clock.advance(SERVER_SECONDS + LAG_SECONDS + 1 + (86_400 if _slow(world) else 0))
         world.server.catch_up()
         world.server.stage = len(world.schedule.stages) + number
-        run_once(world, planner, label="quiet")
+        # what was refused while faults lasted would wait for its turn: somebody who mended the tool says so
+        run_once(world, planner, label="quiet", all_due=number == 0)
     world.clock.advance(SERVER_SECONDS + 1)
     world.server.catch_up()
 

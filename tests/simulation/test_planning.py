@@ -31,6 +31,8 @@ ENDS: tuple[Settlement, ...] = ("delivered", "rejected", "suppressed", "unsent",
 ID, NAME, SCORE = (FieldMapping(name, "column", name) for name in ("id", "name", "score"))
 UPPER = FieldMapping("name", "sql", "upper(name)")
 FIELDS = tuple(Mapping(fields, ("id",)) for fields in ((ID, NAME, SCORE), (ID, NAME), (ID, UPPER, SCORE)))
+EMPTY_OR_ABSENT = ("lapsed", "returned")
+"""Columns that a plan has only if a row needs them."""
 End = tuple[int, Settlement, str | None]
 """Sequence, how it ended, under which id it was sent."""
 
@@ -87,6 +89,7 @@ def operations(plan: Plan, folder: Path) -> dict[tuple[str, int], tuple[int, dic
         if kind in plan.files:
             for number, row in enumerate(pq.read_table(folder / plan.files[kind].name).to_pylist(), plan.first(kind)):
                 row.pop("hash", None)
+                row = {name: value for name, value in row.items() if value is not None or name not in EMPTY_OR_ABSENT}
                 found[kind, row["key.id"]] = number, row
     return found
 
@@ -105,6 +108,7 @@ def held(ledger: Ledger) -> dict[int, dict[str, Any]]:
                 "state": state,
                 "operation": row.get("operation") if state == "maybe_present" else None,
                 "identifier": row.get("identifier"),
+                "lapsed": row.get("lapsed"),
             }
     return found
 

@@ -128,6 +128,16 @@ def test_a_run_that_an_error_stops_still_tells_the_end_of_every_operation() -> N
     assert not played(of_seed(48)).findings
 
 
+@pytest.mark.parametrize("letter", ["T", "A", "C"])
+def test_a_field_that_was_out_of_the_mapping_is_cleared_when_it_returns_empty(letter: Letter) -> None:
+    """Found by seed 235: it kept the last value it had been sent with."""
+    sent = Stage(edits=(Edit(1, "a", 7),))
+    without = Stage(edits=(Edit(1, "b", 7),), mapping=1)
+    emptied = Stage(edits=(Edit(1, "b", None),))
+    assert not played(schedule(letter, Stage(), sent, without, emptied)).findings
+    assert not played(of_seed(235)).findings
+
+
 def test_a_pause_in_the_middle_of_a_batch_keeps_what_was_learnt_of_it() -> None:
     """Records delivered before the pause are delivered: they are neither sent nor counted again."""
     faults = ((0, "fewer"), (1, "expired"))

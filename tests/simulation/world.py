@@ -387,7 +387,7 @@ def hooked(store: SqliteStore, process: Process) -> None:
     database.write = write  # type: ignore[method-assign]
 
 
-def run_once(world: World, planner: Any, *, label: str) -> None:
+def run_once(world: World, planner: Any, *, label: str, all_due: bool = False) -> None:
     """One process runs the sync once; its report, or the error that a command line would show, is noted."""
     process = world.process = Process(crash_at=world.stage.crash)
     world.numbered = 0
@@ -398,7 +398,7 @@ def run_once(world: World, planner: Any, *, label: str) -> None:
         return
     workshop.between = lambda number: _between(world, workshop, planner, number)
     try:
-        result = run(workshop, SYNC)
+        result = run(workshop, SYNC, all_due=all_due)
     except Crash:
         note(world, label, {"crashed": True})
     except StoreError as error:

@@ -19,10 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "levada"
 
 LAYERS = {
-    1: ("project", "sources", "planners", "destinations", "delivery", "stores", "audiences", "testing"),
+    1: ("project", "sources", "planners", "destinations", "delivery", "stores", "audiences"),
     2: ("runner",),
     3: ("scheduler",),
-    4: ("server", "demo"),
+    4: ("server", "demo", "testing"),
     5: ("cli",),
 }
 LAYER_OF = {package: layer for layer, packages in LAYERS.items() for package in packages}

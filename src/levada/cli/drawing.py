@@ -21,6 +21,7 @@ SIGNS = {
     "removed": ("−", "red"),
     "invalid": ("!", "bright_black"),
     "rejected": ("×", "magenta"),
+    "waiting": ("×", "dim"),
     "unchanged": ("=", "dim"),
     "suppressed": ("·", "dim"),
     "unknown": ("?", "cyan"),
@@ -144,6 +145,7 @@ def run_line(result: RunResult, name_width: int) -> Text:
     parts.append(f"{tally.delivered_total:,} delivered" + (f" ({by_kind})" if by_kind else ""))
     for figure, word in (
         (tally.rejected, "rejected"),
+        (tally.waiting, "waiting"),
         (result.counts.invalid, "invalid"),
         (tally.suppressed, "suppressed"),
         (tally.unknown, "unknown"),

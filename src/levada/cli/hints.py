@@ -22,8 +22,9 @@ def run_hints(terminal: Terminal, result: RunResult) -> None:
                 f"nothing was sent. If that is what you want: levada approve {result.plan_id}, then run again"
             )
         case "partial":
-            refused = "rejected" if result.tally.rejected else "invalid" if result.counts.invalid else "unknown"
-            terminal.hint(f"levada records {result.sync} --outcome {refused}   shows which and why")
+            terminal.hint(f"levada records {result.sync} --outcome {_left(result)}   shows which and why")
+            if result.tally.waiting:
+                terminal.hint(f"levada retry {result.sync}   sends what waits now, once its reason is mended")
         case "paused":
             terminal.hint(f"levada run {result.sync}   resumes where it stopped")
         case "failed" if result.error is not None:
@@ -31,3 +32,14 @@ def run_hints(terminal: Terminal, result: RunResult) -> None:
             terminal.error(where + result.error.message, result.error.hint)
         case _:
             pass
+
+
+def _left(result: RunResult) -> str:
+    """What most needs to be looked at."""
+    found = (
+        (result.tally.rejected, "rejected"),
+        (result.counts.invalid, "invalid"),
+        (result.tally.unknown, "unknown"),
+        (result.tally.waiting, "waiting"),
+    )
+    return next((word for figure, word in found if figure), "unsent")

@@ -238,6 +238,6 @@ class Dispatcher:
 
 def _is_untouched(entries: Sequence[JournalEntry], tally: Tally) -> bool:
     """Is it sure that nothing was applied?"""
-    if tally.operations != tally.unsent:
+    if tally.operations != tally.unsent + tally.waiting:
         return False
     return not any(entry.doubtful or entry.outcomes is None for entry in entries)

@@ -27,13 +27,14 @@ from levada.delivery.wire import Lost
 from levada.destination import Destination
 from levada.errors import ConfigError, DestinationError
 from levada.limits import Limits
-from levada.outcome import DELIVERED, Outcome, Outcomes
+from levada.outcome import DELIVERED, End, Outcome, Outcomes
 from levada.retry import RetryPolicy
 from levada.run import PauseReason
 from levada.store import Intent, Journal, JournalEntry
 from levada.template import Node, parse
 
-UNFINISHED = ("unknown", "not_applied")
+UNFINISHED: tuple[End, ...] = ("unknown", "not_applied")
+NOT_APPLIED = Outcomes(Outcome("not_applied"))
 AT_MOST_ONCE = Outcome(
     "unknown", "an earlier attempt may have been applied, and at most one is allowed", "at_most_once"
 )
@@ -142,7 +143,7 @@ class HttpEngine:
         for number, entry in sorted(self._entries.items()):
             if entry.intent.kind != phase.kind or self._halted:
                 continue
-            if entry.outcomes is not None and not _is_open(entry.outcomes, entry.intent.size):
+            if entry.outcomes is not None and not entry.outcomes.any(entry.intent.size, "not_applied"):
                 continue
             start = entry.intent.first - base
             chunk = await asyncio.to_thread(self._range, reader, phase, start, start + entry.intent.size)
@@ -219,11 +220,14 @@ class HttpEngine:
         template = self._destination.template(self._order.object, verb)
         return None if template is None else parse(template)
 
-    @staticmethod
-    def _marked(batch: Batch, chunk: Chunk, start: int) -> Batch:
-        """With a note of the records that an earlier run may have sent."""
-        earlier = earlier_attempts(chunk, start, len(batch))
-        return replace(batch, notes={"earlier": tuple(earlier)}) if earlier else batch
+    def _marked(self, batch: Batch, chunk: Chunk, start: int) -> Batch:
+        """With a note of the records that an earlier run may have sent, and of those that this one leaves out."""
+        notes: dict[str, object] = {}
+        if earlier := earlier_attempts(chunk, start, len(batch)):
+            notes["earlier"] = tuple(earlier)
+        if waiting := self._order.waiting.of(batch.sequence, len(batch)):
+            notes["waiting"] = waiting
+        return replace(batch, notes=notes) if notes else batch
 
     # -- lanes
 
@@ -252,7 +256,7 @@ class HttpEngine:
             elif batch.number in self._doubtful or batch.number in self._kept:
                 journal.leave()
             else:
-                journal.settle(batch.number, _not_applied(batch), len(batch))
+                journal.settle(batch.number, NOT_APPLIED, len(batch))
 
     async def _settled(self, batch: Batch, journal: JournalTask, phase: Phase) -> Outcomes:
         """Send until no record's end is open or patience is over; what is open then stays unknown."""
@@ -263,9 +267,10 @@ class HttpEngine:
         at_most_once = delivery_class == "D" and self._order.repeats == "at_most_once"
         final: dict[int, Outcome] = {}
         if at_most_once:
-            final = dict.fromkeys(batch.notes.get("earlier", ()), AT_MOST_ONCE)
-            if doubtful or len(final) == len(batch):
-                return Outcomes(AT_MOST_ONCE)
+            final = dict.fromkeys(range(len(batch)) if doubtful else batch.notes.get("earlier", ()), AT_MOST_ONCE)
+        final |= batch.notes.get("waiting", {})
+        if len(final) == len(batch):
+            return Outcomes(final[0], final).simplified()
         identifiers: dict[int, str] = {}
         request_id = ""
         open_indices = [index for index in range(len(batch)) if index not in final]
@@ -286,7 +291,7 @@ class HttpEngine:
                 self._stop(paused.reason, paused.message)
                 break
             self._vouched = self._vouched or any(end != "unknown" for end in outcomes.counts(len(current)))
-            if attempt == 1 and not final and not _has_open(outcomes, len(batch)):
+            if attempt == 1 and not final and not outcomes.any(len(batch), *UNFINISHED):
                 return outcomes
             request_id = outcomes.request_id or request_id
             still_open: list[int] = []
@@ -363,12 +368,12 @@ class HttpEngine:
     async def _send_or_leave(self, batch: Batch, number: int, journal: JournalTask, parts: list[int]) -> Outcomes:
         """As `_send`, but a pause leaves this part unsent instead of losing the outcomes of the others."""
         if self._halted:
-            return _not_applied(batch)
+            return NOT_APPLIED
         try:
             return await self._send(batch, number, journal, parts)
         except Paused as paused:
             self._stop(paused.reason, paused.message)
-            return _not_applied(batch)
+            return NOT_APPLIED
 
     async def _look_then_send(self, batch: Batch, number: int, journal: JournalTask, phase: Phase) -> Outcomes:
         """Update the records that are there, create the others (E6: a failed look-up says neither)."""
@@ -472,24 +477,6 @@ class Phase:
     node: Node | None
     limits: Limits
     idempotent: bool
-
-
-def _not_applied(batch: Batch) -> Outcomes:
-    return Outcomes(Outcome("not_applied"))
-
-
-def _has_open(outcomes: Outcomes, size: int) -> bool:
-    """Has any record no end yet?"""
-    if outcomes.common.end in UNFINISHED and len(outcomes.exceptions) < size:
-        return True
-    return any(outcome.end in UNFINISHED for outcome in outcomes.exceptions.values())
-
-
-def _is_open(outcomes: Outcomes, size: int) -> bool:
-    """Was any record of a settled batch left unsent?"""
-    if outcomes.common.end == "not_applied" and len(outcomes.exceptions) < size:
-        return True
-    return any(outcome.end == "not_applied" for outcome in outcomes.exceptions.values())
 
 
 def _cut_up(

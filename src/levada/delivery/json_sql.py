@@ -264,11 +264,14 @@ def _struct(sql: str, type_: DuckDBPyType) -> str:
 
 
 def _decimal(sql: str, type_: DuckDBPyType) -> str:
-    scale = dict(type_.children)["scale"]
+    sizes = dict(type_.children)
+    scale = sizes["scale"]
     assert isinstance(scale, int)
-    if scale < LONG_SCALE:
-        return f"{sql}::VARCHAR"
-    return f"rtrim(rtrim({sql}::VARCHAR, '0'), '.')"
+    shown = f"{sql}::VARCHAR"
+    if sizes["precision"] == scale:
+        # DuckDB writes .5, and JSON knows only 0.5
+        shown = f"regexp_replace({shown}, '^(-?)[.]', '\\10.')"
+    return shown if scale < LONG_SCALE else f"rtrim(rtrim({shown}, '0'), '.')"
 
 
 def _as_text(sql: str, type_: DuckDBPyType) -> str:

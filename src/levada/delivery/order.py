@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from levada.change import Kind, Verb
+from levada.delivery.waiting import NOTHING, Waiting
 from levada.mapping import Mapping as FieldMappings
 from levada.plan import Plan
 from levada.planner import Settled
@@ -30,6 +31,8 @@ class DeliveryOrder:
     removal: Removal
     #: for class D: what to do when an answer is lost
     repeats: Literal["at_least_once", "at_most_once"] = "at_least_once"
+    #: what is left out of this run
+    waiting: Waiting = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

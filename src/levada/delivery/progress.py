@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from levada import events
 from levada.delivery.order import DeliveryOrder
-from levada.outcome import DELIVERED, Outcomes
+from levada.outcome import DELIVERED, Outcome, Outcomes
 
 
 @dataclass(slots=True)
@@ -35,9 +35,14 @@ class Progress:
 
 
 def cleaned(outcomes: Outcomes, clean: Callable[[str], str]) -> Outcomes:
-    """The same, without secrets in the destination's words."""
+    """The same, without secrets in the destination's words, codes and names for requests."""
+    request_id = clean(outcomes.request_id) if outcomes.request_id else ""
     if outcomes.common == DELIVERED and not outcomes.exceptions:
-        return outcomes
-    exceptions = {index: replace(o, reason=clean(o.reason)) for index, o in outcomes.exceptions.items()}
-    common = replace(outcomes.common, reason=clean(outcomes.common.reason))
-    return replace(outcomes, common=common, exceptions=exceptions).simplified()
+        return outcomes if request_id == outcomes.request_id else replace(outcomes, request_id=request_id)
+    exceptions = {index: _clean(outcome, clean) for index, outcome in outcomes.exceptions.items()}
+    common = _clean(outcomes.common, clean)
+    return replace(outcomes, common=common, exceptions=exceptions, request_id=request_id).simplified()
+
+
+def _clean(outcome: Outcome, clean: Callable[[str], str]) -> Outcome:
+    return replace(outcome, reason=clean(outcome.reason), code=clean(outcome.code))

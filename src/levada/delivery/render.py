@@ -203,12 +203,17 @@ class PlanReader:
         return {name: ColumnSql(quoted("before." + name), types["before." + name]) for name in names}
 
     def _changed(self, kind: Kind, types: dict[str, DuckDBPyType]) -> dict[str, str] | None:
-        """For confirmed rows: the condition under which a field changed."""
+        """For confirmed rows: the condition under which a field changed.
+
+        A field that came back to the mapping did: what the record holds of it is not known (column `returned`).
+        """
         if kind != "changed":
             return None
+        back = "returned" in types
         unknown = "state IS DISTINCT FROM 'confirmed' OR " if "state" in types else ""
         return {
-            name: f"({unknown}{quoted('before.' + name)} IS DISTINCT FROM {quoted('after.' + name)})"
+            name: f"({unknown}{f'coalesce(list_contains(returned, {literal(name)}), false) OR ' if back else ''}"
+            f"{quoted('before.' + name)} IS DISTINCT FROM {quoted('after.' + name)})"
             for name in self.order.plan.fields
         }
 

@@ -22,7 +22,7 @@ class _Gathered:
     identified: list[int] = field(default_factory=list)
     identifiers: list[str] = field(default_factory=list)
     delivered: dict[Kind, int] = field(default_factory=dict)
-    others: dict[Settlement, int] = field(default_factory=dict)
+    others: dict[str, int] = field(default_factory=dict)
 
 
 def settlement_of(outcome: Outcome, *, doubtful: bool) -> Settlement:
@@ -36,6 +36,8 @@ def settlement_of(outcome: Outcome, *, doubtful: bool) -> Settlement:
             return "delivered"
         case "rejected":
             return "unknown" if doubtful else "rejected"
+        case "waiting":
+            return "rejected"  # as the earlier run left it: nothing was sent
         case "suppressed":
             return "suppressed"
         case "not_applied":
@@ -83,6 +85,7 @@ def settle(plan: Plan, entries: Sequence[JournalEntry], requests: int) -> tuple[
     tally = Tally(
         delivered=found.delivered,
         rejected=found.others.get("rejected", 0),
+        waiting=found.others.get("waiting", 0),
         suppressed=found.others.get("suppressed", 0),
         unknown=found.others.get("unknown", 0),
         unsent=found.others.get("unsent", 0),
@@ -107,7 +110,7 @@ def _gather(found: _Gathered, entry: JournalEntry) -> None:
         if end == "delivered":
             found.delivered[entry.intent.kind] = found.delivered.get(entry.intent.kind, 0) + count
         else:
-            name: Settlement = "unsent" if end == "not_applied" else end
+            name = "unsent" if end == "not_applied" else end
             found.others[name] = found.others.get(name, 0) + count
     for index, identifier in outcomes.identifiers.items():
         if outcomes.of(index).end == "delivered":

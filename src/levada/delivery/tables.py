@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from queue import Empty, Full, Queue
 
@@ -22,6 +22,7 @@ from levada.delivery.engine import BISECTION_PARTS_MAX
 from levada.delivery.order import DeliveryOrder
 from levada.delivery.progress import Progress, cleaned
 from levada.delivery.render import WIDE_CHUNK_ROWS, BatchMaker, Chunk, PlanReader, joined
+from levada.delivery.waiting import together
 from levada.destination import TableDestination, WriteOrder, Writer
 from levada.errors import UnavailableError
 from levada.outcome import Outcome, Outcomes
@@ -225,7 +226,11 @@ class TableEngine:
             ahead.close()
 
     def _one(self, batch: Batch, *, doubtful: bool) -> None:
-        """Write one batch, and its outcome into the journal."""
+        """Write one batch without what is left out of this run, and its outcome into the journal."""
+        waiting = self._order.waiting.of(batch.sequence, len(batch))
+        if len(waiting) == len(batch):
+            self._settle(batch, Outcomes(waiting[0], waiting).simplified())
+            return
         if self._halt.is_set() or not self._entitled():
             self._stop("operator", "stopped")
             if not doubtful:
@@ -233,7 +238,7 @@ class TableEngine:
             return
         for attempt in range(1, self._policy.attempts_max + 1):
             try:
-                outcomes = self._write(replace(batch, attempt=attempt), doubtful, [BISECTION_PARTS_MAX])
+                outcomes = self._write_due(replace(batch, attempt=attempt), waiting, doubtful)
             except UnavailableError as error:
                 reason = error.message
             except ConnectionError as error:
@@ -250,6 +255,13 @@ class TableEngine:
                     self._settle(batch, Outcomes(Outcome("not_applied")))
                 return
         raise AssertionError("unreachable")
+
+    def _write_due(self, batch: Batch, waiting: Mapping[int, Outcome], doubtful: bool) -> Outcomes:
+        """Write the records of a batch that are due."""
+        if not waiting:
+            return self._write(batch, doubtful, [BISECTION_PARTS_MAX])
+        due = [index for index in range(len(batch)) if index not in waiting]
+        return together(waiting, due, self._write(batch.take(due), doubtful, [BISECTION_PARTS_MAX]))
 
     def _reopened(self, attempt: int) -> bool:
         """Wait, and connect again; False if the destination stays away."""

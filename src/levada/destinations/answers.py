@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from levada.batch import Batch
+from levada.batch import Batch, python_values
 from levada.destination import Response
 from levada.destinations.paths import MISSING, answer_words, code, document, look, same, steps, text_at, words
 from levada.destinations.reading import Entries, Expectation, Reading, StatusEnd
@@ -21,6 +21,7 @@ from levada.errors import DestinationError
 from levada.outcome import DELIVERED, UNKNOWN, End, Outcome, Outcomes, shortened
 from levada.template import Names, Placeholder, as_text, parse_text
 
+WORDLESS = "refused without a word"
 _GONE_VERBS = frozenset({"delete", "archive", "remove"})
 _CONTRADICTION = Outcome("unknown", "the answer says two things of this record")
 
@@ -228,7 +229,8 @@ class Reader:
     def _refusal(self, declared: Entries, entry: Any) -> Outcome:
         own_code = code(entry, declared.code)
         reason = words(entry, declared.message) if not isinstance(entry, str) or declared.match != "" else ""
-        return _outcome(self.reading.ends.get(own_code, "rejected"), reason or declared.words or own_code, own_code)
+        said = reason or declared.words or own_code or WORDLESS
+        return _outcome(self.reading.ends.get(own_code, "rejected"), said, own_code)
 
     def _entries(self, batch: Batch, found: Any, declared: Entries, verdicts: _Verdicts) -> Iterator[tuple[int, Any]]:
         """Each entry with the record that it names; what names none is a stray."""
@@ -334,7 +336,7 @@ def record_texts(batch: Batch, node: String) -> list[str]:
             name = batch.match[0]
         plain = batch.previous is None or name not in batch.previous.column_names or node.source == "fields"
         if node.source in ("fields", "match", "key") and name in batch.table.column_names and plain:
-            return [as_text(value) for value in batch.table.column(name).to_pylist()]
+            return [as_text(value) for value in python_values(batch.table.column(name))]
         if node.source == "destination_id" and batch.identifiers is not None:
             return [value or "" for value in batch.identifiers.to_pylist()]
     return [Values(record_of(batch, index)).text(node) for index in range(len(batch))]

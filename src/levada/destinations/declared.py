@@ -38,6 +38,7 @@ from levada.mapping import ValueLimits
 from levada.outcome import Outcome, Outcomes, shortened
 from levada.template import Names, Node, Placeholder, placeholders
 
+DOCS = "docs/reference/connector-language.md"
 _CLASS_ORDER = "TABCD"
 _IDEMPOTENT = frozenset({"update", "upsert", "delete", "archive", "add", "remove"})
 
@@ -351,7 +352,7 @@ def spec_of(type_name: str, title: str, docs: str, options: HttpOptions) -> Dest
 
 def open_http(name: str, options: HttpOptions, surroundings: Surroundings) -> DeclaredDestination:
     """A destination of `type: http`."""
-    return DeclaredDestination(name, spec_of("http", "HTTP", "", options), options).checked()
+    return DeclaredDestination(name, spec_of("http", "HTTP", DOCS, options), options).checked()
 
 
-TYPE = DestinationType("http", "HTTP", "docs/reference/connector-language.md", HttpOptions, open_http)
+TYPE = DestinationType("http", "HTTP", DOCS, HttpOptions, open_http)

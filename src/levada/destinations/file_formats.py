@@ -26,9 +26,8 @@ class Format(Protocol):
     @property
     def extension(self) -> str: ...
 
-    @property
-    def nonfinite(self) -> bool:
-        """Can it hold NaN and the infinities?"""
+    def nonfinite(self, kind: pa.DataType) -> bool:
+        """Can a column of this type hold NaN and the infinities?"""
         ...
 
     def holds(self, kind: pa.DataType) -> bool: ...
@@ -87,7 +86,9 @@ class Csv:
 
     escape_formulas: bool = True
     extension: str = "csv"
-    nonfinite: bool = True
+
+    def nonfinite(self, kind: pa.DataType) -> bool:
+        return not is_nested(storage(kind))
 
     def holds(self, kind: pa.DataType) -> bool:
         return simple(kind) is not None and not _is_bytes(kind)
@@ -144,7 +145,9 @@ class JsonLines:
 
     escape_formulas: bool = False
     extension: str = "jsonl"
-    nonfinite: bool = False
+
+    def nonfinite(self, kind: pa.DataType) -> bool:
+        return False
 
     def holds(self, kind: pa.DataType) -> bool:
         return simple(kind) is not None and not _is_bytes(kind)
@@ -176,7 +179,9 @@ class Parquet:
 
     escape_formulas: bool = False
     extension: str = "parquet"
-    nonfinite: bool = True
+
+    def nonfinite(self, kind: pa.DataType) -> bool:
+        return True
 
     def holds(self, kind: pa.DataType) -> bool:
         return True

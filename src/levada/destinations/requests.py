@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 from urllib.parse import quote, urlencode
 
-from levada.batch import Batch
+from levada.batch import Batch, python_rows
 from levada.destination import Request
 from levada.destinations.language import Action, Encoding, RequestDeclaration
 from levada.destinations.reading import Scalar
@@ -215,17 +215,8 @@ def record_of(batch: Batch, index: int, *, addressed: bool = True) -> Record:
 
 
 def plain_row(table: Any, index: int) -> dict[str, Any]:
-    """One row as Python values; instants finer than Python's come as text."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    row: dict[str, Any] = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        cell = column.slice(index, 1)
-        if pa.types.is_timestamp(cell.type) and cell.type.unit == "ns":
-            cell = pc.cast(cell, pa.timestamp("us", cell.type.tz), safe=False)
-        row[name] = cell[0].as_py()
-    return row
+    """One row as Python values; times finer than Python's come as text."""
+    return python_rows(table.slice(index, 1))[0]
 
 
 def rendered(batch: Batch) -> list[Any]:

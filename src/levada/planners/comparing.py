@@ -12,7 +12,7 @@ from pathlib import Path
 
 from levada.change import Counts
 from levada.planner import KindPolicy, Ledger
-from levada.planners import late, sql
+from levada.planners import lapsed, late, sql
 from levada.planners.engine import Engine
 from levada.planners.figures import null_counts, parts_for
 from levada.planners.ledgers import NARROW, UNSURE, LedgerView
@@ -230,7 +230,7 @@ class Comparison:
         before = self._write_before()
         if scratch is not None:
             self._write_changed(before)
-            self._write_added()
+            self._write_added(before)
         if before is not None and self.policy.removed and not self.policy.everything:
             self._write_removed(before)
 
@@ -346,6 +346,10 @@ class Comparison:
         if not candidates or before is None:
             return
         differ = [f"{self._after(each.index)} IS DISTINCT FROM b.b{each.index}" for each in layout.fields]
+        if self.view.lapses:
+            differ += [
+                f"({self._sent(each.index)} AND {lapsed.met('b.lapsed', [each.name])})" for each in layout.fields
+            ]
         if self.ledger.distrusted:
             differ = ["true"]
         differs = sql.any_of([*differ, f"b.st <> {CONFIRMED}"])
@@ -354,13 +358,16 @@ class Comparison:
         afters = sql.listed(f"{self._after(each.index)} AS {after_name(each.name)}" for each in layout.fields)
         state = "'unknown'" if self.ledger.distrusted else "b.st"
         start = sql.listed([self._keys_out("f"), befores, afters, self._inputs("f")])
-        rest = f"f.h AS hash, {state} AS state, CAST(NULL AS VARCHAR) AS operation, b.identifier"
+        kept = f"b.identifier{self._still_lapsed()}"
+        rest = f"f.h AS hash, {state} AS state, CAST(NULL AS VARCHAR) AS operation, {kept}"
+        if self.view.lapses:
+            rest += f", {lapsed.returned('b.lapsed', layout.names)} AS {lapsed.RETURNED}"
         parts = [f"SELECT {start}, {rest} {part} {differs}" for part in joined]
         rows = engine.copy_parts(parts, self.folder / "changed.parquet")
         self.found.rows["changed"] = rows
         if rows < candidates:
             start = sql.listed([self._keys_out("f"), afters, self._inputs("f")])
-            parts = [f"SELECT {start}, f.h AS hash, b.identifier {part} NOT {differs}" for part in joined]
+            parts = [f"SELECT {start}, f.h AS hash, {kept} {part} NOT {differs}" for part in joined]
             self.found.rows["refreshed"] = engine.copy_parts(parts, self.folder / "refreshed.parquet")
 
     def _joined(self, before: Path) -> list[str]:
@@ -378,18 +385,35 @@ class Comparison:
     def _inputs(self, table: str) -> str:
         return sql.listed(f"{table}.i{each.index} AS {input_name(each.name)}" for each in self.layout.late)
 
-    def _write_added(self) -> None:
+    def _sent(self, index: int) -> str:
+        """Is the field part of what is sent? With nulls: skip a NULL is not."""
+        return f"f.v{index} IS NOT NULL" if self.layout.skip_nulls else "true"
+
+    def _still_lapsed(self) -> str:
+        if not self.view.lapses:
+            return ""
+        sent = [(each.name, self._sent(each.index)) for each in self.layout.fields]
+        return f", {lapsed.left_over('b.lapsed', sent)} AS {lapsed.LAPSED}"
+
+    def _write_added(self, before: Path | None) -> None:
         values = sql.listed(f"f.v{each.index} AS {after_name(each.name)}" for each in self.layout.fields)
         start = sql.listed([self._keys_out("f"), values, self._inputs("f")])
+        # what may be present may hold what an earlier mapping sent
+        held = (
+            f"LEFT JOIN {sql.parquet(before)} b ON {self._same_key('f', 'b')} " if before and self.view.lapses else ""
+        )
+        lapses = self._still_lapsed() if held else ""
         query = (
-            f"SELECT {start}, f.h AS hash, f.op AS operation FROM {FRESH} f WHERE NOT f.held OR f.st = 'maybe_present'"
+            f"SELECT {start}, f.h AS hash, f.op AS operation{lapses} FROM {FRESH} f {held}"
+            "WHERE NOT f.held OR f.st = 'maybe_present'"
         )
         self.found.rows["added"] = self.engine.copy(query, self.folder / "added.parquet")
 
     def _write_removed(self, before: Path) -> None:
         befores = sql.listed(f"b.b{each.index} AS {before_name(each.name)}" for each in self.layout.fields)
         start = sql.listed([self._keys_out("b"), befores])
-        query = f"SELECT {start}, b.identifier FROM {sql.parquet(before)} b WHERE NOT b.present"
+        lapses = ", b.lapsed" if self.view.lapses else ""
+        query = f"SELECT {start}, b.identifier{lapses} FROM {sql.parquet(before)} b WHERE NOT b.present"
         self.found.rows["removed"] = self.engine.copy(query, self.folder / "removed.parquet")
 
     # what cannot be sent

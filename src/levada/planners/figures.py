@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from levada.planners import sql
+from levada.planners import lapsed, sql
 from levada.planners.engine import PARTS_MAX, Engine
 from levada.planners.mapped import after_name, before_name
 
@@ -46,9 +46,17 @@ def parts_for(file: Path, memory_bytes: int) -> int:
 
 
 def fields_changed(engine: Engine, changed: Path, names: Sequence[str]) -> dict[str, int]:
-    """In how many rows of changed.parquet each field differs; fields that differ nowhere are left out."""
+    """In how many rows of changed.parquet each field differs, or comes back to where its value is not known.
+
+    Fields that differ nowhere are left out.
+    """
     if not names:
         return {}
-    shown = sql.listed(f"count(*) FILTER ({before_name(name)} IS DISTINCT FROM {after_name(name)})" for name in names)
+    back = lapsed.RETURNED in engine.types(f"SELECT * FROM {sql.parquet(changed)}")
+    shown = sql.listed(
+        f"count(*) FILTER ({before_name(name)} IS DISTINCT FROM {after_name(name)}"
+        f"{f' OR {lapsed.met(lapsed.RETURNED, [name])}' if back else ''})"
+        for name in names
+    )
     found = engine.row(f"SELECT {shown} FROM {sql.parquet(changed)}")
     return {name: count for name, count in zip(names, found, strict=True) if count}

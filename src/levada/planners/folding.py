@@ -15,7 +15,7 @@ from levada.change import KINDS, Kind
 from levada.errors import StoreError
 from levada.plan import Plan, PlanFile
 from levada.planner import Ledger, Segment, Settled
-from levada.planners import files, sql
+from levada.planners import files, lapsed, sql
 from levada.planners.engine import Engine
 from levada.planners.figures import null_counts
 from levada.planners.ledgers import OVERLAY, UNSURE, LedgerView, Shape, overlay_rows
@@ -183,8 +183,8 @@ class Fold:
         query = (
             f"SELECT {sql.listed([keys, values, befores, inputs, stored])}, "
             f"CASE WHEN s_end = 'unknown' THEN '{state}' ELSE 'confirmed' END AS state, "
-            f"CASE WHEN s_end = 'unknown' THEN {operation} END AS operation, {identifier} AS identifier "
-            f"FROM ({rows}) WHERE s_end IN {ends}"
+            f"CASE WHEN s_end = 'unknown' THEN {operation} END AS operation, {identifier} AS identifier"
+            f"{', lapsed' if lapsed.LAPSED in known else ''} FROM ({rows}) WHERE s_end IN {ends}"
         )
         target = self.engine.spill / f"{kind}-upsert.parquet"
         count = self.engine.copy(query, target)
@@ -291,15 +291,15 @@ class Fold:
         view.prepare()
         return view
 
-    def _segment_of(self, rows: str) -> str:
-        return segment_query(self.shape, rows)
+    def _segment_of(self, rows: str, *, lapses: bool) -> str:
+        return segment_query(self.shape, rows, lapses=lapses)
 
     def _rewritten(self, ledger: Ledger, doubted: int = 0) -> Ledger:
         """The whole ledger as one base, with hashes of today."""
         view = self._view(ledger, doubted)
         self.segments = []
         target = self.engine.spill / "base.parquet"
-        count = self.engine.copy(self._segment_of(view.wide()), target)
+        count = self.engine.copy(self._segment_of(view.wide(), lapses=view.lapses), target)
         assert count == ledger.rows, f"the ledger holds {count} rows, {ledger.rows} were expected"
         if count:
             self._take(target, count, "upsert")
@@ -313,7 +313,7 @@ class Fold:
         matched = sql.equal("s", "o", "k", len(self.shape.keys))
         upper = f"SELECT s.* FROM ({view.wide()}) s SEMI JOIN (SELECT * FROM {OVERLAY} WHERE live) o ON {matched}"
         for query, kind in (
-            (self._segment_of(upper), "upsert"),
+            (self._segment_of(upper, lapses=view.lapses), "upsert"),
             (f"SELECT {keys} FROM {OVERLAY} WHERE NOT live", "remove"),
         ):
             target = self.engine.spill / f"merged-{kind}.parquet"
@@ -323,31 +323,38 @@ class Fold:
         return replace(ledger, segments=(ledger.segments[0], *self.segments))
 
 
-def segment_query(shape: Shape, rows: str) -> str:
+def segment_query(shape: Shape, rows: str, *, lapses: bool) -> str:
     """Rows as `LedgerView.wide` gives them, as a segment holds them."""
     keys = sql.listed(f"k{i} AS {key_name(name)}" for i, name in enumerate(shape.keys))
     values = sql.listed(f"b{i} AS {after_name(name)}" for i, (name, _, _) in enumerate(shape.fields))
     inputs = sql.listed(f"i{i} AS {input_name(name)}" for i, (name, _, late) in enumerate(shape.fields) if late)
-    rest = "h AS hash, st AS state, op AS operation, identifier"
+    rest = f"h AS hash, st AS state, op AS operation, identifier{', lapsed' if lapses else ''}"
     return f"SELECT {sql.listed([keys, values, inputs, rest])} FROM ({rows})"
 
 
 def with_identifiers(engine: Engine, ledger: Ledger, earlier: Ledger) -> Ledger:
-    """`ledger`, whose one base was just written, with the destination's ids that `earlier` knew."""
+    """`ledger`, whose one base was just written, with the destination's ids and lapsed fields that `earlier` knew."""
     base = ledger.segments[0]
     types = engine.types(f"SELECT * FROM {sql.parquet(ledger.folder / base.file.name)}")
     key_types = tuple(types[f"key.{name}"] for name in ledger.keys)
-    shape = Shape(ledger.keys, key_types, (), base.mapping_version, base.hash_version)
+    fields = tuple((name.removeprefix("after."), types[name], False) for name in types if name.startswith("after."))
+    shape = Shape(ledger.keys, key_types, fields, base.mapping_version, base.hash_version)
     view = LedgerView(engine, earlier, shape)
     view.prepare()
-    known = f"SELECT * FROM ({view.wide()}) WHERE identifier IS NOT NULL"
+    keys = sql.columns("k", len(key_types))
+    everything = [(name, "true") for name in shape.names]
+    known = (
+        f"SELECT * FROM (SELECT {keys}, identifier, {lapsed.left_over(lapsed.LAPSED, everything)} AS lapsed "
+        f"FROM ({view.wide()})) WHERE identifier IS NOT NULL OR lapsed IS NOT NULL"
+    )
     (count,) = engine.row(f"SELECT count(*) FROM ({known})")
     if not count:
         return ledger
     matched = " AND ".join(f"b.{key_name(name)} = l.k{i}" for i, name in enumerate(ledger.keys))
     target = engine.spill / "base.parquet"
     scan = sql.parquet(ledger.folder / base.file.name)
-    rows = engine.copy(f"SELECT b.*, l.identifier FROM {scan} b LEFT JOIN ({known}) l ON {matched}", target)
+    more = ", l.lapsed" if view.lapses else ""
+    rows = engine.copy(f"SELECT b.*, l.identifier{more} FROM {scan} b LEFT JOIN ({known}) l ON {matched}", target)
     described = files.describe(target, rows)
     name = f"{ledger.generation:08d}-{described.digest[:16]}.parquet"
     target.replace(ledger.folder / name)

@@ -13,7 +13,7 @@ from threading import Thread
 
 from levada.errors import ConfigError, LevadaError
 from levada.planner import Ledger, Segment
-from levada.planners import files, sql
+from levada.planners import files, lapsed, sql
 from levada.planners.engine import Engine
 from levada.planners.mapped import after_name, hash_of, input_name, key_name, late_part
 
@@ -31,6 +31,10 @@ class Shape:
     fields: tuple[tuple[str, str, bool], ...]
     mapping_version: str
     hash_version: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name, _, _ in self.fields)
 
 
 class Verification:
@@ -60,7 +64,8 @@ class LedgerView:
 
     NARROW has k0…, h (NULL: must be compared by value), one row per key held; UNSURE has k0…, st, op of the few
     that are not confirmed. `wide()` is a query
-    with k0…, b0… (values in today's types), i0… (inputs of late fields), h, st, op, identifier.
+    with k0…, b0… (values in today's types), i0… (inputs of late fields), h, st, op, identifier, lapsed.
+    `lapses`: may lapsed be more than NULL in any row?
     """
 
     def __init__(self, engine: Engine, ledger: Ledger, shape: Shape, *, doubted: int = 0) -> None:
@@ -75,6 +80,10 @@ class LedgerView:
     @property
     def count(self) -> int:
         return len(self.shape.keys)
+
+    @property
+    def lapses(self) -> bool:
+        return any(lapsed.known(columns, self.shape.names) for columns in self.columns)
 
     def prepare(self) -> None:
         """Make NARROW. Raises ConfigError if the key is not the ledger's any more."""
@@ -124,6 +133,7 @@ class LedgerView:
             empty += [f"CAST(NULL AS VARCHAR) AS i{i}" for i, (_, _, late) in enumerate(self.shape.fields) if late]
             empty += ["CAST(NULL AS UBIGINT) AS h"]
             empty += [f"CAST(NULL AS VARCHAR) AS {name}" for name in ("st", "op", "identifier")]
+            empty += [f"{lapsed.NONE} AS lapsed"]
             return f"SELECT {sql.listed(empty)} WHERE false"
         matched = sql.equal("s", "o", "k", self.count)
         parts = []
@@ -207,6 +217,8 @@ class LedgerView:
         stored = self._hash(segment, columns)
         if "state" in columns:
             stored = f"CASE WHEN {state} = 'confirmed' THEN {stored} END"
+        if lapsed.LAPSED in columns:
+            stored = f"CASE WHEN NOT {lapsed.met(lapsed.LAPSED, self.shape.names)} THEN {stored} END"
         operation = "CAST(NULL AS VARCHAR)"
         if "state" in columns and "operation" in columns:
             operation = f"CASE WHEN {state} = 'maybe_present' THEN operation END"
@@ -256,6 +268,7 @@ class LedgerView:
             f"{self._state(index)} AS st",
             f"{operation} AS op",
             f"{identifier} AS identifier",
+            f"{lapsed.told(columns, self.shape.names)} AS lapsed",
         ]
         return f"SELECT {sql.listed(parts)} FROM {self._scan(segment)}"
 

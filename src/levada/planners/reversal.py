@@ -145,7 +145,8 @@ class Reversal:
         if "added" not in self.plan.files:
             return 0
         met = self._met("added")
-        query = f"SELECT {sql.listed([self._keys_out(), self._named('l.b', before_name)])}, l.identifier FROM {met}"
+        start = sql.listed([self._keys_out(), self._named("l.b", before_name)])
+        query = f"SELECT {start}, l.identifier{self._lapsed} FROM {met}"
         return self.engine.copy(query, self.folder / "removed.parquet")
 
     def _undo_changed(self) -> int:
@@ -155,7 +156,7 @@ class Reversal:
         start = [self._keys_out(), self._named("l.b", before_name), self._named("d.o", after_name), self._no_inputs()]
         query = (
             f"SELECT {sql.listed(start)}, {self._hash('d.o')} AS hash, 'confirmed' AS state, "
-            f"CAST(NULL AS VARCHAR) AS operation, l.identifier FROM {met}"
+            f"CAST(NULL AS VARCHAR) AS operation, l.identifier{self._lapsed} FROM {met}"
         )
         return self.engine.copy(query, self.folder / "changed.parquet")
 
@@ -172,6 +173,10 @@ class Reversal:
         (all_rows,) = self.engine.row(f"SELECT count(*) FROM ({delivered})")
         self.touched += all_rows - rows
         return rows
+
+    @property
+    def _lapsed(self) -> str:
+        return ", l.lapsed" if self.view.lapses else ""
 
     def _no_inputs(self) -> str:
         return sql.listed(f"CAST(NULL AS VARCHAR) AS {input_name(name)}" for name, _, late in self.shape.fields if late)

@@ -93,6 +93,26 @@ def decimal_of(source: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
+def _with_zero(value: str, source: str) -> tuple[str, str]:
+    """The value and its type with room for a digit before the point of every decimal.
+
+    A decimal of as many places as digits is written `.5` by DuckDB, which is no number in JSON.
+    """
+    wider = re.sub(
+        r'(?<!")DECIMAL\((\d+),\s*\1\)',
+        lambda found: f"DECIMAL({min(int(found[1]) + 1, DIGITS_MAX)},{found[1]})",
+        source,
+    )
+    return (value, source) if wider == source else (f"CAST({value} AS {wider})", wider)
+
+
+def _decimal_text(value: str, source: str) -> str:
+    """A value as text. Of the widest decimals, which _with_zero cannot widen, with the zero before the point."""
+    shown = f"CAST({value} AS VARCHAR)"
+    widest = source == f"DECIMAL({DIGITS_MAX},{DIGITS_MAX})"
+    return f"regexp_replace({shown}, '^(-?)[.]', '\\10.')" if widest else shown
+
+
 @dataclass(frozen=True, slots=True)
 class _Case:
     """One pair of types: the value's SQL, its type, and where it goes."""
@@ -133,7 +153,10 @@ def coerce(value: str, source: str, target: FieldType, limits: ValueLimits, *, s
 
     Raises ConfigError if no value of `source` can become `target`.
     """
+    value, source = _with_zero(value, source)
     case = _Case(value, source, target, limits, subject)
+    if nested(source) and f"DECIMAL({DIGITS_MAX},{DIGITS_MAX})" in source:
+        raise case.refused(f"a decimal inside needs a digit before its point: cast it to DECIMAL({DIGITS_MAX},37)")
     found = _TARGETS[target](case)
     if not limits.nullable:
         found = found.but(f"{value} IS NULL", "null", "NULL where a value is required")
@@ -146,7 +169,27 @@ def _any(case: _Case) -> Coerced:
         return _text_limits(case, found)
     if case.integral or case.limits.integer_bits:
         found = _integer_limits(case, found) if case.integral else found
-    return _finite(case, found)
+    return _finite(case, _no_nul_inside(case, found))
+
+
+NUL_IN_JSON = r"(^|[^\\])(\\\\)*\\u0000"
+"""U+0000 as JSON writes it, and not a backslash that stands before `u0000`."""
+
+
+def _no_nul_inside(case: _Case, found: Coerced) -> Coerced:
+    """No U+0000 in the text inside of nested values and JSON, where the field cannot hold it."""
+    if case.limits.nul_character:
+        return found
+    if nested(case.source) and not re.search("VARCHAR|JSON|ENUM", case.source):
+        return found
+    if not nested(case.source) and case.source not in ("JSON", "VARCHAR"):
+        return found
+    shown = f"CAST({case.value} AS VARCHAR)"
+    if nested(case.source):
+        shown = f"CAST(to_json({case.value}) AS VARCHAR)"
+    return found.but(
+        f"regexp_matches({shown}, {text(NUL_IN_JSON)})", "nul_character", "the character U+0000 in text inside"
+    )
 
 
 def _finite(case: _Case, found: Coerced) -> Coerced:
@@ -203,7 +246,7 @@ def _text(case: _Case) -> Coerced:
         iso = f"replace(replace(CAST({value} AS VARCHAR), ' ', 'T'), '+00', 'Z')"
         found = _finite(case, Coerced(iso, "VARCHAR"))
     else:
-        found = _finite(case, Coerced(f"CAST({value} AS VARCHAR)", "VARCHAR"))
+        found = _finite(case, Coerced(_decimal_text(value, source), "VARCHAR"))
     return _text_limits(case, found)
 
 
@@ -302,7 +345,8 @@ def _decimal(case: _Case) -> Coerced:
         found = Coerced(cast, wanted)
         if own[1] > scale:
             found = found.but(f"round({value}, {scale}) <> {value}", "too_precise", precise)
-        if own[0] - own[1] <= digits - scale and own[1] <= scale:
+        # a HUGEINT may have one digit more than any decimal
+        if own[0] - own[1] <= digits - scale and own[1] <= scale and source not in ("HUGEINT", "UHUGEINT"):
             return found
     elif case.floating:
         cast = f"TRY_CAST(CAST({value} AS VARCHAR) AS {wanted})"
@@ -459,14 +503,16 @@ def _json(case: _Case) -> Coerced:
     value, source = case.value, case.source
     if source in ("VARCHAR", "JSON", '"NULL"'):
         shown = f"CAST({value} AS VARCHAR)"
-        return Coerced(f"TRY_CAST({shown} AS JSON)", "JSON").but(
+        found = Coerced(f"TRY_CAST({shown} AS JSON)", "JSON").but(
             f"NOT {_strict_json(shown)}",
             "not_json",
             "text that is not JSON (to_json(column) makes a JSON string of it)",
         )
+        return _no_nul_inside(case, found)
     if source == "BLOB":
         raise case.refused('say how bytes become JSON: {sql: "to_json(base64(column))"}')
-    return _finite(replace(case, limits=replace(case.limits, nonfinite=False)), Coerced(f"to_json({value})", "JSON"))
+    found = _no_nul_inside(case, Coerced(f"to_json({value})", "JSON"))
+    return _finite(replace(case, limits=replace(case.limits, nonfinite=False)), found)
 
 
 def _binary(case: _Case) -> Coerced:
@@ -488,12 +534,12 @@ def _uuid(case: _Case) -> Coerced:
 def _shaped(start: tuple[str, ...], shape: str) -> Callable[[_Case], Coerced]:
     def build(case: _Case) -> Coerced:
         if nested(case.source) and (case.source.endswith("]") == (shape == "ARRAY")):
-            return _finite(case, kept(case.value, case.source))
+            return _finite(case, _no_nul_inside(case, kept(case.value, case.source)))
         if case.source in start:
             found = Coerced(f"TRY_CAST({case.value} AS JSON)", "JSON")
             shown = f"CAST({case.value} AS VARCHAR)"
             wrong = f"NOT {_strict_json(shown)} OR json_type(TRY_CAST({shown} AS JSON)) <> '{shape}'"
-            return found.but(wrong, "not_json", f"JSON that is not an {shape.lower()}")
+            return _no_nul_inside(case, found.but(wrong, "not_json", f"JSON that is not an {shape.lower()}"))
         raise case.refused(ELSEWHERE)
 
     return build

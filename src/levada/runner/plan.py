@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
 from levada.planner import Ledger, PlanRequest
+from levada.runner import refused
 from levada.runner.approve import standing_approval
 from levada.runner.guarding import decide
 from levada.runner.resolve import Resolved, resolve
@@ -94,7 +95,7 @@ def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> P
             guard=decision,
             approved=standing_approval(project, made.plan_id) is not None,
             first_run=not ledger.exists,
-            notices=_notices(resolved, made, ledger),
+            notices=(*_notices(resolved, made, ledger), *_waiting(project, made, folder)),
         )
 
 
@@ -112,6 +113,15 @@ def _notices(resolved: Resolved, made: Plan, ledger: Ledger) -> tuple[str, ...]:
     if resolved.sync.first_run == "skip" and not ledger.exists:
         skip = ("the first run takes all of this as already synced and sends nothing (first_run: skip)",)
     return tuple(dict.fromkeys((*skip, *resolved.notices, *made.notices)))
+
+
+def _waiting(project: Project, made: Plan, folder: Path) -> tuple[str, ...]:
+    """What a run would leave out of this plan."""
+    left_out = len(refused.waiting(project.stored, made.sync, made, folder)) if project.stored is not None else 0
+    if not left_out:
+        return ()
+    words = f"{left_out:,} of these were refused before and wait for their turn"
+    return (f"{words}: `levada retry {made.sync}` sends them now",)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from levada.batch import python_rows
 from levada.errors import ConfigError, ConfigErrors
 from levada.runner.plan import request
 from levada.runner.resolve import model_columns, model_query, nearest, resolve
@@ -50,7 +51,7 @@ def _of_sync(project: Project, name: str, rows: int) -> PreviewView:
     resolved = resolve(project, name)
     with request(project, resolved, project.ledger(name)) as asked:
         table = project.planner.preview(asked, rows)
-    found = tuple({column.removeprefix("after."): value for column, value in row.items()} for row in table.to_pylist())
+    found = tuple({column.removeprefix("after."): value for column, value in row.items()} for row in python_rows(table))
     columns = tuple(column.removeprefix("after.") for column in table.column_names)
     title = f"{resolved.model_name} → {resolved.sync.to}"
     return PreviewView(name, "sync", title, columns, found, resolved.notices)
@@ -67,7 +68,7 @@ def _of_model(project: Project, name: str, rows: int) -> PreviewView:
     columns = tuple(column.name for column in model_columns(project, name, model))
     with source.read(model_query(model)) as batches:
         for batch in batches:
-            found += batch.slice(0, rows - len(found)).to_pylist()
+            found += python_rows(batch.slice(0, rows - len(found)))
             if len(found) >= rows:
                 break
     return PreviewView(name, "model", f"model {name}", columns, tuple(found))

@@ -344,8 +344,11 @@ class Project:
         return run(self, sync, discard_plan=discard_plan)
 
     def retry(self, sync: str) -> RunResult:
-        """A run now: what was refused or left without an answer is planned again in every run."""
-        return self.run(sync)
+        """A run now, which also sends what was refused before and would wait for its turn."""
+        from levada.runner.run import run
+
+        self.sync_file(sync)
+        return run(self, sync, all_due=True)
 
     def resync(self, sync: str, *, rebuild: bool = False) -> RunResult:
         """Compare again with every value at the destination unknown; pending removals stay planned."""

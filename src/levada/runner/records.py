@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
+from levada.batch import python_rows
 from levada.change import KINDS, Kind
 from levada.errors import ConfigError
 from levada.plan import Plan
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     from levada.runner.project import Project
 
-RecordOutcome = Literal["delivered", "rejected", "suppressed", "unknown", "unsent", "invalid"]
-OUTCOMES: tuple[RecordOutcome, ...] = ("delivered", "rejected", "suppressed", "unknown", "unsent", "invalid")
+RecordOutcome = Literal["delivered", "rejected", "waiting", "suppressed", "unknown", "unsent", "invalid"]
+OUTCOMES: tuple[RecordOutcome, ...] = ("delivered", "rejected", "waiting", "suppressed", "unknown", "unsent", "invalid")
 
 ROWS_AT_ONCE = 1_000
 LONG_SCALE = 15
@@ -317,7 +318,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, statement: str, parameters: lis
     reader = connection.sql(statement, params=parameters).to_arrow_reader(ROWS_AT_ONCE)
     assert reader is not None
     for batch in reader:
-        yield from batch.to_pylist()
+        yield from python_rows(batch)
 
 
 def _column_names(path: Path) -> list[str]:

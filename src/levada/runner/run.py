@@ -28,6 +28,7 @@ from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
 from levada.planner import Ledger, PlanRequest
 from levada.run import RunResult, Status, Tally
+from levada.runner import refused
 from levada.runner.approve import standing_approval
 from levada.runner.guarding import decide
 from levada.runner.heartbeat import Heartbeat
@@ -93,11 +94,13 @@ def run(
     make: Make | None = None,
     verbs: Mapping[Kind, Verb] | None = None,
     discard_plan: bool = False,
+    all_due: bool = False,
 ) -> RunResult:
     """Run a sync: first whatever an earlier process left open, then a fresh plan.
 
     `make` plans instead of the planner's `plan` (undo), with `verbs` instead of the mode's. `discard_plan`
-    drops an open run whose plan cannot be read: what it may have sent counts as unknown.
+    drops an open run whose plan cannot be read: what it may have sent counts as unknown. `all_due` sends at once
+    what was refused before and would wait for its turn.
 
     Raises BusyError if the sync runs elsewhere, ConfigError and the errors of `resolve`. What goes wrong
     once the run exists is told by the result (`status`, `error`), but for StoreError, which is raised.
@@ -106,6 +109,8 @@ def run(
     store = project.store
     lease = store.acquire(sync)
     try:
+        if all_due:
+            refused.forget(store, sync)
         with Heartbeat(store, lease, project.dispatcher.halt, project.clock) as heartbeat:
             earlier: RunResult | None = None
             unfinished = store.open_run(sync)
@@ -216,6 +221,7 @@ def _planned(
         return result
     if not plan.counts.operations:
         forget_undone(project, trip.sync)
+        refused.forget(project.store, trip.sync)
         status: Status = "partial" if plan.counts.invalid else "succeeded"
         result = _result_of(trip, plan, status, Tally())
         if plan.counts.invalid:
@@ -280,6 +286,8 @@ def _deliver(
     ledger: Ledger,
 ) -> RunResult:
     project, plan = trip.project, order.plan
+    if trip.purpose == "sync":
+        order = replace(order, waiting=refused.waiting(project.store, trip.sync, plan, trip.folder))
     project.store.update_run(trip.lease, trip.run_id, phase="delivering")
     try:
         report = project.dispatcher.deliver(
@@ -299,9 +307,11 @@ def _deliver(
     project.store.update_run(trip.lease, trip.run_id, phase="settling")
     folded = project.planner.fold(plan, trip.folder, ledger, report.settled)
     tally = report.tally
-    clean = not (tally.rejected or tally.unknown or tally.unsent or plan.counts.invalid)
+    clean = not (tally.rejected or tally.waiting or tally.unknown or tally.unsent or plan.counts.invalid)
     result = _result_of(trip, plan, "succeeded" if clean else "partial", tally)
     project.store.commit(trip.lease, trip.run_id, folded, status=result.status, result=result.as_dict())
+    if plan.purpose != "undo":
+        refused.keep(project.store, order, tally)
     if plan.purpose == "sync":
         forget_undone(project, trip.sync)
     return result

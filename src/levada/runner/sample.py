@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from levada.batch import python_rows
 from levada.change import Kind
 from levada.plan import Plan
 from levada.planner import sample_kinds
@@ -85,6 +86,5 @@ def first_rows(path: Path, rows: int, prefixes: tuple[str, ...]) -> list[dict[st
     with parquet.ParquetFile(path) as file:
         columns = [name for name in file.schema_arrow.names if name.startswith(prefixes)]
         for batch in file.iter_batches(batch_size=rows, columns=columns):
-            found: list[dict[str, Any]] = batch.to_pylist()
-            return found
+            return python_rows(batch)
     return []

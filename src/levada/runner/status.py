@@ -115,7 +115,7 @@ def _standing(name: str, run: RunRecord | None) -> tuple[State, str, str | None]
         case "partial":
             parts = [
                 f"{result.get(word, 0):,} {word}"
-                for word in ("rejected", "invalid", "unknown", "unsent")
+                for word in ("rejected", "waiting", "invalid", "unknown", "unsent")
                 if result.get(word)
             ]
             return "records", f"finished with {' and '.join(parts) or 'some records left'}", f"levada records {name}"

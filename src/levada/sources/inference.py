@@ -231,7 +231,7 @@ def _classify(
             pattern, cast = _WRITTEN[kind]
             test = f"regexp_full_match({column}, {literal(pattern)})"
             if cast:
-                test += f" AND TRY_CAST({column} AS {cast}) IS NOT NULL"
+                test += f" AND ({column} IS NULL OR TRY_CAST({column} AS {cast}) IS NOT NULL)"
             items.append(f"coalesce(bool_and({test}), true)")
     (row,) = connection.sql(f"SELECT {', '.join(items)} FROM ({statement})").fetchall()
     answers = iter(row)

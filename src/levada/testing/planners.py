@@ -35,6 +35,7 @@ from levada.testing.planner_bench import (
     mapped,
     people,
 )
+from levada.testing.planner_mappings import MAPPING_CHECKS
 
 HISTORIES = 3
 HISTORY_STEPS = 10
@@ -662,6 +663,7 @@ CHECKS: tuple[Callable[[PlannerBench], None], ...] = (
     a_segment_that_changed_on_disk_is_named,
     a_missing_column_is_named_with_the_nearest,
     random_histories_agree_with_a_dictionary,
+    *MAPPING_CHECKS,
 )
 
 

@@ -360,3 +360,14 @@ def test_types_are_the_same_every_time(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text("\n".join(rows))
     looks = {source(tmp_path).columns("FROM t") for _ in range(3)}
     assert len(looks) == 1
+
+
+def test_csv_dates_stay_dates_where_some_are_missing(tmp_path: Path) -> None:
+    """An empty field is NULL in columns of every type, and changes no column's type."""
+    line = "2024-02-29,2024-02-29 12:30:00,2024-02-29T12:30:00Z,12:30:00"
+    (tmp_path / "events.csv").write_text(f"id,day,moment,instant,clock\n1,{line}\n2,,,,\n")
+    found = {column.name: str(column.type) for column in source(tmp_path).columns("select * from events")}
+    assert found == {
+        "id": "int64", "day": "date32[day]", "moment": "timestamp[us]", "instant": "timestamp[us, tz=UTC]",
+        "clock": "time64[us]",
+    }  # fmt: skip

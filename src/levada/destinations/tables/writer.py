@@ -15,7 +15,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from levada.batch import Batch
+from levada.batch import Batch, python_values
 from levada.destination import WriteOrder
 from levada.destinations.tables.engine import Engine, Refused, Session, TableFacts, Transient
 from levada.destinations.tables.marks import STAGING, SWAPPED, Mark, Marks, detail_of, scattered
@@ -418,7 +418,7 @@ class TableWriter:
     def _digests(self, rows: pa.Table, indexes: Sequence[int] | None, names: Sequence[str]) -> list[str]:
         """A short fingerprint of the match values in these columns, record by record."""
         chosen = rows if indexes is None else _only(rows, indexes)
-        columns = [chosen.column(name).to_pylist() for name in names]
+        columns = [python_values(chosen.column(name)) for name in names]
         return [hashlib.sha256(repr(values).encode()).hexdigest()[:24] for values in zip(*columns, strict=True)]
 
     # -- mode replace

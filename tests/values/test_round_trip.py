@@ -1,0 +1,60 @@
+"""What arrives is the model's value, or its record is refused by the column's name: all types, to all destinations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import claims
+from components import require
+from levada import Project
+from servers.mariadb import MariadbServer, fresh_mariadb
+from servers.postgres import PostgresServer, fresh_database
+from values.matrix import Tally, judge, lay_out, refusals, table_of
+from values.warehouses import WAREHOUSES
+from values.witnesses import WITNESSES, Addresses, tape
+
+ROWS = 44
+ROWS_FULL = 1_300
+
+
+@pytest.fixture(scope="module")
+def addresses(postgres_server: PostgresServer) -> Iterator[Addresses]:
+    """The servers of all tests of this module."""
+    require("mariadb")
+    with (
+        MariadbServer() as mariadb,
+        fresh_database(postgres_server) as postgres,
+        fresh_mariadb(mariadb) as mysql,
+        tape() as received,
+    ):
+        yield Addresses(postgres, mysql, received)
+
+
+@pytest.mark.claim("H12")
+@pytest.mark.needs("postgres", "mariadb")
+def test_every_value_arrives_exactly_or_is_refused_by_name(
+    tmp_path: Path, addresses: Addresses, figure: claims.Figure
+) -> None:
+    """Six sources, nine destinations, and every value judged by a reader that is not the engine's."""
+    total = Tally()
+    count = ROWS_FULL if claims.full() else ROWS
+    for number, warehouse in enumerate(WAREHOUSES.values()):
+        folder = tmp_path / warehouse.name
+        generated = warehouse.rows(count, seed=number)
+        lay_out(folder, warehouse, addresses, warehouse.kinds)
+        warehouse.fill(folder, warehouse.kinds, generated)
+        with Project.open(folder) as project:
+            for name, witness in WITNESSES.items():
+                done = project.run(f"to_{name}")
+                assert done.status in ("succeeded", "partial"), (warehouse.name, name, done)
+                held = witness.read(
+                    folder, addresses, table_of(warehouse), [kind for kind in warehouse.kinds if witness.takes(kind)]
+                )
+                tally = judge(witness, warehouse.kinds, generated, held, refusals(project, f"to_{name}"))
+                tally.wrong = [f"{warehouse.name} → {line}" for line in tally.wrong]
+                total.add(tally)
+    assert not total.wrong, "\n".join(total.wrong[:40])
+    figure("H12", total.sentence)
