@@ -33,6 +33,7 @@ format: .venv/.test
 
 docs: .venv/.test
 	.venv/bin/python -m levada.cli.reference docs/reference/cli.md
+	.venv/bin/python -m levada.testing.reference docs/reference/conformance-kit.md
 
 bench: .venv/.test
 	.venv/bin/python benchmarks/bench.py --rows $(ROWS)

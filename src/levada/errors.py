@@ -8,6 +8,7 @@
     │   ├── AuthError          its credential is refused
     │   ├── ThrottledError     it asks for more time than a run may wait
     │   └── UnavailableError   it cannot be reached, or answers as one that is down
+    │       └── FullError      it has no room left
     └── StoreError             Levada's own state cannot be read or written
         ├── BusyError          another process runs this sync
         ├── FencedError        another process took this sync over
@@ -116,6 +117,12 @@ class ThrottledError(DestinationError):
 
 class UnavailableError(DestinationError):
     code = "destination.unavailable"
+
+
+class FullError(UnavailableError):
+    """The destination has no room left: waiting does not help, somebody has to make room."""
+
+    code = "destination.full"
 
 
 class StoreError(LevadaError):

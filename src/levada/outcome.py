@@ -29,6 +29,9 @@ class Outcome:
     code: str = ""
 
 
+FUNCTION_FAILED = "function_failed"
+"""The code of an outcome that is open because the connector's own code failed: to try again would not help."""
+
 DELIVERED = Outcome("delivered")
 UNKNOWN = Outcome("unknown")
 

@@ -15,7 +15,8 @@ Phase = Literal["reading", "planned", "delivering", "settling", "paused", "close
 """Where a run is. Every phase from `planned` to `paused` is *open*: the next start of the sync resumes it."""
 
 OPEN_PHASES: tuple[Phase, ...] = ("planned", "delivering", "settling", "paused")
-PauseReason = Literal["rate", "quota", "outage", "auth", "disk", "operator"]
+PauseReason = Literal["rate", "quota", "outage", "auth", "disk", "full", "setup", "operator"]
+"""`disk`: ours is full. `full`: the destination's is. `setup`: the destination's file or function must be mended."""
 
 EXIT_CODES: Mapping[Status, int] = {
     "succeeded": 0,

@@ -50,6 +50,7 @@ class Evidence:
 def judge(evidence: Evidence) -> list[str]:
     """Everything that is not as promised, as sentences; empty if all is well."""
     return [
+        *_stumbles(evidence),
         *_sums(evidence),
         *_order(evidence),
         *_deletes(evidence),
@@ -74,6 +75,13 @@ def _flat(reports: Sequence[Line]) -> Iterator[Line]:
             yield {**earlier, "stage": report["stage"]}
         if "status" in report:
             yield report
+
+
+def _stumbles(evidence: Evidence) -> Iterator[str]:
+    """Whatever goes wrong, a run ends with a report or with an error that says what to do."""
+    for report in evidence.reports:
+        if report.get("raised") == "stumbled":
+            yield f"stumbled: {report['message']}"
 
 
 def _sums(evidence: Evidence) -> Iterator[str]:

@@ -17,10 +17,11 @@ from levada.planners.local import LocalPlanner
 from levada.runner.heartbeat import Heartbeat
 from levada.stores.sqlite import SqliteStore
 from simulation.connectors import Signed, declared
+from simulation.drawing import draw
 from simulation.duck import shared
 from simulation.oracle import Evidence, judge
 from simulation.planning import PlainPlanner
-from simulation.schedule import LETTERS, Schedule, Stage, draw
+from simulation.schedule import LETTERS, Schedule, Stage
 from simulation.server import LAG_SECONDS, SECRET, SERVER_SECONDS
 from simulation.tables import Table
 from simulation.virtual import Hanging
@@ -122,9 +123,8 @@ def _stages(world: World, planner: Any, orphans: set[int]) -> None:
             world.clock.advance(SERVER_SECONDS + LAG_SECONDS)
             world.server.catch_up()
             _restore(world, orphans)
-        for fault in ("source", "crash", "trigger", "frozen", "mapping"):
-            if getattr(stage, fault) not in (None, "", 0):
-                world.cells[stage.source if fault == "source" else fault, "run"] += 1
+        if stage.mapping:
+            world.cells["mapping", "run"] += 1
         run_once(world, planner, label="run")
         if stage.copied:
             _copy(world)

@@ -1,8 +1,10 @@
-"""What happens in one schedule, as plain data drawn from a seed: so it can be printed, replayed and shrunk."""
+"""What happens in one schedule, as plain data: so it can be printed, replayed and shrunk.
+
+What is not here: how a seed becomes a schedule (`drawing`).
+"""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -19,10 +21,16 @@ REQUEST_FAULTS: tuple[str, ...] = (
 WRITER_FAULTS: tuple[str, ...] = ("refuse_record", "refuse_batch", "lost_before", "lost_after", "no_connection")
 """What may happen to one batch of a table."""
 STAGE_FAULTS: tuple[str, ...] = ("down", "revoked", "poison", "quota")
-"""What holds for a whole stage over HTTP."""
+"""What holds for a whole stage over HTTP, or from a moment in it on."""
+WRITER_WEATHER: tuple[str, ...] = ("down",)
+"""The same for a table."""
 SOURCE_FAULTS: tuple[str, ...] = ("breaks", "empty", "loses_column")
-RUN_FAULTS: tuple[str, ...] = ("crash", "trigger", "frozen", "mapping", "restored", *SOURCE_FAULTS)
+RUN_FAULTS: tuple[str, ...] = (
+    "crash", "torn", "disk_full", "outage", "trigger", "frozen", "mapping", "restored", *SOURCE_FAULTS,
+)  # fmt: skip
 """What happens to a run as a whole."""
+DEEDS: tuple[str, ...] = ("edit", "add", "delete")
+"""What people do in the tool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +44,23 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What changes, then one run, and what goes wrong meanwhile. `faults`: by number of the request in the stage."""
+    """What changes, then one run, and what goes wrong meanwhile.
+
+    `faults`: by number of the request in the stage. `strikes`: (state, fault), each for the first request in that
+    state that is left. `onset`: the state with whose first request the weather begins; empty: it holds all along.
+    `crash`: the process dies at that transaction or request, by number, or at the first of that name. `torn`: it
+    dies at that operation on a file, which stays half done. `full`: from that step on the disk is full.
+    """
 
     edits: tuple[Edit, ...] = ()
     faults: tuple[tuple[int, str], ...] = ()
+    strikes: tuple[tuple[str, str], ...] = ()
     weather: str = ""
+    onset: str = ""
     source: str = ""
-    crash: int | None = None
+    crash: int | str | None = None
+    torn: int | None = None
+    full: int | None = None
     trigger: int | None = None
     frozen: int | None = None
     human: tuple[tuple[str, int], ...] = ()
@@ -83,7 +101,8 @@ class Schedule:
 
 def _less(stage: Stage) -> Iterator[Stage]:
     parts: tuple[tuple[str, Any], ...] = (
-        ("weather", ""), ("source", ""), ("crash", None), ("trigger", None), ("frozen", None),
+        ("weather", ""), ("onset", ""), ("source", ""), ("crash", None), ("torn", None), ("full", None),
+        ("trigger", None), ("frozen", None),
         ("mapping", 0), ("wait_seconds", 0.0), ("restored", False), ("copied", False), ("human", ()),
     )  # fmt: skip
     for name, none in parts:
@@ -91,70 +110,7 @@ def _less(stage: Stage) -> Iterator[Stage]:
             yield replace(stage, **{name: none})
     for index in range(len(stage.faults)):
         yield replace(stage, faults=stage.faults[:index] + stage.faults[index + 1 :])
+    for index in range(len(stage.strikes)):
+        yield replace(stage, strikes=stage.strikes[:index] + stage.strikes[index + 1 :])
     for index in range(len(stage.edits)):
         yield replace(stage, edits=stage.edits[:index] + stage.edits[index + 1 :])
-
-
-def draw(seed: int, *, rows_max: int = 12) -> Schedule:
-    """The schedule of a seed."""
-    chance = random.Random(f"schedule {seed}")
-    letter = LETTERS[seed % len(LETTERS)]
-    count = chance.randint(1, rows_max)
-    return Schedule(
-        seed=seed,
-        letter=letter,
-        batch=chance.choice((1, 2, 3, 4)) if letter != "B" else 1,
-        lanes=chance.choice((1, 2, 3)),
-        repeats=chance.choice(("at_least_once", "at_most_once")),
-        rate=chance.choice((None, None, 5.0)) if letter != "T" else None,
-        rows=tuple(Edit(key, _value(chance), chance.choice((None, 0, 7))) for key in range(1, count + 1)),
-        stages=tuple(_stage(chance, letter, count, number) for number in range(chance.choice((1, 2, 2, 3, 4)))),
-    )
-
-
-def _value(chance: random.Random) -> str:
-    return chance.choice(("a", "b", "c", "d'\"e", ""))
-
-
-def _edits(chance: random.Random, count: int, number: int) -> tuple[Edit, ...]:
-    if not number:
-        return ()
-    found = []
-    for _ in range(chance.choice((0, 1, 2, 3, 4))):
-        key = chance.randint(1, count + 2)
-        gone = chance.random() < 0.3 and key != 1
-        found.append(Edit(key, None if gone else _value(chance), chance.choice((None, 0, 7))))
-    return tuple(found)
-
-
-def _stage(chance: random.Random, letter: Letter, count: int, number: int) -> Stage:
-    kinds = WRITER_FAULTS if letter == "T" else REQUEST_FAULTS
-    faults = {}
-    for _ in range(chance.choice((0, 1, 1, 2, 3))):
-        faults[chance.choice((0, 0, 1, 1, 2, 3, 4, 6, 9))] = chance.choice(kinds)
-    if chance.random() < 0.1:
-        start, kind = chance.randint(0, 3), chance.choice(kinds)
-        faults.update(dict.fromkeys(range(start, start + 9), kind))
-    weather = chance.choice(STAGE_FAULTS) if letter != "T" and chance.random() < 0.15 else ""
-    longest = 5 if letter == "B" else 6
-    if letter == "B" and weather == "quota":
-        weather = "down"  # a key that has expired is not told from a live one: docs/internals/simulation.md
-    return Stage(
-        edits=_edits(chance, count, number),
-        faults=tuple(sorted(faults.items())),
-        weather=weather,
-        source=chance.choice(SOURCE_FAULTS) if chance.random() < 0.12 else "",
-        crash=chance.choice((*range(34),)) if chance.random() < 0.35 else None,
-        trigger=chance.randint(0, 4) if chance.random() < 0.1 else None,
-        frozen=chance.randint(0, 3) if chance.random() < 0.06 else None,
-        human=_people(chance, count) if chance.random() < 0.12 else (),
-        mapping=chance.choice((1, 2)) if chance.random() < 0.1 else 0,
-        wait_seconds=chance.choice((0.0, 0.0, 1.0, 30.0, 3_600.0, 200_000.0)[:longest]),
-        restored=number > 0 and chance.random() < 0.08,
-        copied=chance.random() < 0.3,
-    )
-
-
-def _people(chance: random.Random, count: int) -> tuple[tuple[str, int], ...]:
-    deeds = ("edit", "add", "delete")
-    return tuple((chance.choice(deeds), chance.randint(1, count)) for _ in range(chance.choice((1, 2))))

@@ -73,6 +73,7 @@ class Server:
         self.chance = chance
         self.records: dict[str, dict[str, Any]] = {}
         self.born: dict[str, float] = {}
+        self.owners: dict[str, int] = {}
         self.accepted: list[dict[str, Any]] = []
         self.requests: list[dict[str, Any]] = []
         self.weather = ""
@@ -82,6 +83,11 @@ class Server:
         self._numbers = itertools.count(1)
         self._pending: list[tuple[float, int, Callable[[], None]]] = []
         self._replays: dict[str, tuple[Any, str, float]] = {}
+
+    def keys(self, asked: Asked) -> list[int]:
+        """Whose records a writing request is about."""
+        verb, _, rid = asked.path.strip("/").partition("/")
+        return [self.owners.get(rid, 0)] if verb == "records" else [_key(record) for record in asked.records]
 
     def catch_up(self, until: float | None = None) -> None:
         """Let what was under way take effect, in its order."""
@@ -144,7 +150,7 @@ class Server:
             answers.append(self._act(asked, fault))
 
         heapq.heappush(self._pending, (moment, next(self._numbers), act))
-        if asked.writes and fault in ("late", "lost_after", "half"):
+        if fault in ("late", "lost_after") or (fault == "half" and asked.writes):
             await asyncio.sleep(TIMEOUT_SECONDS)
             raise NoAnswer
         await asyncio.sleep(takes)
@@ -176,20 +182,20 @@ class Server:
             return Answer(200, LIES[fault])
         if fault == "lie_truncated":
             return Answer(200, answer.body[: len(answer.body) // 2])
-        document = json.loads(answer.body) if asked.writes else {}
-        if not asked.writes:
-            return answer
-        if fault == "shuffled" and "results" in document:
-            self.chance.shuffle(document["results"])
-        if fault == "fewer" and "results" in document:
-            document["results"] = document["results"][: len(document["results"]) // 2]
+        document = json.loads(answer.body)
+        if fault == "shuffled":
+            self.chance.shuffle(document.get("results" if asked.writes else "found", []))
+        if fault == "fewer" and asked.writes:
+            document = (
+                {"results": document["results"][: len(document["results"]) // 2]} if "results" in document else {}
+            )
         return Answer(answer.status, json.dumps(document).encode(), answer.headers)
 
     def _act(self, asked: Asked, fault: str) -> Answer:
         """Take effect."""
         if asked.path == "/search":
             return self._search(asked)
-        if self.weather == "poison" and any(_key(record) == self.poison for record in asked.records):
+        if self.weather == "poison" and asked.writes and self.poison in self.keys(asked):
             return Answer(422, b'{"message": "something in there"}')
         verb, _, rid = asked.path.strip("/").partition("/")
         if verb == "records":
@@ -227,6 +233,7 @@ class Server:
         rid = f"r{next(self._numbers)}"
         self.records[rid] = dict(fields)
         self.born[rid] = self.moment
+        self.owners[rid] = key
         self.note(verb, key, fields, rid)
         return rid
 

@@ -61,14 +61,17 @@ class TableWriter:
 
     def write(self, batch: Batch) -> Outcomes:
         world = self._table.world
+        process = world.process
+        process.step("request.before")
+        number = world.numbered
         keys = [batch.key_of(index) for index in range(len(batch))]
-        fault = world.next_fault("write", [(batch.kind, key) for key in keys])
+        fault = world.next_fault([(batch.kind, key) for key in keys], size=len(keys))
         world.clock.advance(world.chance.uniform(0.01, 0.1))
         self._server.requests.append(
             {"at": world.clock.seconds, "method": "WRITE", "path": "/", "writes": True, "stage": self._server.stage}
             | {"fault": fault}
         )
-        if fault == "no_connection":
+        if fault == "no_connection" or self._server.weather == "down":
             raise UnavailableError("the connection broke before the commit was sent")
         if fault == "lost_before":
             raise ConnectionError("the connection broke at the commit")
@@ -76,6 +79,9 @@ class TableWriter:
             return batch.refused("one of them is not to our liking")
         refused = world.chance.randrange(len(batch)) if fault == "refuse_record" else None
         self._apply(batch, keys, refused)
+        process.step("request.answered")
+        if world.between is not None:
+            world.between(number)
         if fault == "lost_after":
             raise ConnectionError("the connection broke at the commit")
         if refused is None:

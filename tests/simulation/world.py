@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,11 +20,12 @@ from typing import Any, cast
 import pyarrow as pa
 
 from levada import events
+from levada.delivery.account import account_name
 from levada.delivery.addresses import AddressPolicy
 from levada.delivery.dispatcher import Dispatcher
 from levada.delivery.wire import Lost, NotSent, Outgoing
 from levada.destination import Credential, Destination, Response, TableDestination, Talk
-from levada.errors import BusyError, CorruptedError, LevadaError, SourceError, StoreError
+from levada.errors import CorruptedError, LevadaError, SourceError, StoreError
 from levada.guard import GuardDeclaration
 from levada.model import Model
 from levada.project.files import ProjectFiles, SyncFile
@@ -36,11 +37,14 @@ from levada.runner.run import run
 from levada.source import Attachment, Column, Source, SourceAbilities
 from levada.stores.sqlite import SqliteStore
 from levada.sync import Sync
+from simulation.coverage import HARMLESS_TO_LOOK_UPS, RUN
+from simulation.process import Crash, Process, hooked, living
 from simulation.schedule import Schedule, Stage
-from simulation.server import SECRET, Asked, NoAnswer, NoConnection, Server
+from simulation.server import LIES, SECRET, Asked, NoAnswer, NoConnection, Server
 from simulation.virtual import VirtualClock, VirtualFlag, run_virtually
 
 SYNC = "people"
+PERSON = "canary person"
 _FIELDS: list[pa.Field[Any]] = [
     pa.field("id", pa.int64()),
     pa.field("name", pa.string()),
@@ -48,33 +52,7 @@ _FIELDS: list[pa.Field[Any]] = [
 ]
 SCHEMA = pa.schema(_FIELDS)
 Row = dict[str, Any]
-
-
-class Crash(BaseException):
-    """The process is gone."""
-
-
-@dataclass(slots=True)
-class Process:
-    """What a crash ends. `writes` counts the durable steps of one run, for `crash_at`."""
-
-    crash_at: int | None = None
-    full_at: int | None = None
-    steps: int = 0
-    dead: bool = False
-    frozen: bool = False
-    resuming: bool = False
-    points: Counter[str] = field(default_factory=Counter)
-
-    def step(self, point: str) -> None:
-        """A point at which a process may die."""
-        if self.dead:
-            raise Crash(point)
-        self.points[point] += 1
-        if self.crash_at is not None and self.steps == self.crash_at:
-            self.dead = True
-            raise Crash(point)
-        self.steps += 1
+DAY_SECONDS = 86_400.0
 
 
 class VirtualHeartbeat(Heartbeat):
@@ -119,6 +97,10 @@ class World:
         self.numbered = 0
         self.process = Process()
         self.ambiguous: set[int] = set()
+        self.struck: set[int] = set()
+        self.days_down = 0
+        self.between: Any = None
+        self.store: SqliteStore | None = None
         self.signed_in = 0
         self.destination: Destination | TableDestination | None = None
         shutil.copytree(template, self.state)
@@ -135,10 +117,10 @@ class World:
             if edit.value is None:
                 self.rows.pop(edit.key, None)
             else:
-                value = f"canary person {edit.value}" if edit.value else ""
+                value = f"{PERSON} {edit.value}" if edit.value else ""
                 self.rows[edit.key] = {"id": edit.key, "name": value, "score": edit.score}
         if not self.rows:
-            self.rows[1] = {"id": 1, "name": "canary person z", "score": None}
+            self.rows[1] = {"id": 1, "name": f"{PERSON} z", "score": None}
 
     def remember(self) -> None:
         """The model as a destination should see it, from now on."""
@@ -151,22 +133,71 @@ class World:
 
     # -- faults
 
-    def next_fault(self, what: str, records: Sequence[tuple[str, int]]) -> str:
-        """What befalls the next request; counts the cell of the coverage table."""
+    def next_fault(self, records: Sequence[tuple[str, int]], *, size: int, looks: bool = False) -> str:
+        """What befalls the next request, of `size` records; counts the cell of the coverage table."""
         number = self.numbered
         self.numbered += 1
-        fault = dict(self.stage.faults).get(number, "")
         keys = {key for _, key in records}
-        kinds = {kind for kind, _ in records}
-        state = "resent" if keys & self.ambiguous else (min(kinds) if kinds else "look-up")
-        if self.process.resuming:
-            state = "resumed"
-        for each in (fault, self.server.weather):
-            if each:
-                self.cells[each, state] += 1
-        if fault in ("lost_before", "lost_after", "late", "half", "error_500_applied") or fault.startswith("lie"):
+        state = self._state(records, keys, looks=looks)
+        fault = dict(self.stage.faults).get(number) or self._strike(state, size, looks=looks)
+        if self.stage.onset == state and not self.server.weather:
+            self.server.weather = self.stage.weather
+            if self.server.weather == "quota":
+                self.exhaust()
+        if fault and _strikes_home(fault, size, looks=looks):
+            self.cells[fault, state] += 1
+        weather = self.server.weather
+        if weather and (weather != "poison" or self.server.poison in keys):
+            self.cells[weather, state] += 1
+        if fault in AMBIGUOUS and not looks:
             self.ambiguous |= keys
+        elif not (fault or weather or looks):
+            self.ambiguous -= keys
         return fault
+
+    def _state(self, records: Sequence[tuple[str, int]], keys: set[int], *, looks: bool) -> str:
+        if self.process.resuming:
+            return "resumed"
+        if looks or not records:
+            return "look-up"
+        return "resent" if keys & self.ambiguous else min(kind for kind, _ in records)
+
+    def _strike(self, state: str, size: int, *, looks: bool) -> str:
+        """The first fault left that waits for a request in this state."""
+        for index, (wanted, fault) in enumerate(self.stage.strikes):
+            if wanted == state and index not in self.struck and _strikes_home(fault, size, looks=looks):
+                self.struck.add(index)
+                return fault
+        return ""
+
+    def exhaust(self) -> None:
+        """Others use up what is left of the day's requests to the account."""
+        store, destination = self.store, self.destination
+        if store is not None and destination is not None and destination.spec.limits.requests_per_day:
+            day = self.clock.now().date().isoformat()
+            account = account_name(cast("Destination", destination))
+            store.use_quota(account, day, destination.spec.limits.requests_per_day)
+
+    def leaked(self) -> dict[str, list[str]]:
+        """The canaries in the bytes of the state folder: by file, those found."""
+        found = {}
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file():
+                content = path.read_bytes()
+                names = [canary for canary in (SECRET, PERSON) if canary.encode() in content]
+                if names:
+                    found[str(path.relative_to(self.folder))] = names
+        return found
+
+
+AMBIGUOUS = {"lost_before", "lost_after", "late", "half", "error_500_applied", *LIES, "lie_truncated"}
+
+
+def _strikes_home(fault: str, size: int, *, looks: bool) -> bool:
+    """Has this fault any effect on such a request?"""
+    if looks and fault in HARMLESS_TO_LOOK_UPS:
+        return False
+    return fault != "shuffled" or size > 1
 
 
 def mapped(row: Row, mapping: int) -> Row:
@@ -203,6 +234,8 @@ class ModelSource:
 
     def columns(self, query: str) -> tuple[Column, ...]:
         lost = self._world.stage.source == "loses_column"
+        if lost:
+            self._world.cells["loses_column", RUN] += 1
         return tuple(Column(f.name, f.type) for f in SCHEMA if not (lost and f.name == "name"))
 
     @contextmanager
@@ -212,6 +245,8 @@ class ModelSource:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         world = self._world
         table = world.table()
+        if world.stage.source:
+            world.cells[world.stage.source, RUN] += 1
         match world.stage.source:
             case "empty":
                 table = table.slice(0, 0)
@@ -262,10 +297,12 @@ class SimulatedWire:
         asked = Asked(outgoing.method, path, outgoing.headers, outgoing.query, document)
         self._process.step("request.before")
         number = world.numbered
-        records = [(str(r.get("kind", "")), _key(r)) for r in asked.records] if asked.writes else []
-        if asked.method == "DELETE":
-            records = [("removed", 0)]
-        fault = world.next_fault(path, records)
+        if asked.writes:
+            kinds = [str(r.get("kind", "removed")) for r in asked.records]
+            records = list(zip(kinds, world.server.keys(asked), strict=True))
+            fault = world.next_fault(records, size=len(records))
+        else:
+            fault = world.next_fault((), size=len(document["ids"]), looks=True)
         try:
             answer = await world.server.exchange(asked, fault)
         except NoAnswer as error:
@@ -278,11 +315,6 @@ class SimulatedWire:
 
     async def close(self) -> None:
         return
-
-
-def _key(record: Mapping[str, Any]) -> int:
-    found: int = record["fields"].get("id", 0) if "fields" in record else record.get("id", 0)
-    return found
 
 
 class _Nowhere:
@@ -303,7 +335,7 @@ class Workshop(Project):
         store = SqliteStore.open(world.state, world.clock)
         hooked(store, process)
         PROCESSES[id(store)] = process
-        self._store = store
+        self._store = world.store = store
         self._redaction = Redactor(())
         self._planner = planner(self)
         self._dispatcher = Dispatcher(
@@ -363,62 +395,75 @@ class Workshop(Project):
         store._database.close()
 
 
-def hooked(store: SqliteStore, process: Process) -> None:
-    """Make every transaction of the store a point before and after which the process may die, or the disk be full."""
-    import sys
-
-    database = store._database
-    real = database.write
-
-    @contextmanager
-    def write(*, durable: bool = True) -> Iterator[None]:
-        name = sys._getframe(2).f_code.co_name
-        if name == "renew" and not process.dead:
-            with real(durable=durable):
-                yield
-            return
-        process.step(f"{name}.before")
-        if process.full_at is not None and process.steps >= process.full_at:
-            raise StoreError("no space left", code="store.disk_full", hint="make room")
-        with real(durable=durable):
-            yield
-        process.step(f"{name}.after")
-
-    database.write = write  # type: ignore[method-assign]
-
-
 def run_once(world: World, planner: Any, *, label: str, all_due: bool = False) -> None:
     """One process runs the sync once; its report, or the error that a command line would show, is noted."""
-    process = world.process = Process(crash_at=world.stage.crash)
-    world.numbered = 0
+    stage = world.stage
+    process = world.process = Process(crash_at=stage.crash, torn_at=stage.torn, full_at=stage.full)
+    world.numbered, world.struck = 0, set()
+    if stage.onset:
+        world.server.weather = ""
     try:
         workshop = opened(world, process, planner)
     except Crash:
-        world.points.update(process.points)
+        _counted(world, process)
         return
-    workshop.between = lambda number: _between(world, workshop, planner, number)
-    try:
-        result = run(workshop, SYNC, all_due=all_due)
-    except Crash:
-        note(world, label, {"crashed": True})
     except StoreError as error:
         note(world, label, {"raised": error.code, "message": str(error)})
+        _counted(world, process)
+        return
+    workshop.between = lambda number: _between(world, workshop, planner, number)
+    world.between = workshop.between
+    try:
+        with living(process, world.state):
+            result = run(workshop, SYNC, all_due=all_due)
+    except Crash:
+        note(world, label, {"crashed": True})
     except LevadaError as error:
         note(world, label, {"raised": error.code, "message": str(error)})
+    except Exception as error:  # noqa: BLE001 - no error leaves the engine but its own
+        note(world, label, {"raised": "stumbled", "message": _traced(error)})
     else:
         note(world, label, result.as_dict())
     finally:
-        world.points.update(process.points)
-        if process.dead:
-            workshop.die()
-        else:
+        world.between = None
+        _ended(workshop, process)
+        _counted(world, process)
+
+
+def _ended(workshop: Workshop, process: Process) -> None:
+    """The process ends, if it has not; it may die over that."""
+    try:
+        if not process.dead:
             workshop.close()
+    except Crash:
+        pass
+    if process.dead:
+        workshop.die()
+
+
+def _traced(error: Exception) -> str:
+    """The error and where it came from, on one line."""
+    places = [f"{Path(at.filename).name}:{at.lineno}" for at in traceback.extract_tb(error.__traceback__)[-6:]]
+    return f"{error!r} at {' '.join(places)}"
+
+
+def _counted(world: World, process: Process) -> None:
+    """What befell the whole run, for the coverage table."""
+    world.points.update(process.points)
+    if process.dead:
+        world.cells["crash" if world.stage.torn is None else "torn", RUN] += 1
+    if process.filled:
+        world.cells["disk_full", RUN] += 1
+    world.days_down = world.days_down + 1 if world.server.weather == "down" else 0
+    if world.days_down > 1 and world.stage.wait_seconds >= DAY_SECONDS:
+        world.cells["outage", RUN] += 1
 
 
 def opened(world: World, process: Process, planner: Any) -> Workshop:
     """The project; a store that was rolled back is accepted first, as a person would."""
     try:
-        return Workshop(world, process, planner)
+        with living(process, world.state):
+            return Workshop(world, process, planner)
     except CorruptedError as error:
         note(world, "open", {"raised": error.code, "message": str(error)})
         store = SqliteStore.open(world.state, world.clock, check=False)
@@ -437,8 +482,10 @@ def note(world: World, label: str, report: Mapping[str, Any]) -> None:
 def _between(world: World, workshop: Workshop, planner: Any, number: int) -> None:
     """Other processes that come in the middle of a run."""
     if number == world.stage.trigger:
+        world.cells["trigger", RUN] += 1
         _rival(world, planner, "triggered")
     if number == world.stage.frozen:
+        world.cells["frozen", RUN] += 1
         outer = world.process
         fault_number = world.numbered
         outer.frozen = True
@@ -449,14 +496,15 @@ def _between(world: World, workshop: Workshop, planner: Any, number: int) -> Non
 
 
 def _rival(world: World, planner: Any, label: str) -> None:
-    stage, outer, numbered = world.stage, world.process, world.numbered
-    world.stage = Stage()
+    stage, outer, numbered, between = world.stage, world.process, world.numbered, world.between
+    world.stage, world.between = Stage(), None
     process = world.process = Process()
     rival = Workshop(world, process, planner)
     try:
-        note(world, label, run(rival, SYNC).as_dict())
-    except BusyError as error:
+        with living(process, world.state):
+            note(world, label, run(rival, SYNC).as_dict())
+    except LevadaError as error:
         note(world, label, {"raised": error.code, "message": str(error)})
     finally:
         rival.close()
-        world.stage, world.process, world.numbered = stage, outer, numbered
+        world.stage, world.process, world.numbered, world.between = stage, outer, numbered, between

@@ -26,6 +26,18 @@ def run_hints(terminal: Terminal, result: RunResult) -> None:
             if result.tally.waiting:
                 terminal.hint(f"levada retry {result.sync}   sends what waits now, once its reason is mended")
         case "paused":
+            match result.pause:
+                case "auth":
+                    terminal.hint(
+                        f"levada check {result.sync}   tells whether the destination takes a credential: mend it"
+                    )
+                    terminal.hint("levada secrets set NAME   stores another, where its file says ${NAME}")
+                case "setup":
+                    terminal.hint(f"levada check {result.sync}   once the destination's file or function is mended")
+                case "full":
+                    terminal.hint("make room at the destination: nothing is lost, and nothing was half written")
+                case _:
+                    pass
             terminal.hint(f"levada run {result.sync}   resumes where it stopped")
         case "failed" if result.error is not None:
             where = f"{result.error.where}: " if result.error.where else ""

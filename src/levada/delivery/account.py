@@ -18,7 +18,7 @@ from levada import events
 from levada.clock import Clock
 from levada.delivery.wire import Lost, NotSent, Outgoing, Wire
 from levada.destination import Auth, Credential, Destination, Request, Response, Talk
-from levada.errors import AuthError, DestinationError, UnavailableError
+from levada.errors import AuthError, DestinationError, FullError, UnavailableError
 from levada.limits import RATE_MARGIN, Pace
 from levada.retry import RETRY_AFTER_MAX_SECONDS, RetryPolicy, retry_after_seconds
 from levada.run import PauseReason
@@ -30,6 +30,7 @@ FAILURES_TO_OPEN = 5
 TALK_REQUESTS_MAX = 10_000
 """A connector that asks for more requests than this for one batch has gone astray."""
 
+REDIRECTS = (301, 302, 303, 307, 308)
 TAKEN_OVER = "another process has taken this sync over"
 
 
@@ -139,7 +140,7 @@ class Account:
             stopped.written = written
             raise stopped from None
         except Paused as paused:
-            paused.written = written
+            paused.written = paused.written or written
             raise
         finally:
             talk.close()
@@ -166,6 +167,8 @@ class Account:
                 await self._after_failure(attempt, str(error), sent=True)
                 continue
             self.answered = True
+            if answer.status in REDIRECTS:
+                raise self._redirected(answer, write=write)
             if answer.status == 401 and not request.anonymous:
                 await self._refresh(answer, number, refreshed)
                 refreshed = True
@@ -369,6 +372,22 @@ class Account:
             f"{self.destination.name} refuses the credential (answer {answer.status}{': ' + words if words else ''})"
         )
 
+    def _redirected(self, answer: Response, *, write: bool) -> Paused:
+        """No redirect is followed: it would carry records and credentials to an address that nobody named.
+
+        Some servers redirect after they have applied a request, so that a write is in doubt.
+        """
+        where = answer.headers.get("location", "").partition("?")[0][:200] or "nowhere"
+        paused = Paused(
+            "setup",
+            self._clean(
+                f"{self.destination.name} redirects to {where} (answer {answer.status}), which is not followed: "
+                f"write the address that answers itself into its file"
+            ),
+        )
+        paused.written = write
+        return paused
+
     @property
     def _kept_name(self) -> str:
         return f"oauth:{self.destination.name}"
@@ -404,6 +423,12 @@ def as_destination_error(paused: Paused) -> DestinationError:
     match paused.reason:
         case "auth":
             return AuthError(paused.message, hint="check the credential in the destination's file")
+        case "setup":
+            return DestinationError(
+                paused.message, code="destination.setup", hint="mend the destination's file or function, and run again"
+            )
+        case "full":
+            return FullError(paused.message, hint="make room at the destination, and run again: nothing is lost")
         case "outage":
             hint = "see that the tool is up and has room, and that its file in destinations/ leads to it"
             return UnavailableError(paused.message, hint=hint)

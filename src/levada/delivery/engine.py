@@ -27,7 +27,7 @@ from levada.delivery.wire import Lost
 from levada.destination import Destination
 from levada.errors import ConfigError, DestinationError
 from levada.limits import Limits
-from levada.outcome import DELIVERED, End, Outcome, Outcomes
+from levada.outcome import DELIVERED, FUNCTION_FAILED, End, Outcome, Outcomes
 from levada.retry import RetryPolicy
 from levada.run import PauseReason
 from levada.store import Intent, Journal, JournalEntry
@@ -290,7 +290,7 @@ class HttpEngine:
                     raise  # no record of the batch was sent: all of it stays open
                 self._stop(paused.reason, paused.message)
                 break
-            self._vouched = self._vouched or any(end != "unknown" for end in outcomes.counts(len(current)))
+            self._vouched = self._vouched or any(end not in UNFINISHED for end in outcomes.counts(len(current)))
             if attempt == 1 and not final and not outcomes.any(len(batch), *UNFINISHED):
                 return outcomes
             request_id = outcomes.request_id or request_id
@@ -306,6 +306,9 @@ class HttpEngine:
                 break
             open_indices = still_open
             lost = any(final[i].end == "unknown" for i in open_indices)
+            if any(final[i].code == FUNCTION_FAILED for i in open_indices):
+                self._give_up([final[index] for index in open_indices], batch.number)
+                break
             if lost and at_most_once:
                 break
             if attempt < self._policy.attempts_max:
@@ -327,6 +330,9 @@ class HttpEngine:
         A batch that an earlier process gave up on in the same way ends as unknown, so that a record which the
         destination cannot digest does not hold up all others for ever. Raises Paused.
         """
+        failed = next((outcome for outcome in left if outcome.code == FUNCTION_FAILED), None)
+        if failed is not None and not self._vouched:
+            raise Paused("setup", self._clean(failed.reason))
         unknown = next((outcome for outcome in left if outcome.end == "unknown"), None)
         if unknown is not None and not self._vouched and number not in self._left_over:
             raise Paused("outage", self._clean(f"{self._destination.name} answers for no record: {unknown.reason}"))

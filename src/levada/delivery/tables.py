@@ -22,9 +22,8 @@ from levada.delivery.engine import BISECTION_PARTS_MAX
 from levada.delivery.order import DeliveryOrder
 from levada.delivery.progress import Progress, cleaned
 from levada.delivery.render import WIDE_CHUNK_ROWS, BatchMaker, Chunk, PlanReader, joined
-from levada.delivery.waiting import together
 from levada.destination import TableDestination, WriteOrder, Writer
-from levada.errors import UnavailableError
+from levada.errors import FullError, UnavailableError
 from levada.outcome import Outcome, Outcomes
 from levada.retry import RetryPolicy
 from levada.run import PauseReason
@@ -135,6 +134,8 @@ class TableEngine:
                     return
             assert self._writer is not None
             self._writer.finish()
+        except FullError as error:
+            self._stop("full", self._clean(error.message))
         except UnavailableError as error:
             self._stop("outage", self._clean(error.message))
         finally:
@@ -239,6 +240,12 @@ class TableEngine:
         for attempt in range(1, self._policy.attempts_max + 1):
             try:
                 outcomes = self._write_due(replace(batch, attempt=attempt), waiting, doubtful)
+            except FullError as error:
+                self._stop("full", self._clean(error.message))
+                self._close()
+                if not doubtful:
+                    self._settle(batch, Outcomes(Outcome("not_applied")))
+                return
             except UnavailableError as error:
                 reason = error.message
             except ConnectionError as error:
@@ -257,11 +264,19 @@ class TableEngine:
         raise AssertionError("unreachable")
 
     def _write_due(self, batch: Batch, waiting: Mapping[int, Outcome], doubtful: bool) -> Outcomes:
-        """Write the records of a batch that are due."""
+        """Write the records of a batch that are due: in runs, since a mark says from where to where it reaches."""
         if not waiting:
             return self._write(batch, doubtful, [BISECTION_PARTS_MAX])
-        due = [index for index in range(len(batch)) if index not in waiting]
-        return together(waiting, due, self._write(batch.take(due), doubtful, [BISECTION_PARTS_MAX]))
+        parts: list[tuple[int, Outcomes]] = []
+        budget = [BISECTION_PARTS_MAX + len(waiting)]
+        start = 0
+        for stop in [*sorted(waiting), len(batch)]:
+            if stop > start:
+                parts.append((stop - start, self._write(batch.slice(start, stop - start), doubtful, budget)))
+            if stop < len(batch):
+                parts.append((1, Outcomes(waiting[stop])))
+            start = stop + 1
+        return Outcomes.joined(parts)
 
     def _reopened(self, attempt: int) -> bool:
         """Wait, and connect again; False if the destination stays away."""

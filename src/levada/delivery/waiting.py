@@ -7,13 +7,13 @@ gives each its end without a request.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from levada.outcome import Outcome, Outcomes
+from levada.outcome import Outcome
 
 #: `end`: what the destination made of it when last asked, `rejected` or `suppressed`. `tries`: how often it was
 #: asked with these values. `left`: in how many runs, this one included, it is not asked.
@@ -58,14 +58,3 @@ def _end(row: Mapping[str, object]) -> Outcome:
     runs = "the next run" if row["left"] == 1 else f"{row['left']} runs"
     words = f"{row['reason'] or 'refused'} (asked {times}, asked again in {runs}, or when its values change)"
     return Outcome("waiting" if row["end"] == "rejected" else "suppressed", words, str(row["code"] or ""))
-
-
-def together(waiting: Mapping[int, Outcome], sent: Sequence[int], outcomes: Outcomes) -> Outcomes:
-    """The outcomes of a whole batch, of which only the records `sent` were sent."""
-    exceptions = {sent[place]: outcome for place, outcome in outcomes.exceptions.items()} | dict(waiting)
-    return Outcomes(
-        outcomes.common,
-        exceptions,
-        identifiers={sent[place]: name for place, name in outcomes.identifiers.items()},
-        request_id=outcomes.request_id,
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from levada.destinations.tables.engine import Grammar, Refused, TableColumn, Tab
 from levada.destinations.tables.names import TableName, quoted
 from levada.destinations.tables.statements import quoted_table
 from levada.destinations.tables.values import as_json, is_nested, simple, simplified
-from levada.errors import AccessError, ConfigError, DestinationError, UnavailableError
+from levada.errors import AccessError, ConfigError, DestinationError, FullError, UnavailableError
 from levada.limits import Limits
 from levada.mapping import FieldType, ValueLimits
 from levada.model import Declaration
@@ -41,6 +41,7 @@ SETTINGS: dict[str, Any] = {
 """Of every connection to the file: no statement reaches other files or the network."""
 
 GRAMMAR = Grammar(
+    exact="encode(CAST({} AS VARCHAR)) = encode(CAST({} AS VARCHAR))",
     name_bytes_max=1_000,
     marks_columns=(
         "sync VARCHAR NOT NULL, plan_id VARCHAR NOT NULL, batch BIGINT NOT NULL, first_row BIGINT NOT NULL,"
@@ -157,8 +158,10 @@ def _ours(error: Exception) -> Exception:
         return AccessError(
             f"{TITLE}: {text}", code="access.permission", hint="the file and its folder must be writable"
         )
+    if "No space left" in text:
+        return FullError(f"{TITLE}: {text}", hint="make room at the destination, and run again: nothing is lost")
     if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
-        return UnavailableError(f"{TITLE}: {text}", hint="is the file open in another process, or the disk full?")
+        return UnavailableError(f"{TITLE}: {text}", hint="is the file open in another process?")
     return DestinationError(f"{TITLE}: {text}", code="destination.statement")
 
 
@@ -203,7 +206,15 @@ class DuckdbEngine:
         if not found:
             return None
         columns = tuple(
-            TableColumn(str(n), str(t), nullable=bool(empty), default=default is not None, choices=_choices(str(t)))
+            TableColumn(
+                str(n),
+                str(t),
+                nullable=bool(empty),
+                default=default is not None,
+                choices=_choices(str(t)),
+                # a column's collation is told nowhere; it decides what is equal, but not what the index takes
+                seen=GRAMMAR.plain if t == "VARCHAR" else "",
+            )
             for n, t, empty, default in found
         )
         keys = session.fetch(
@@ -253,9 +264,6 @@ class DuckdbEngine:
 
     def value(self, expression: str, kind: pa.DataType, native: str) -> str:
         return expression if not native else f"CAST({expression} AS {native})"
-
-    def loose(self, kinds: Iterable[pa.DataType]) -> bool:
-        return False
 
     def direct(self, kind: pa.DataType, native: str) -> bool:
         return True

@@ -25,7 +25,7 @@ from levada.change import Verb
 from levada.destination import DestinationSpec, DestinationType, FieldSpec, ObjectSpec, Surroundings, WriteOrder
 from levada.destinations.file_formats import FORMATS, Format, unfit
 from levada.destinations.tables.engine import Refused
-from levada.errors import AccessError, ConfigError, DestinationError, UnavailableError
+from levada.errors import AccessError, ConfigError, DestinationError, FullError, UnavailableError
 from levada.limits import Limits
 from levada.mapping import ValueLimits
 from levada.model import Declaration
@@ -126,7 +126,9 @@ def _translated(what: str) -> Iterator[None]:
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise AccessError(text, code="access.permission", hint="the folder must be writable") from error
-        raise UnavailableError(text, hint="is the disk full, or the folder gone?") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise FullError(text, hint="make room at the destination, and run again: nothing is lost") from error
+        raise UnavailableError(text, hint="is the folder gone?") from error
 
 
 def object_parts(name: str, extension: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -22,7 +22,7 @@ from levada.destinations.tables.names import TableName, quoted
 from levada.destinations.tables.statements import quoted_table
 from levada.destinations.tables.urls import DatabaseUrl, database_url
 from levada.destinations.tables.values import as_json, is_nested, simple, simplified
-from levada.errors import AccessError, ConfigError, DestinationError, LevadaError, UnavailableError
+from levada.errors import AccessError, ConfigError, DestinationError, FullError, LevadaError, UnavailableError
 from levada.limits import Limits
 from levada.mapping import FieldType, ValueLimits
 from levada.model import Declaration
@@ -44,6 +44,8 @@ GRAMMAR = Grammar(
     name_bytes_max=256,
     joins="join",
     same="<=>",
+    exact="CAST({} AS BINARY) = CAST({} AS BINARY)",
+    plain="CAST({} AS BINARY)",
     conflicts=False,
     create_suffix=" ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
     placeholder="%s",
@@ -61,7 +63,8 @@ NAME_CHARACTERS_MAX = 64
 LOST = (2006, 2013, 2055, 1053, 1927, 3169)
 REFUSED_LOGIN = (1044, 1045, 1698, 1227, 1142, 1143, 1370, 1410, 1290, 1836)
 TRANSIENT = (1205, 1213)
-UNAVAILABLE = (1040, 1203, 1226, 2002, 2003, 2005, 1129, 1130, 1114, 1021, 3, 28)
+UNAVAILABLE = (1040, 1203, 1226, 2002, 2003, 2005, 1129, 1130, 3)
+FULL = (1021, 1114, 28)
 DATA = (
     1022, 1048, 1062, 1153, 1169, 1216, 1217, 1264, 1265, 1292, 1300, 1364, 1366, 1367, 1406, 1411, 1416, 1451, 1452,
     1557, 1586, 1644, 1690, 3140, 3819, 3988, 4025, 4079,
@@ -179,6 +182,10 @@ def _ours(error: Any, shown: str) -> Exception:
         )
     if number in (1146, 1049, 1054):
         return ConfigError(f"{TITLE} at {shown}: {text}", code="destination.missing_table")
+    if number in FULL:
+        return FullError(
+            f"{TITLE} at {shown}: {text}", hint="make room at the destination, and run again: nothing is lost"
+        )
     if number in (*LOST, *UNAVAILABLE, 0):
         return UnavailableError(f"{TITLE} at {shown}: {text}", hint="it is tried again later")
     return DestinationError(f"{TITLE} at {shown}: {text} ({number})", code="destination.statement")
@@ -348,7 +355,8 @@ class MysqlEngine:
         if name == "decimal":
             return "decimal", ValueLimits(decimal_digits=numbers[0], decimal_scale=numbers[1])
         if name in ("varchar", "char"):
-            return "text", ValueLimits(text_characters=numbers[0], nul_character=True)
+            limits = ValueLimits(text_characters=numbers[0], nul_character=True, trailing_spaces=name != "char")
+            return "text", limits
         if name in TEXT_BYTES:
             return "text", ValueLimits(text_bytes=TEXT_BYTES[name], nul_character=True)
         if name in ("datetime", "timestamp"):
@@ -367,9 +375,6 @@ class MysqlEngine:
 
     def value(self, expression: str, kind: pa.DataType, native: str) -> str:
         return expression
-
-    def loose(self, kinds: Iterable[pa.DataType]) -> bool:
-        return any(pa.types.is_string(simple(kind) or pa.null()) for kind in kinds)
 
     def direct(self, kind: pa.DataType, native: str) -> bool:
         return True
@@ -422,6 +427,8 @@ def _column(row: tuple[Any, ...], checked: set[str]) -> TableColumn:
         writable="GENERATED" not in generated or "DEFAULT_GENERATED" in generated,
         choices=tuple(choice.replace("''", "'") for choice in found) if found is not None else None,
         base=f"{native} CHARACTER SET {charset} COLLATE {collation}" if collation and name not in checked else "",
+        # even the binary collations pass over trailing spaces
+        seen="{}" if collation else "",
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ from levada.destinations.tables.names import TableName, quoted
 from levada.destinations.tables.statements import quoted_table
 from levada.destinations.tables.urls import DatabaseUrl, database_url
 from levada.destinations.tables.values import as_json, is_nested, is_plain_list, simple, simplified
-from levada.errors import AccessError, ConfigError, DestinationError, LevadaError, UnavailableError
+from levada.errors import AccessError, ConfigError, DestinationError, FullError, LevadaError, UnavailableError
 from levada.limits import Limits
 from levada.mapping import FieldType, ValueLimits
 from levada.model import Declaration
@@ -42,6 +42,7 @@ SETTINGS = frozenset(
 )  # fmt: skip
 
 GRAMMAR = Grammar(
+    exact='CAST({} AS text) COLLATE "C" = CAST({} AS text) COLLATE "C"',
     placeholder="$",
     marks_columns=(
         "sync text NOT NULL, plan_id text NOT NULL, batch bigint NOT NULL, first_row bigint NOT NULL,"
@@ -196,6 +197,10 @@ def _ours(error: Any, shown: str) -> Exception:
         return AccessError(
             f"{TITLE} at {shown}: {text}", code="access.permission", hint="grant the user what the message names"
         )
+    if state == "53100":
+        return FullError(
+            f"{TITLE} at {shown}: {text}", hint="make room at the destination, and run again: nothing is lost"
+        )
     if state.startswith(("08", "53", "57")) or not state:
         return UnavailableError(f"{TITLE} at {shown}: {text}", hint="it is tried again later")
     if state in ("42P01", "42703", "3F000"):
@@ -289,7 +294,11 @@ class PostgresEngine:
             " CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END),"
             " a.attnotnull OR t.typnotnull, a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL,"
             " a.attgenerated = '' AND a.attidentity <> 'a',"
-            " (SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder)::text FROM pg_enum e WHERE e.enumtypid = t.oid)"
+            " (SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder)::text FROM pg_enum e WHERE e.enumtypid = t.oid),"
+            # asked by way of JSON, since PostgreSQL 11 has no such column
+            " (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname) FROM pg_collation c"
+            " JOIN pg_namespace n ON n.oid = c.collnamespace"
+            " WHERE c.oid = a.attcollation AND to_json(c) ->> 'collisdeterministic' = 'false')"
             " FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid"
             f" WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
         )
@@ -344,7 +353,8 @@ class PostgresEngine:
         if plain == "numeric" and modifier:
             return "decimal", ValueLimits(decimal_digits=int(modifier[1]), decimal_scale=int(modifier[2] or 0))
         if plain in ("character varying", "character") and modifier:
-            return "text", ValueLimits(text_characters=int(modifier[1]))
+            limits = ValueLimits(text_characters=int(modifier[1]), trailing_spaces=plain != "character")
+            return "text", limits
         return FIELD_TYPES.get(plain, ("text", ValueLimits()))
 
     def staged(self, kind: pa.DataType, native: str) -> str:
@@ -363,10 +373,6 @@ class PostgresEngine:
             # the column's own length and scale are applied by the assignment, which refuses what is too long
             return expression
         return f"CAST({expression} AS {plain})"
-
-    def loose(self, kinds: Iterable[pa.DataType]) -> bool:
-        # where a collation is, ON CONFLICT itself refuses to change a row twice
-        return False
 
     def direct(self, kind: pa.DataType, native: str) -> bool:
         staged, plain = self.staged(kind, native), _plain(native)
@@ -396,7 +402,7 @@ class PostgresEngine:
 
 
 def _column(row: tuple[Any, ...]) -> TableColumn:
-    name, native, base, not_null, default, writable, choices = row
+    name, native, base, not_null, default, writable, choices, collation = row
     return TableColumn(
         str(name),
         str(native),
@@ -405,7 +411,15 @@ def _column(row: tuple[Any, ...]) -> TableColumn:
         writable=bool(writable),
         choices=_strings(choices),
         base=str(base),
+        seen=_seen(_plain(str(base)), collation),
     )
+
+
+def _seen(plain: str, collation: str | None) -> str:
+    """How a column of this type and collation that is not deterministic sees a text (TableColumn.seen)."""
+    if plain in ("character", "citext"):
+        return f"CAST({{}} AS {'bpchar' if plain == 'character' else 'citext'})"
+    return f"{{}} COLLATE {collation}" if collation else ""
 
 
 def _strings(text: str | None) -> tuple[str, ...] | None:

@@ -47,7 +47,7 @@ from levada.errors import ConfigError, DestinationError, LevadaError
 from levada.limits import Limits
 from levada.mapping import digest
 from levada.model import Declaration
-from levada.outcome import Outcomes
+from levada.outcome import FUNCTION_FAILED, Outcome, Outcomes, shortened
 from levada.template import json_bytes
 
 DOCS: Final = "docs/guides/your-own-destination.md"
@@ -133,8 +133,8 @@ class PythonDestination:
     def deliver(self, batch: Batch) -> Talk[Outcomes]:
         """Hold the function's conversation.
 
-        An error before its first request means that nothing was sent (DestinationError). Later, or in a plain
-        function, nobody knows what was done: the records are unknown.
+        An error before its first request means that nothing was sent. Later, or in a plain function, nobody knows
+        what was done: the records are unknown. Either has the code FUNCTION_FAILED: trying again would not help.
         """
         asked = 0
         try:
@@ -151,12 +151,17 @@ class PythonDestination:
                     answer = yield self._request(request)
         except LevadaError:
             raise
-        except Exception as error:
-            reason = f"{self.name}: {type(error).__name__} in the function: {error}"
-            if asked or not inspect.isgeneratorfunction(self.function):
-                return batch.unknown(reason)
-            raise DestinationError(reason, code="destination.function", hint="correct the function") from error
+        except OSError as error:
+            if not inspect.isgeneratorfunction(self.function):
+                return batch.unknown(f"{self.name}: {error}")  # a plain function's own network may come back
+            return self._failed(batch, error, sent=asked > 0)
+        except Exception as error:  # noqa: BLE001 - whatever a user's function raises
+            return self._failed(batch, error, sent=asked > 0 or not inspect.isgeneratorfunction(self.function))
         return self._outcomes(result, batch, generator=False)
+
+    def _failed(self, batch: Batch, error: Exception, *, sent: bool) -> Outcomes:
+        reason = f"{self.name}: {type(error).__name__} in the function: {error}"
+        return Outcomes(Outcome("unknown" if sent else "not_applied", shortened(reason), FUNCTION_FAILED))
 
     def look_up(self, batch: Batch) -> Talk[Found]:
         yield from ()

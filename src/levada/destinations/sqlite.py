@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +22,7 @@ from levada.destinations.tables.engine import Grammar, Refused, TableColumn, Tab
 from levada.destinations.tables.names import TableName, quoted
 from levada.destinations.tables.statements import quoted_table
 from levada.destinations.tables.values import as_json, decimal_text, is_nested, simple, simplified
-from levada.errors import AccessError, ConfigError, DestinationError, UnavailableError
+from levada.errors import AccessError, ConfigError, DestinationError, FullError, UnavailableError
 from levada.limits import Limits
 from levada.mapping import FieldType, ValueLimits
 from levada.model import Declaration
@@ -36,6 +36,8 @@ RECORDS_PER_BATCH = 50_000
 GRAMMAR = Grammar(
     joins="in",
     same="IS",
+    exact="{} = {} COLLATE BINARY",
+    plain="{} COLLATE BINARY",
     name_bytes_max=1_000,
     marks_columns=(
         "sync TEXT NOT NULL, plan_id TEXT NOT NULL, batch INTEGER NOT NULL, first_row INTEGER NOT NULL,"
@@ -131,8 +133,10 @@ def _ours(error: sqlite3.Error) -> Exception:
         return UnavailableError(f"the file is in use by another process: {text}", hint="it is tried again later")
     if code.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
         return AccessError(f"SQLite: {text}", code="access.permission", hint="the file and its folder must be writable")
-    if code.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_NOMEM")):
-        return UnavailableError(f"SQLite: {text}", hint="see whether the disk is full or the folder is there")
+    if code.startswith("SQLITE_FULL"):
+        return FullError(f"SQLite: {text}", hint="make room at the destination, and run again: nothing is lost")
+    if code.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_NOMEM")):
+        return UnavailableError(f"SQLite: {text}", hint="see whether the disk and the folder are there")
     if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return DestinationError(f"SQLite: {text}", code="destination.corrupted", hint="restore the file from a backup")
     if code.startswith("SQLITE_SCHEMA"):
@@ -194,11 +198,21 @@ class SqliteEngine:
             for row in found
         )
         uniques = {frozenset(keys)} if keys else set()
+        collations: dict[str, str] = {}
         for index in session.fetch(f"PRAGMA {schema}.index_list({table})"):
             if index[2] and not index[4]:
-                parts = session.fetch(f"PRAGMA {schema}.index_info({quoted(str(index[1]), bytes_max=2_000)})")
+                parts = session.fetch(f"PRAGMA {schema}.index_xinfo({quoted(str(index[1]), bytes_max=2_000)})")
+                parts = [part for part in parts if part[5]]
+                collations |= {str(part[2]): str(part[4]) for part in parts if str(part[4]).upper() != "BINARY"}
                 if all(part[2] is not None for part in parts):
                     uniques.add(frozenset(str(part[2]) for part in parts))
+        # an index has the collation of its column, unless it says otherwise; the column's own is told nowhere
+        columns = tuple(
+            replace(column, seen=f"{{}} COLLATE {quoted(collations[column.name])}")
+            if column.name in collations
+            else replace(column, seen=GRAMMAR.plain if _collated(column.native) else "")
+            for column in columns
+        )
         return TableFacts(name, columns, tuple(uniques))
 
     def _known_schema(self, session: Any, name: TableName) -> None:
@@ -277,9 +291,6 @@ class SqliteEngine:
     def value(self, expression: str, kind: pa.DataType, native: str) -> str:
         return expression
 
-    def loose(self, kinds: Iterable[pa.DataType]) -> bool:
-        return any(pa.types.is_string(simple(kind) or pa.null()) for kind in kinds)
-
     def direct(self, kind: pa.DataType, native: str) -> bool:
         return True
 
@@ -304,6 +315,11 @@ class SqliteEngine:
         """The rows change places in one transaction; indexes, triggers and views stay with the table."""
         swap_rows(self, session, target, staging)
         return False
+
+
+def _collated(native: str) -> bool:
+    """May a column of this declared type hold text, which its collation compares?"""
+    return any(part in native.upper() for part in ("CHAR", "CLOB", "TEXT")) or not native
 
 
 def _bare(native: str) -> str:

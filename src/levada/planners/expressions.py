@@ -3,7 +3,8 @@
 An expression is read by DuckDB's own parser, so that what is checked is what runs, and every node of its
 tree must be of a known kind: operators, literals, casts, CASE, columns of the model and the scalar functions
 of `FUNCTIONS`. No sub-query, aggregate, window, lambda, table function, star, parameter or volatile function
-passes, and nothing can leave the parentheses it is put in. Not here: types, which binding checks.
+passes, and nothing can leave the parentheses it is put in. How long its value may become is bounded
+(`levada.planners.growth`). Not here: types, which binding checks.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from levada.errors import ConfigError
+from levada.nesting import NESTING_MAX, deepest
+from levada.planners import growth
 
 if TYPE_CHECKING:
     import duckdb
@@ -52,7 +55,7 @@ to_years try_strptime week weekday weekofyear year yearweek age
 
 coalesce if ifnull nullif is_null constant_or_null
 
-array_length json json_array json_array_length json_contains json_exists json_extract json_extract_path
+array_length json json_array json_array_length json_exists json_extract json_extract_path
 json_extract_path_text json_extract_string json_keys json_merge_patch json_object json_quote json_structure json_type
 json_valid json_value to_json
 
@@ -79,6 +82,8 @@ REFUSED = {
     "DEFAULT": "DEFAULT",
     "COLLATE": "a collation",
 }
+UNSAFE_TYPES = {"variant"}
+"""Casting a deeply nested JSON to one of these ends the whole process, as `json_contains` of one does."""
 VOLATILE = {"random", "uuid", "gen_random_uuid", "now", "today", "current_date", "current_timestamp", "current_time"}
 VOLATILE |= {"get_current_timestamp", "get_current_time", "localtime", "localtimestamp", "nextval", "setseed"}
 VOLATILE |= {"current_localtimestamp", "current_localtime", "transaction_timestamp", "uuidv4", "uuidv7"}
@@ -110,10 +115,15 @@ def checked(text: str, columns: Sequence[str], *, subject: str = "expression") -
         raise _refused(subject, text, 0, f"longer than {EXPRESSION_CHARACTERS_MAX:,} characters or with U+0000", None)
     if not text.strip():
         raise _refused(subject, text, 0, "an empty expression", "write a column's name, or NULL")
+    if _nesting(text) > NESTING_MAX:
+        raise _deep(subject, text)
     (answer,) = _parser().cursor().execute(
         "SELECT json_serialize_sql(?::VARCHAR)", [START + text + END]
     ).fetchone() or ("",)
-    document = json.loads(answer)
+    try:
+        document = json.loads(answer)
+    except RecursionError:
+        raise _deep(subject, text) from None
     if document.get("error"):
         at = _offset(document.get("position"))
         message = str(document.get("error_message", "")).splitlines() or [""]
@@ -135,7 +145,19 @@ def checked(text: str, columns: Sequence[str], *, subject: str = "expression") -
     used: dict[str, None] = {}
     for found in _expressions(node["select_list"][0], subject, text):
         _check(found, known, used, subject, text)
+    try:
+        growth.check(node["select_list"][0])
+    except growth.TooMuch as error:
+        raise _refused(subject, text, _offset(error.node.get("query_location")), error.message, error.hint) from None
+    except RecursionError:
+        raise _deep(subject, text) from None
     return Expression(f"({text}\n)", tuple(used))
+
+
+def _nesting(text: str) -> int:
+    import duckdb
+
+    return deepest(text, (start for start, _ in duckdb.tokenize(text)))
 
 
 def _expressions(root: dict[str, Any], subject: str, text: str) -> Iterator[dict[str, Any]]:
@@ -171,6 +193,8 @@ def _check(node: dict[str, Any], known: dict[str, str], used: dict[str, None], s
         special = node.get("schema") or node.get("catalog") or node.get("distinct") or node.get("filter")
         if name not in FUNCTIONS or special or node.get("order_bys", {}).get("orders"):
             raise _refused(subject, text, at, f"the function {name} may not be used here", nearest(name, FUNCTIONS))
+    elif kind == "TYPE" and str(node.get("type_name", "")).lower() in UNSAFE_TYPES:
+        raise _refused(subject, text, at, f"the type {node['type_name']} may not be used here", "cast to json instead")
     elif kind not in CLASSES:
         raise _refused(
             subject, text, at, f"{REFUSED.get(kind, kind.lower())} may not be used here", "compute it in the model"
@@ -186,6 +210,10 @@ def nearest(name: str, known: Any) -> str | None:
 
 def _offset(position: object) -> int:
     return max(0, int(str(position)) - len(START)) if isinstance(position, int | str) and str(position).isdigit() else 0
+
+
+def _deep(subject: str, text: str) -> ConfigError:
+    return _refused(subject, text, 0, "nested too deep", "split it up in the model")
 
 
 def _refused(subject: str, text: str, offset: int, message: str, hint: str | None) -> ConfigError:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from levada.errors import ConfigError
 from levada.planners import sql
 from levada.planners.expressions import nearest
+from levada.planners.template_limits import bound_ranges, bounded
 
 if TYPE_CHECKING:
     from liquid import BoundTemplate, Environment
@@ -42,6 +43,8 @@ def _environment() -> Environment:
     for tag in REFUSED_TAGS:
         environment.tags.pop(tag, None)
     environment.filters["date"] = _dated(environment.filters["date"])
+    for name, filter_ in environment.filters.items():
+        environment.filters[name] = bounded(name, filter_, OUTPUT_CHARACTERS_MAX)
     return environment
 
 
@@ -64,6 +67,7 @@ def compiled(source: str, subject: str) -> BoundTemplate:
 
     try:
         template = _environment().from_string(source)
+        bound_ranges(template, LOOPS_MAX)
         unknown = sorted(set(template.filter_names()) - set(_environment().filters))
     except LiquidError as error:
         detail = str(error).splitlines()[0] if str(error) else "not a template"

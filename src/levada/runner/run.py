@@ -23,13 +23,14 @@ from levada.delivery.account import Paused, as_destination_error
 from levada.delivery.order import DeliveryOrder, DeliveryReport
 from levada.delivery.settled import settle
 from levada.destination import Destination, TableDestination
-from levada.errors import CorruptedError, LevadaError, StoreError
+from levada.errors import AuthError, CorruptedError, FullError, LevadaError, StoreError, UnavailableError
 from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
 from levada.planner import Ledger, PlanRequest
-from levada.run import RunResult, Status, Tally
+from levada.run import PauseReason, RunResult, Status, Tally
 from levada.runner import refused
 from levada.runner.approve import standing_approval
+from levada.runner.columns import column_reasons, remember_columns
 from levada.runner.guarding import decide
 from levada.runner.heartbeat import Heartbeat
 from levada.runner.ordered import ordered, read_order, write_order
@@ -197,6 +198,8 @@ def _fresh(
         if not _was_begun(trip):
             _close(trip, trip.result("cancelled", message="stopped before anything was sent"))
         raise
+    if result.status in ("succeeded", "partial"):
+        remember_columns(project, resolved)
     project.listener(events.RunFinished(resolved.name, run_id, result.status))
     return result
 
@@ -257,9 +260,10 @@ def _guarded(trip: Trip, resolved: Resolved, plan: Plan, ledger: Ledger) -> Guar
     if trip.purpose == "undo":
         return GuardDecision()
     decision = decide(resolved.guard, plan, trip.folder, ledger, replaces=resolved.policy.everything)
+    decision = decision.stopped_by(*column_reasons(resolved, plan, trip.folder))
     reason = undone_reason(trip.project, plan, trip.folder)
     if reason is not None:
-        decision = GuardDecision(True, (*decision.reasons, reason))
+        decision = decision.stopped_by(reason)
     if decision.blocked and standing_approval(trip.project, plan.plan_id) is not None:
         return GuardDecision(False, decision.reasons)
     return decision
@@ -300,7 +304,7 @@ def _deliver(
             return _failed(trip, error, plan)
         message = project.redaction.clean(error.message)
         _, tally = settle(plan, list(project.store.journal_entries(trip.run_id)), requests=0)
-        report = DeliveryReport(tally, None, pause="outage", message=message)
+        report = DeliveryReport(tally, None, pause=_pause_of(error), message=message)
     if report.pause is not None:
         return _paused(trip, plan, report)
     assert report.settled is not None
@@ -317,6 +321,19 @@ def _deliver(
     return result
 
 
+def _pause_of(error: LevadaError) -> PauseReason:
+    """Why a delivery stops that an error ended: only an outage mends itself."""
+    match error:
+        case AuthError():
+            return "auth"
+        case FullError():
+            return "full"
+        case UnavailableError():
+            return "outage"
+        case _:
+            return "setup"
+
+
 def _was_begun(trip: Trip) -> bool:
     """May anything have been sent?"""
     return any(True for _ in trip.project.store.journal_entries(trip.run_id))
@@ -325,7 +342,7 @@ def _was_begun(trip: Trip) -> bool:
 def _paused(trip: Trip, plan: Plan, report: DeliveryReport) -> RunResult:
     """A pause; or, where nothing can have been applied and a person has to act, a failure without a trace."""
     assert report.pause is not None
-    if report.untouched and report.pause in ("auth", "outage"):
+    if report.untouched and report.pause in ("auth", "setup", "outage"):
         return _failed(trip, as_destination_error(Paused(report.pause, report.message)), plan)
     result = _result_of(trip, plan, "paused", report.tally, pause=report.pause, message=report.message)
     trip.project.store.update_run(trip.lease, trip.run_id, phase="paused", status="paused", result=result.as_dict())

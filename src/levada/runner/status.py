@@ -133,12 +133,14 @@ def _standing(name: str, run: RunRecord | None) -> tuple[State, str, str | None]
             words = {
                 "auth": "the destination refuses its credential",
                 "disk": "the disk is full",
+                "full": "the destination has no room left",
+                "setup": "the destination's file or function must be mended",
                 "operator": "stopped by a person",
                 "rate": "the destination asks for more time",
                 "quota": "the daily quota is used up",
                 "outage": "the destination is down",
             }
-            needs = f"levada check {name}" if reason in ("auth", "disk") else None
+            needs = f"levada check {name}" if reason in ("auth", "setup") else None
             return "paused", f"paused: {words.get(reason, reason)}; the next run resumes it", needs
         case None:
             return "unfinished", "running, or interrupted; the next run finishes it", None

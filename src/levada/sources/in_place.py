@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from levada.errors import SourceError
+from levada.nesting import NESTING_MAX, deepest
 from levada.source import BATCH_ROWS_MAX, TYPE_KEY, Attachment, Column
 from levada.sources.statements import ONE_SELECT, check_text, identifier, literal, refused, wrapped
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 READ_MEMORY = "384MB"
 """What one read may use before it spills to a temporary folder."""
 READ_SPILL = "50GB"
-NESTING_MAX = 32
+TYPE_NESTING_MAX = 32
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _UNCHANGED = {
@@ -172,6 +173,7 @@ def _checked(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDB
     from duckdb import StatementType
 
     check_text(query)
+    _check_nesting(query)
     statements = connection.extract_statements(query)
     if not statements:
         raise SourceError("the query is empty", code="source.query", hint=ONE_SELECT)
@@ -186,6 +188,18 @@ def _checked(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDB
     # bound as a sub-query first: the engine itself refuses there what is more than a read
     connection.sql(wrapped(_text(statements[0].query)))
     return connection.sql(query)
+
+
+def _check_nesting(query: str) -> None:
+    """DuckDB's parser takes memory without end for brackets that are opened in one another."""
+    import duckdb
+
+    if deepest(query, (start for start, _ in duckdb.tokenize(query))) > NESTING_MAX:
+        raise SourceError(
+            f"the query nests brackets deeper than {NESTING_MAX} levels",
+            code="source.query",
+            hint="make it flatter, or make it a view in the warehouse and use `table:`",
+        )
 
 
 def _text(statement: str) -> str:
@@ -232,7 +246,7 @@ def _exact(native: DuckDBPyType, depth: int = 0) -> str | None:
     name, kind = str(native), native.id
     if kind in _UNCHANGED or name in ("JSON", "HUGEINT", "NULL", '"NULL"'):
         return None
-    if depth > NESTING_MAX or kind not in ("list", "array", "struct", "map"):
+    if depth > TYPE_NESTING_MAX or kind not in ("list", "array", "struct", "map"):
         return "VARCHAR"
     inners = [(field, part) for field, part in native.children if isinstance(part, DuckDBPyType)]
     if kind == "array":

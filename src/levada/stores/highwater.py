@@ -15,7 +15,7 @@ from pathlib import Path
 from xxhash import xxh3_64_hexdigest
 
 from levada.errors import CorruptedError
-from levada.stores.database import Database
+from levada.stores.database import Database, translated
 from levada.stores.durable import locked, write_durably
 from levada.stores.rows import ACCEPT_HINT, damaged, sealed, verified
 
@@ -118,8 +118,8 @@ class Meta:
             )
 
     def raise_mark(self) -> None:
-        """Write down what the store has reached, if the file does not say so already."""
-        with locked(self._folder / LOCK):
+        """Write down what the store has reached, if the file does not say so already. Raises StoreError."""
+        with translated(self._folder), locked(self._folder / LOCK):
             with self._database.read():
                 reached = self.reached()
             if read_mark(self._folder) != reached:

@@ -301,16 +301,19 @@ def check_a_failed_look_up_is_never_absent(bench: ConnectorBench) -> None:
 @needs(has_look_up, several)
 def check_a_look_up_misplaces_nothing(bench: ConnectorBench) -> None:
     """Records are found by what they are, whatever the order of the answer; a foreign one is nobody's."""
-    whole = bench.batch()
-    part = bench.batch(len(whole) - 1, 1)
-    right, _ = held(bench.destination.look_up(part), bench.finding(part))
-    foreign, _ = held(bench.destination.look_up(part), bench.finding(whole))
-    expect(
-        dict(foreign.identifiers) == dict(right.identifiers),
-        f"{dict(right.identifiers)}",
-        dict(foreign.identifiers),
-        "compare the value in each entry with the record's, not its place",
-    )
+    whole, part = bench.batch(), bench.batch(bench.size - 1, 1)
+    alone = [bench.batch(1, place) for place in range(1, bench.size)]
+    right = {
+        n: held(bench.destination.look_up(one), bench.finding(one))[0].identifiers[0] for n, one in enumerate(alone)
+    }
+    for told in (part, whole):
+        found, _ = held(bench.destination.look_up(part), bench.finding(told))
+        expect(
+            dict(found.identifiers) == right,
+            f"{right}, as one by one",
+            dict(found.identifiers),
+            "compare the value in each entry with the record's, not its place",
+        )
 
 
 def check_an_absent_record_needs_no_deletion(bench: ConnectorBench) -> None:

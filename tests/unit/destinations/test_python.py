@@ -14,9 +14,9 @@ import pytest
 from levada.batch import Batch
 from levada.destination import Destination, Request, Response, Surroundings
 from levada.destinations.python import PythonBatch, PythonDestination, PythonOptions, destination, open_python
-from levada.errors import ConfigError, DestinationError
+from levada.errors import ConfigError
 from levada.example import example_batch
-from levada.outcome import Outcomes
+from levada.outcome import FUNCTION_FAILED, Outcome, Outcomes
 
 SOURCE = '''
 from levada import destination
@@ -92,8 +92,8 @@ def test_a_plain_function_that_returns_has_delivered() -> None:
     assert (refusing.name, refusing.verbs) == ("gone", ("delete",))
 
 
-def test_an_error_before_anything_was_sent_is_an_error_and_later_it_is_unknown() -> None:
-    """What a function had already done when it broke, nobody knows."""
+def test_an_error_before_anything_was_sent_leaves_it_unsent_and_later_it_is_unknown() -> None:
+    """What a function had already done when it broke, nobody knows. Trying again helps only where a network failed."""
 
     @destination
     def early(batch: PythonBatch) -> Iterator[Request]:
@@ -108,10 +108,20 @@ def test_an_error_before_anything_was_sent_is_an_error_and_later_it_is_unknown()
     def plain(batch: PythonBatch) -> None:
         raise OSError("connection reset")
 
-    with pytest.raises(DestinationError, match="KeyError"):
-        ended(early)
-    assert ended(late, Response(200))[0].of(0).end == "unknown"
-    assert ended(plain)[0].of(0).end == "unknown"
+    @destination
+    def broken(batch: PythonBatch) -> None:
+        raise KeyError("no such field")
+
+    assert ended(early)[0].of(0) == Outcome(
+        "not_applied", "early: KeyError in the function: 'no such option'", FUNCTION_FAILED
+    )
+    assert ended(late, Response(200))[0].of(0) == Outcome(
+        "unknown", "late: ValueError in the function: oh", FUNCTION_FAILED
+    )
+    assert ended(broken)[0].of(0) == Outcome(
+        "unknown", "broken: KeyError in the function: 'no such field'", FUNCTION_FAILED
+    )
+    assert (ended(plain)[0].of(0).end, ended(plain)[0].of(0).code) == ("unknown", "")
 
 
 def test_a_generator_without_outcomes_vouches_for_nothing() -> None:

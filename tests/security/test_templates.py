@@ -1,0 +1,210 @@
+"""Templates and the readers of files and answers: no way out, and an end to everything that is given to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+import claims
+from levada.destinations.paths import read_json
+from levada.errors import ConfigError
+from levada.planners.templates import rendered, variables
+from levada.project import yaml
+from levada.template import Names, json_text, parse
+
+BIG = "{% assign a = name %}"
+LIQUID = {
+    "class": "{{ name.__class__ }}",
+    "bases": "{{ name.__class__.__mro__ }}",
+    "subclasses": "{{ name['__class__']['__base__']['__subclasses__'] }}",
+    "globals": "{{ name.upper.__globals__ }}",
+    "init": "{{ name['__init__'] }}",
+    "format": "{{ name.format_map }}",
+    "row's class": "{% for r in row %}{{ r.__class__ }}{% endfor %}",
+    "environment": "{{ env.HOME }}",
+    "self": "{{ self }}",
+    "settings": "{{ config.secret }}",
+    "unknown column": "{{ naem }}",
+    "include": "{% include '/etc/passwd' %}",
+    "render": "{% render '/etc/passwd' %}",
+    "extends": "{% extends 'x' %}",
+    "block": "{% block a %}{% endblock %}",
+    "import": "{% import 'os' as os %}",
+    "macro": "{% macro a %}{% endmacro %}",
+    "call": "{% call a %}",
+    "with": "{% with a: 1 %}{% endwith %}",
+    "unknown filter": "{{ name | system: 'ls' }}",
+    "attribute filter": "{{ name | attr: '__class__' }}",
+    "now": "{{ 'now' | date: '%s' }}",
+    "today": "{{ ' TODAY ' | date: '%s' }}",
+    "loops in loops": "{% for i in (1..100000) %}{% for j in (1..100000) %}x{% endfor %}{% endfor %}",
+    "silent loops": "{% for i in (1..9000) %}{% for j in (1..9000) %}{% increment a %}{% endfor %}{% endfor %}",
+    "endless range": "{% for i in (1..1000000000000) %}{% break %}{% endfor %}",
+    "range by a column": "{% for i in (1..n) %}x{% endfor %}",
+    "range turned round": "{% for i in (1..1000000000) reversed %}{% break %}{% endfor %}",
+    "range joined": "{{ (1..1000000000) | join: ',' | size }}",
+    "range sorted": "{{ (1..300000000) | sort | last }}",
+    "range summed": "{{ (1..1000000000000) | sum }}",
+    "range in a condition": "{% if (1..1000000000000) contains 5 %}x{% endif %}",
+    "range assigned": "{% assign a = (1..1000000000) %}{{ a | reverse | first }}",
+    "table": "{% tablerow i in (1..100000000) %}x{% endtablerow %}",
+    "table by a column": "{% tablerow i in (1..n) cols: n %}x{% endtablerow %}",
+    "doubled": BIG + "{% for i in (1..60) %}{% assign a = a | append: a %}{% endfor %}{{ a | size }}",
+    "doubled in line": BIG + "{% assign a = a | append: a %}" * 40 + "{{ a | size }}",
+    "captured": BIG + "{% for i in (1..60) %}{% capture a %}{{ a }}{{ a }}{% endcapture %}{% endfor %}{{ a | size }}",
+    "replaced": "{{ 'a'" + " | replace: 'a', 'aaaaaaaaaa'" * 12 + " | size }}",
+    "replaced nothing": "{{ 'a'" + " | replace: '', 'aaaaaaaaaa'" * 12 + " | size }}",
+    "joined": "{{ '" + "a" * 3_000 + "' | split: '' | join: '" + "b" * 3_000 + "' | size }}",
+    "lists of lists": "{% assign a = 'x' | split: ',' %}" + "{% assign a = a | concat: a %}" * 40 + "{{ a | size }}",
+    "power": "{% assign a = 9999999999 %}" + "{% assign a = a | times: a %}" * 40 + "{{ a }}",
+    "escaped": "{{ '&'" + " | url_encode" * 5 + " | replace: '%', '" + "%" * 2_000 + "' | url_encode | size }}"
+    + "{{ '" + "%" * 400_000 + "' | url_encode }}",
+    "nested blocks": "{% if true %}" * 5_000 + "x" + "{% endif %}" * 5_000,
+    "brackets": "{% if " + "(" * 2_000 + "true" + ")" * 2_000 + " %}x{% endif %}",
+    "open": "{{ name",
+    "open tag": "{% if name %}",
+    "cycle": "{% for i in (1..20000) %}{% cycle 'a', 'b' %}{% endfor %}",
+}  # fmt: skip
+TRIAL = """
+import json, resource, sys
+from levada.errors import ConfigError
+from levada.planners.templates import rendered, variables
+
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+for name, source in json.load(sys.stdin).items():
+    try:
+        variables(source, ["name", "n"], subject="fields.x")
+        rendered(source, json.dumps({"name": "Ann", "n": 10**9}), "fields.x")
+    except ConfigError as error:
+        assert error.code == "config.template" and error.message.startswith("fields.x: "), name
+    except ValueError as error:
+        assert str(error).startswith("the template ") and "Ann" not in str(error), name
+    else:
+        sys.exit(f"{name}: passed")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.claim("S21")
+def test_no_template_escapes(figure: claims.Figure) -> None:
+    """Refused by name, or ended as an invalid row, in a process that may take 1 GB and seconds of its processor."""
+    ended = subprocess.run(
+        [sys.executable, "-c", TRIAL],
+        input=json.dumps(LIQUID),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": "src"},
+        preexec_fn=_limit_seconds,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-500:]
+    assert int(ended.stdout) < 300, "megabytes"
+    figure("S21", f"{len(LIQUID)} Liquid templates that escape, loop or grow: {len(LIQUID)} refused or ended")
+
+
+def _limit_seconds() -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{% for i in (1..3) %}{{ i }}{% endfor %}", "123"),
+        ("{% for i in (1..n) reversed %}{{ i }}{% endfor %}", "54321"),
+        ("{{ name | replace: 'A', 'E' | upcase }}", "ENN"),
+        ("{{ (1..4) | join: '-' }}", "1-2-3-4"),
+        ("{{ name | split: '' | join: '.' }}", "A.n.n"),
+    ],
+)
+def test_what_people_write_still_works(source: str, text: str) -> None:
+    """The limits are far from everyday use."""
+    row = {"name": "Ann", "n": 5}
+    assert variables(source, ["name", "n"], subject="x") is not None
+    assert rendered(source, json.dumps(row), "x") == text
+
+
+def test_a_value_is_never_a_template() -> None:
+    """Braces in a row stay as they are, in Liquid and in the connector's language."""
+    hostile = "{{ name }}{% for i in (1..9) %}x{% endfor %}{fields}"
+    assert rendered("{{ name | strip }}", json.dumps({"name": hostile}), "x") == hostile
+
+
+CONNECTOR = [
+    "{name.__class__}", "{name!r}", "{name:>1000000}", "{0}", "{}", "{ }", "{fields.__class__}", "{match.__init__}",
+    "{self}", "{env.HOME}", "{secret:TOKEN}", "{name[0]}", "{fields[name]}", "{{name}", "{name}}", "{before.x}",
+    {"{name}": 1}, {"a": {"b": ["{nmae}"]}}, object(), float("nan"), {1: 2}, b"x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("template", CONNECTOR, ids=[str(n) for n in range(len(CONNECTOR))])
+def test_no_connector_template_names_what_is_not_there(template: object) -> None:
+    """Placeholders are names out of a list: no attribute, index, format, conversion or reference."""
+    with pytest.raises(ConfigError):
+        parse(template, Names(fields=frozenset({"name"})))
+
+
+def _yaml() -> Iterator[tuple[str, str]]:
+    laughs = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    laughs += [f"a{n}: &a{n} [" + ", ".join([f"*a{n - 1}"] * 9) + "]" for n in range(1, 11)]
+    yield "billion laughs", "\n".join(laughs)
+    yield "many aliases", "a: &a 1\nb: [" + ", ".join(["*a"] * 101) + "]"
+    yield "itself", "a: &a [*a]"
+    yield "itself in a mapping", "a: &a {b: *a}"
+    yield "unknown alias", "a: *b"
+    for tag in (
+        "!!python/object/apply:os.system ['true']", "!!python/name:os.system", "!!python/module:os", "!!binary aGk=",
+        "!!python/object/new:type [a]", "!!set {a}", "!!timestamp 2026-01-01", "!!str 1", "!env HOME", "!include x",
+        "!<tag:yaml.org,2002:python/object:x.Y> {}",
+    ):  # fmt: skip
+        yield tag, f"a: {tag}"
+    yield "tagged key", "? !!python/name:os.system\n: 1"
+    yield "merge", "a: &a {b: 1}\nc:\n  <<: *a"
+    yield "duplicate", "a: 1\nb: 2\na: 3"
+    yield "duplicate deep", "x: {a: 1, 'a': 2}"
+    yield "deep lists", "a: " + "[" * 100_000
+    yield "deep closed lists", "a: " + "[" * 1_000 + "]" * 1_000
+    yield "deep mappings", "a: " + "{a: " * 100_000
+    yield "deep blocks", "\n".join(" " * n + "a:" for n in range(100))
+    yield "deep keys", "? " * 10_000 + "a"
+    yield "a list as key", "? [a, b]\n: 1"
+    yield "many nodes", "a: [" + "1," * 100_001 + "]"
+    yield "long", "a: " + "x" * 1_000_001
+    yield "two documents", "a: 1\n---\nb: 2"
+    yield "huge number", "a: " + "9" * 100_000
+    yield "NUL", "a: 'x\0'"
+    yield "control character", "a: \x1b[31m"
+    yield "directive", "%TAG ! tag:x\n---\na: !b 1"
+
+
+YAML = list(_yaml())
+
+
+@pytest.mark.parametrize("text", [text for _, text in YAML], ids=[name.replace("/", ".") for name, _ in YAML])
+def test_no_yaml_file_is_a_bomb_or_a_program(text: str) -> None:
+    """Tags, bombs, depth, size, duplicates: each is refused by name before its value exists."""
+    with pytest.raises(ConfigError) as caught:
+        yaml.parse(text, "sync.yml")
+    assert caught.value.code in ("config.yaml", "config.yaml_limit", "config.duplicate_key")
+    assert str(caught.value.where).startswith("sync.yml")
+
+
+@pytest.mark.parametrize("text", ["[" * 10**6, '{"a":' * 10**6, "[" * 10**6 + "]" * 10**6, "NaN", "-Infinity", ""])
+def test_no_answer_is_nested_without_end(text: str) -> None:
+    """JSON of a destination that is too deep, or none, is no answer, and not the end of the process."""
+    with pytest.raises(ValueError, match=r".+"):
+        read_json(text)
+
+
+def test_no_value_is_nested_without_end() -> None:
+    """Of a row, on its way out."""
+    deep: object = 1
+    for _ in range(500):
+        deep = [deep]
+    with pytest.raises(ValueError, match="nested deeper"):
+        json_text(deep)
