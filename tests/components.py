@@ -7,7 +7,9 @@ test by name; with LEVADA_REQUIRE_ALL=1, as in CI, it fails it.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 
@@ -30,9 +32,27 @@ def _no_tmpfs() -> str | None:
     return None
 
 
+def _no_steps() -> str | None:
+    """Counting a process's system calls: a C compiler, and a preloaded library as Linux has it."""
+    if sys.platform != "linux":
+        return "system calls are counted on Linux only"
+    return None if shutil.which("cc") else "there is no C compiler (cc)"
+
+
+def _no_strace() -> str | None:
+    """Another witness of system calls, which the machine may forbid."""
+    try:
+        traced = subprocess.run(["strace", "-o", os.devnull, "true"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        return str(error)
+    return (traced.stderr.strip() or "strace refuses") if traced.returncode else None
+
+
 COMPONENTS: dict[str, Callable[[], str | None]] = {
     "postgres": postgres.missing,
     "tmpfs": _no_tmpfs,
+    "steps": _no_steps,
+    "strace": _no_strace,
     "mariadb": mariadb.missing,
 }
 """Name of a component: a function that says why it is missing, or None."""

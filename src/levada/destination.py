@@ -90,6 +90,8 @@ class DestinationSpec:
     only_if_empty: bool = False
     #: statuses of 5xx that the vendor documents as "surely not applied"
     not_applied_statuses: frozenset[int] = frozenset()
+    #: what a 403 speaks of: the account, so that the run pauses, or the records of its request, which are refused
+    forbidden: Literal["account", "record"] = "account"
     #: seconds to wait for an answer
     timeout_seconds: float = 60.0
     #: can a whole object be swapped in one step (mode replace)?
@@ -268,6 +270,18 @@ class WriteOrder:
     nulls: Literal["clear", "skip"] = "clear"
     #: fields that are written only where the record's own is NULL
     only_if_empty: frozenset[str] = frozenset()
+    #: whose plans these are: a digest of the store and the object
+    owner: str = ""
+
+    @property
+    def plan_mark(self) -> str:
+        """The plan, in marks. A plan of equal content from another store, or for another object, is another one."""
+        return f"{self.plan_id}.{self.owner}" if self.owner else self.plan_id
+
+    @property
+    def sync_mark(self) -> str:
+        """The sync, in marks: one of the same name in another project is another one."""
+        return f"{self.sync}.{self.owner}" if self.owner else self.sync
 
 
 class Writer(Protocol):
@@ -291,7 +305,7 @@ class Writer(Protocol):
         ...
 
     def close(self) -> None:
-        """Release everything; what was not finished stays invisible or is taken up by the next writer."""
+        """Release everything; what was not finished stays invisible or is taken up by the next writer. Idempotent."""
         ...
 
 

@@ -96,6 +96,10 @@ class GuardDecision:
     blocked: bool = False
     reasons: tuple[GuardReason, ...] = ()
 
+    def stopped_by(self, *reasons: GuardReason) -> GuardDecision:
+        """The same decision with more reasons; without any, itself."""
+        return GuardDecision(True, (*self.reasons, *reasons)) if reasons else self
+
     def as_dict(self) -> dict[str, object]:
         return {"blocked": self.blocked, "reasons": [reason.as_dict() for reason in self.reasons]}
 

@@ -75,6 +75,8 @@ class ValueLimits:
     nonfinite: bool = False
     #: may text hold the character U+0000?
     nul_character: bool = False
+    #: does the field keep spaces at the end of text?
+    trailing_spaces: bool = True
     choices: tuple[str, ...] | None = None
     nullable: bool = True
 

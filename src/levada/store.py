@@ -125,6 +125,11 @@ class Store(Protocol):
     @property
     def folder(self) -> Path: ...
 
+    @property
+    def identity(self) -> str:
+        """Tells this store from every other one; a copy of it has the same."""
+        ...
+
     def close(self) -> None: ...
 
     # -- leases

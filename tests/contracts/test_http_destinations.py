@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import Any
 import pytest
 
 from claims import Figure
+from levada import demo
 from levada import destination as destination_of
 from levada.batch import Batch
 from levada.destination import Destination, Request, Response, Surroundings
 from levada.destinations import destination_type
+from levada.project.yaml import parse
 from levada.runner.connectors import own_destination_types
 from levada.testing.destination_files import benches_of
 from levada.testing.destinations import (
@@ -32,6 +35,7 @@ from levada.testing.destinations import (
 from levada.testing.plugin import NOTED
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+DEMO = Path(demo.__file__).parent / "project"
 CUSTOMERS: list[dict[str, Any]] = [
     {"number": f"C-{n}", "name": f"Customer {n}", "credit_limit": Decimal("10.50")} for n in range(5)
 ]
@@ -42,10 +46,10 @@ def answer(value: object, status: int = 200) -> Response:
     return Response(status, {"x-request-id": "r-1"}, json.dumps(value).encode())
 
 
-def opened(type_name: str, options: dict[str, Any]) -> Destination:
+def opened(type_name: str, options: dict[str, Any], name: str = "crm") -> Destination:
     kind = destination_type(type_name)
     assert kind is not None
-    found = kind.open("crm", kind.options.model_validate(options), Surroundings(EXAMPLES))
+    found = kind.open(name, kind.options.model_validate(options), Surroundings(EXAMPLES))
     assert isinstance(found, Destination)
     return found
 
@@ -217,7 +221,7 @@ def webhook(batch: int = 1) -> ConnectorBench:
 
 
 def webhook_batch() -> ConnectorBench:
-    return webhook(batch=3)
+    return webhook(batch=4)
 
 
 def python_function() -> ConnectorBench:
@@ -309,9 +313,20 @@ BENCHES = (
 
 
 def all_benches() -> dict[str, ConnectorBench]:
-    """Those made by hand, and those that the example's file makes by itself: one for each of its verbs."""
+    """Those made by hand, and those that declared ones make by themselves: one for each of their verbs."""
     declared = benches_of("connectors/acme_erp.yml", EXAMPLES / "test_acme_erp.py", {})
-    return {each.__name__: each() for each in BENCHES} | {str(each): each for each in declared}
+    for name in ("ads", "crm"):
+        declared += benches_of(of_the_demo(name), DEMO, {})
+    found = {each.__name__: each() for each in BENCHES}
+    return found | {f"{each.destination.name} {each.object} {each.verb}": each for each in declared}
+
+
+def of_the_demo(name: str) -> Destination:
+    """A destination of the demo's project, with its credentials filled in."""
+    text = (DEMO / "destinations" / f"{name}.yml").read_text(encoding="utf-8")
+    text = re.sub(r"\$\{\w+_URL\}", "https://demo.example.com", text)
+    options = parse(re.sub(r"\$\{\w+\}", TOKEN, text), name).value
+    return opened(options.pop("type"), options, name)
 
 
 @pytest.mark.claim("KIT")

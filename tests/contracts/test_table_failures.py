@@ -350,14 +350,17 @@ def shop(mariadb_server: MariadbServer, tmp_path: Path) -> Iterator[TableBench]:
 
 
 def test_letter_case_that_mysql_ignores_is_no_second_record(shop: TableBench) -> None:
-    """Where the column's collation takes two values for equal, both are rejected, and the index still finds one."""
+    """Where the column's collation takes two values for equal, both are rejected, and so is one that comes later."""
     shop.execute(
         "CREATE TABLE people (id bigint, email varchar(100) COLLATE utf8mb4_general_ci PRIMARY KEY, score int)"
     )
     writer = shop.writer(match=("email",))
     outcomes = write(writer, records((1, "A@x", 1), (2, "a@x", 2), (3, "b@x", 3)), match=("email",))
     assert [outcomes.of(index).end for index in range(3)] == ["rejected", "rejected", "delivered"]
-    write(writer, records((4, "B@X", 4)), kind="changed", number=1, match=("email",))
+    later = write(writer, records((4, "B@X", 4)), kind="changed", number=1, match=("email",))
+    assert (later.of(0).end, later.of(0).code) == ("rejected", "match_equal")
+    assert shop.rows() == [(3, "b@x", 3)]
+    write(writer, records((4, "b@x", 4)), kind="changed", number=2, match=("email",))
     assert shop.rows() == [(4, "b@x", 4)]
 
 

@@ -31,7 +31,7 @@ def records() -> Iterator[Records]:
         yield found
 
 
-@pytest.mark.parametrize("status", ["301", "302", "307", "308"])
+@pytest.mark.parametrize("status", ["301", "307"])
 def test_a_redirect_stops_the_run_at_once_and_the_mended_file_resumes_it(
     tmp_path: Path, records: Records, status: str
 ) -> None:
@@ -90,6 +90,27 @@ def test_a_refused_credential_says_which_commands_mend_it(tmp_path: Path, record
     assert ended.code == 5
     for words in (f"levada check {SYNC}", "levada secrets set NAME", f"levada run {SYNC}"):
         assert words in ended.talk
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_403_of_a_record_refuses_that_record_where_the_tool_is_declared_so(
+    tmp_path: Path, records: Records, size: int
+) -> None:
+    """By default a 403 speaks of the credential and pauses; declared, it is the record's, and halving finds it."""
+    records.refuses = lambda record: record["id"] == 3
+    records.refusal = "403"
+    careful = http(records.url).replace("records_per_request: 1", f"records_per_request: {size}")
+    small_project(tmp_path, 8, {"destination": careful, "sync": UPSERT})
+    first = Project.open(tmp_path).run(SYNC)
+    assert (first.pause, first.tally.rejected) == ("auth", 0) if size == 1 else (None, 0)
+    small_project(tmp_path, 8, {"destination": careful + "forbidden: record\n", "sync": UPSERT})
+    result = Project.open(tmp_path).run(SYNC)
+    assert (result.status, len(records.held)) == ("partial", 7)
+    records.refuses = lambda record: True
+    small_project(tmp_path, 60, {"destination": careful + "forbidden: record\n", "sync": UPSERT})
+    before = records.requests
+    assert Project.open(tmp_path).run(SYNC).pause == "auth"
+    assert records.requests - before == 20
 
 
 def test_a_full_database_is_a_pause_of_its_own(tmp_path: Path, postgres_url: str) -> None:

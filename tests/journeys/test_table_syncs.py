@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,25 @@ def test_another_object_is_another_sync(tmp_path: Path) -> None:
     sync.write_text(sync.read_text().replace("crm.people", "crm.contacts"))
     assert levada(tmp_path, "mark-synced", "customers_to_crm").code == 0
     assert levada(tmp_path, "run", "--json").document["counts"]["unchanged"] == 3
+
+
+@pytest.mark.parametrize("mode", ["mirror", "append", "replace"])
+@pytest.mark.parametrize("anew", ["state", "ledger"])
+def test_the_marks_of_a_life_before_do_not_vouch_for_rows(tmp_path: Path, anew: str, mode: str) -> None:
+    """Found in use: whoever emptied the table and began anew was told that all rows of the same plan are in."""
+    declared = f"model: customers\nto: crm.contacts\nmode: {mode}\nfields: all\n"
+    small_project(tmp_path, rows=3, changes={"sync": declared})
+    assert levada(tmp_path, "run").code == 0
+    connection = sqlite3.connect(tmp_path / "crm.db")
+    connection.execute("DELETE FROM contacts")
+    connection.commit()
+    connection.close()
+    if anew == "state":
+        shutil.rmtree(tmp_path / ".levada")
+    else:
+        assert levada(tmp_path, "resync", "customers_to_crm", "--rebuild").code == 0
+    assert levada(tmp_path, "run").code == 0
+    assert len(_contacts(tmp_path)) == 3
 
 
 @pytest.mark.needs("postgres")

@@ -30,8 +30,9 @@ class Records:
     events: list[dict[str, Any]] = field(default_factory=list)
     requests: int = 0
     behave: Behaviour = lambda number, path: "ok"
-    #: which records it refuses: a request that holds one is answered 422, and nothing of it is applied
+    #: which records it refuses: a request that holds one is answered `refusal`, and nothing of it is applied
     refuses: Callable[[dict[str, Any]], bool] = lambda record: False
+    refusal: str = "422"
     #: called before each answer, with the number of the request
     pause: Callable[[int], None] = lambda number: None
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -63,7 +64,7 @@ def records_server() -> Iterator[Records]:
                 state.requests += 1
                 number = state.requests
             refused = any(state.refuses(record) for record in rows)
-            what = "422" if refused else state.behave(number, self.path)
+            what = state.refusal if refused else state.behave(number, self.path)
             if what in ("ok", "lose", "500"):
                 state.apply(self.path, rows)
             state.pause(number)

@@ -17,6 +17,8 @@ Line = Mapping[str, Any]
 DONE = ("succeeded", "partial")
 LEFT = ("rejected", "waiting", "suppressed", "unknown", "unsent")
 """The ends of operations that were not delivered."""
+DOWN_REQUESTS_MAX = 60
+"""The most requests of one run to a tool that is down: three lanes with all their patience."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class Evidence:
     line for each effect, with `what`, `key`, `values`, `rid`, `by` (sync or person) and `stage`. `requests`: one
     line for each request. `reports`: run reports, each with the `stage` it belongs to. `held`: the records at the
     end. `quiet`: the stage from which on nothing fails and the model stands still. `orphans`: keys that a restored
-    store cannot know of. `words`: everything else that was said or written down.
+    store cannot know of. `words`: everything else that was said. `files`: the files of the state folder in whose
+    bytes a secret or a person was found, and which. A request has `weather`: what held at the destination then.
     """
 
     letter: str
@@ -43,6 +46,7 @@ class Evidence:
     rate: float | None
     quota: int | None
     words: Sequence[str]
+    files: Mapping[str, Sequence[str]]
     secrets: Sequence[str]
     people: Sequence[str]
 
@@ -55,11 +59,13 @@ def judge(evidence: Evidence) -> list[str]:
         *_order(evidence),
         *_deletes(evidence),
         *_limits(evidence),
+        *_outages(evidence),
         *_leaks(evidence),
         *_failed_reads(evidence),
         *(_events(evidence) if evidence.letter == "D" else _records(evidence)),
         *_rest(evidence),
         *_reported(evidence),
+        *_claimed(evidence),
     ]
 
 
@@ -163,8 +169,20 @@ def _limits(evidence: Evidence) -> Iterator[str]:
                 yield f"quota: {count} requests on day {day}, {evidence.quota} are declared"
 
 
+def _outages(evidence: Evidence) -> Iterator[str]:
+    """G8: a run against a tool that is down gives up soon, on every one of the days that it lasts."""
+    counts = Counter(line["stage"] for line in evidence.requests if line["weather"] == "down")
+    for stage, count in counts.items():
+        if count > DOWN_REQUESTS_MAX:
+            yield f"outage: {count} requests to a tool that was down, in run {stage}"
+
+
 def _leaks(evidence: Evidence) -> Iterator[str]:
-    """G10: secrets are nowhere but in requests; people nowhere but in the state and at the destination."""
+    """G10: secrets are nowhere but in requests; people nowhere but in plans, ledgers and at the destination."""
+    for name, found in evidence.files.items():
+        for canary in found:
+            if canary in evidence.secrets or not name.endswith(".parquet"):
+                yield f"{'secret' if canary in evidence.secrets else 'personal'}: {canary!r} is in the file {name}"
     told = [json.dumps(report) for report in evidence.reports]
     for text in (*evidence.words, *told):
         for secret in evidence.secrets:
@@ -275,17 +293,31 @@ def _rest(evidence: Evidence) -> Iterator[str]:
             yield f"stuck: a run in quiet times ended with {report['raised']}: {report['message']}"
     last = max((report["stage"] for report in quiet), default=0)
     writes = [line for line in evidence.requests if line["stage"] == last and line["writes"]]
-    deleted = any(line["by"] == "person" and line["what"] == "delete" for line in evidence.accepted)
-    if writes and not deleted and not _nameless(evidence):
+    refused = _missed(evidence)
+    if writes and not (_nameless(evidence) or len(writes) <= refused):
         yield f"restless: {len(writes)} writes in the run after two quiet ones, beginning with {dict(writes[0])}"
     for report in quiet:
         quarantined = evidence.repeats == "at_most_once" and evidence.letter == "D" and report.get("unknown")
-        if report["stage"] == last and report.get("status") != "succeeded" and not (quarantined or _nameless(evidence)):
+        excused = quarantined or refused or _nameless(evidence)
+        if report["stage"] == last and report.get("status") != "succeeded" and not excused:
             yield f"stuck: the last quiet run ended as {report.get('status')}: {report.get('message', '')}"
 
 
+def _missed(evidence: Evidence) -> int:
+    """How many records the last run names as refused, where people deleted some of which the sync holds the id.
+
+    What it wants to change of them is refused as not there: the run says so, and tries again ever more rarely.
+    """
+    last = evidence.reports[-1]
+    deleted = {line["key"] for line in evidence.accepted if line["by"] == "person" and line["what"] == "delete"}
+    refused = int(last.get("rejected", 0)) + int(last.get("waiting", 0))
+    if evidence.letter == "B" and deleted:
+        return len(evidence.requests)  # a create that is repeated under its key is not seen through
+    return refused if refused <= len(deleted) else 0
+
+
 def _reported(evidence: Evidence) -> Iterator[str]:
-    """Report = log: a run that was not disturbed delivered as many records as the destination accepted in it."""
+    """Report = log, record by record: a run that was not disturbed delivered what the destination accepted in it."""
     for report in evidence.reports:
         if report.get("status") not in DONE or report.get("resumed"):
             continue
@@ -295,7 +327,37 @@ def _reported(evidence: Evidence) -> Iterator[str]:
         stage = [r for r in evidence.reports if r["stage"] == report["stage"]]
         if len(stage) != 1 or any(line.get("fault") for line in evidence.requests if line["stage"] == report["stage"]):
             continue
-        taken = sum(1 for e in evidence.accepted if e["stage"] == report["stage"] and e["by"] == "sync")
-        told = sum(report["delivered"].values())
-        if taken > told:
-            yield f"report: run {report['run_id']} tells {told} deliveries, the destination accepted {taken}"
+        taken = Counter(e["what"] == "delete" for e in evidence.accepted if _in_run(e, report))
+        removed = report["delivered"]["removed"]
+        written = sum(report["delivered"].values()) - removed
+        if (written, removed) != (taken[False], taken[True]) and not _repeats(evidence, report):
+            yield (
+                f"report: run {report['run_id']} tells {written} records written and {removed} removed, "
+                f"the destination accepted {taken[False]} and {taken[True]}"
+            )
+
+
+def _in_run(line: Line, report: Line) -> bool:
+    return bool(line["stage"] == report["stage"] and line["by"] == "sync")
+
+
+def _claimed(evidence: Evidence) -> Iterator[str]:
+    """Report = log, under any faults: no more is told as written than was ever accepted.
+
+    Removals are left out: one of a record that turns out not to be there is done without a trace in the log.
+    """
+    told = {
+        report["run_id"]: report["delivered"]["added"] + report["delivered"]["changed"]
+        for report in _flat(evidence.reports)
+        if report["status"] in DONE
+    }
+    taken = sum(1 for line in evidence.accepted if line["by"] == "sync" and line["what"] != "delete")
+    if sum(told.values()) > taken and not (_touched(evidence) or evidence.restored):
+        yield f"claimed: {sum(told.values())} records are told as written in all, the destination accepted {taken}"
+
+
+def _repeats(evidence: Evidence, report: Line) -> bool:
+    """May this run tell of what an earlier one did? A lost answer or an open run before it, a restored store."""
+    lost = any(line["fault"] for line in evidence.requests if line["stage"] < report["stage"])
+    unfinished = any(r.get("status") not in DONE for r in evidence.reports if r["stage"] < report["stage"])
+    return lost or unfinished or evidence.restored or bool(_touched(evidence))

@@ -162,7 +162,9 @@ class PlainPlanner:
         ends = _by_sequence(settled.exceptions, "settlement", "operation")
         named = _by_sequence(settled.identifiers, "identifier")
         found: list[tuple[int, Entry | None]] = []
-        for sequence, row in enumerate(pq.read_table(folder / plan.files[kind].name).to_pylist(), plan.first(kind)):
+        for sequence, row in enumerate(
+            pq.read_table(folder / plan.files[kind].name, use_threads=False).to_pylist(), plan.first(kind)
+        ):
             end, sent_as = ends.get(sequence, (settled.common, None))
             if end not in ("delivered", "unknown"):
                 continue
@@ -219,8 +221,8 @@ def compared(
     for key, entry in held.items():
         if key not in rows and request.policy.removed:
             before = {name: entry["after"].get(name) for name in names}
-            lapsed = lapsed_of(entry, names)
-            found["removed"].append({"key": key, "before": before, "identifier": entry["identifier"], "lapsed": lapsed})
+            still = lapsed_of(entry, names)
+            found["removed"].append({"key": key, "before": before, "identifier": entry["identifier"], "lapsed": still})
     return found
 
 
@@ -254,7 +256,7 @@ def entries_of(ledger: Ledger) -> dict[int, Entry]:
     found: dict[int, Entry] = {}
     for segment in ledger.segments:
         files.verify(ledger.folder, segment.file, "the ledger's file")
-        for row in pq.read_table(ledger.folder / segment.file.name).to_pylist():
+        for row in pq.read_table(ledger.folder / segment.file.name, use_threads=False).to_pylist():
             found[row[f"key.{KEY}"]] = {
                 "after": {name[6:]: value for name, value in row.items() if name.startswith("after.")},
                 "state": "unknown" if ledger.distrusted and row["state"] == "confirmed" else row["state"],

@@ -25,12 +25,15 @@ from simulation.schedule import LETTERS, Schedule, Stage
 from simulation.server import LAG_SECONDS, SECRET, SERVER_SECONDS
 from simulation.tables import Table
 from simulation.virtual import Hanging
-from simulation.world import PROCESSES, Token, VirtualHeartbeat, Workshop, World, run_once
+from simulation.world import PERSON, PROCESSES, Token, VirtualHeartbeat, Workshop, World, run_once
 
 QUIET_RUNS = 3
 QUOTA = 12
 SHRINKS_MAX = 400
 REAL_EVERY = 12
+"""One schedule of each class in so many has the planner on DuckDB."""
+WHOLE_EVERY = 7
+"""One schedule of each class in so many has all quiet runs; the others end with the first that has nothing to do."""
 FAST = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 
 
@@ -140,7 +143,11 @@ def _quiet(world: World, planner: Any) -> None:
         world.server.catch_up()
         world.server.stage = len(world.schedule.stages) + number
         # what was refused while faults lasted would wait for its turn: somebody who mended the tool says so
+        before = len(world.server.requests)
         run_once(world, planner, label="quiet", all_due=number == 0)
+        idle = len(world.server.requests) == before and world.reports[-1].get("status") == "succeeded"
+        if idle and world.schedule.seed // len(LETTERS) % WHOLE_EVERY:
+            break  # the next one would find the same ledger and the same model
     world.clock.advance(SERVER_SECONDS + 1)
     world.server.catch_up()
 
@@ -184,8 +191,9 @@ def _evidence(world: World, quota: int | None, orphans: set[int]) -> Evidence:
         rate=schedule.rate,
         quota=quota,
         words=world.words,
+        files=world.leaked(),
         secrets=(SECRET,),
-        people=("canary person",),
+        people=(PERSON,),
     )
 
 

@@ -130,7 +130,7 @@ class Server:
         self.catch_up()
         now = self.clock()
         heard = {"at": round(now, 4), "method": asked.method, "path": asked.path, "writes": asked.writes}
-        self.requests.append({**heard, "stage": self.stage, "fault": fault})
+        self.requests.append({**heard, "stage": self.stage, "fault": fault, "weather": self.weather})
         takes = self.chance.uniform(0.02, 0.3)
         if fault == "no_connection" or self.weather == "down":
             await asyncio.sleep(takes)

@@ -69,7 +69,7 @@ class TableWriter:
         world.clock.advance(world.chance.uniform(0.01, 0.1))
         self._server.requests.append(
             {"at": world.clock.seconds, "method": "WRITE", "path": "/", "writes": True, "stage": self._server.stage}
-            | {"fault": fault}
+            | {"fault": fault, "weather": self._server.weather}
         )
         if fault == "no_connection" or self._server.weather == "down":
             raise UnavailableError("the connection broke before the commit was sent")

@@ -137,7 +137,7 @@ def _judge_value(tally: Tally, witness: Witness, kind: Kind, row: Row, got: Any)
         return
     if exact:
         tally.exact += 1
-        if wanted is not None:
+        if got is not None:
             tally.forms[kind.name, witness.name, type(got).__name__] += 1
     else:
         tally.wrong.append(f"{witness.name}: record {row.id}, {kind.name} = {wanted!r:.90}: {got!r:.90}")

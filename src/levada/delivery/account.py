@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 from levada import events
 from levada.clock import Clock
-from levada.delivery.wire import Lost, NotSent, Outgoing, Wire
+from levada.delivery.wire import Lost, NotSent, Outgoing, Overtaken, Wire
 from levada.destination import Auth, Credential, Destination, Request, Response, Talk
 from levada.errors import AuthError, DestinationError, FullError, UnavailableError
 from levada.limits import RATE_MARGIN, Pace
@@ -25,6 +25,8 @@ from levada.run import PauseReason
 
 T = TypeVar("T")
 
+FORBIDDEN_MAX = 20
+"""So many 403 in a row without a good answer speak of the credential, whatever the connector declares."""
 FAILURES_TO_OPEN = 5
 """So many failures in a row, and requests go one at a time, ever more rarely, until one is answered."""
 TALK_REQUESTS_MAX = 10_000
@@ -113,6 +115,7 @@ class Account:
         self._credential_until: float | None = None
         self._credential_number = 0
         self._failures = 0
+        self._forbidden = 0
         self._failing_since = 0.0
         self._probe_at = 0.0
         self._slowed_at = -1.0
@@ -173,7 +176,7 @@ class Account:
                 await self._refresh(answer, number, refreshed)
                 refreshed = True
                 continue
-            if answer.status == 403 and not request.anonymous:
+            if answer.status == 403 and not request.anonymous and self._forbids_all():
                 raise Paused("auth", self._refusal(answer))
             if answer.status in (425, 429):
                 await self._throttled(answer, attempt)
@@ -185,6 +188,8 @@ class Account:
                 await self._after_failure(attempt, f"answer {answer.status}: {_words(answer)}", sent=True)
                 continue
             self._count_success()
+            if answer.ok:
+                self._forbidden = 0
             return answer
 
     async def _once(self, request: Request, credential: Credential | None) -> Response:
@@ -232,9 +237,12 @@ class Account:
                 query,
                 request.body,
                 self.destination.spec.timeout_seconds,
+                self._entitled,
             )
             try:
                 return await self._wire.send(outgoing)
+            except Overtaken:
+                raise Paused("operator", TAKEN_OVER) from None
             except asyncio.CancelledError:
                 if not self.abandoned:
                     raise
@@ -279,7 +287,7 @@ class Account:
             answer.headers.get("retry-after"), date=answer.headers.get("date"), now=self._clock.now()
         )
         own = self._patience.policy.wait_seconds(attempt, self._clock.random())
-        wait = own if asked is None else max(asked, own if asked == 0 else 0.0)
+        wait = max(asked or 0.0, own)
         loop = asyncio.get_running_loop()
         if wait > self._patience.throttle_seconds or attempt > 4 * self._patience.policy.attempts_max:
             raise Paused("rate", f"{self.destination.name} asks to wait {wait:,.0f} seconds")
@@ -331,6 +339,11 @@ class Account:
         await asyncio.sleep(wait)
 
     # -- credentials
+
+    def _forbids_all(self) -> bool:
+        """Does this 403 speak of the credential as a whole, rather than of the records in the request?"""
+        self._forbidden += 1
+        return self.destination.spec.forbidden == "account" or self._forbidden >= FORBIDDEN_MAX
 
     async def _signed_in(self) -> Credential | None:
         auth = self.destination.auth

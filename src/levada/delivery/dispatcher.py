@@ -7,6 +7,7 @@ process; `halt` stops its deliveries cleanly from any thread or signal handler.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
@@ -163,9 +164,14 @@ class Dispatcher:
             clean=self._redaction.clean,
             chance=self._clock.random,
             entitled=entitled,
+            owner=self._owner(order),
         )
         engine.deliver()
         return engine.writes, engine.pause, engine.message
+
+    def _owner(self, order: DeliveryOrder) -> str:
+        assert self._store is not None
+        return hashlib.sha256(f"{self._store.identity}\n{order.object}".encode()).hexdigest()[:12]
 
     def _over_http(
         self,

@@ -309,8 +309,8 @@ class HttpEngine:
             if any(final[i].code == FUNCTION_FAILED for i in open_indices):
                 self._give_up([final[index] for index in open_indices], batch.number)
                 break
-            if lost and at_most_once:
-                break
+            if (lost and at_most_once) or (self.pause is not None and not lost):
+                break  # after a pause in the middle of a halved batch, what is left of it stays unsent
             if attempt < self._policy.attempts_max:
                 try:
                     await self._account.wait_before_resend(attempt)

@@ -96,8 +96,10 @@ class TableEngine:
         clean: Callable[[str], str] = str,
         chance: Callable[[], float] = lambda: 0.5,
         entitled: Callable[[], bool] = lambda: True,
+        owner: str = "",
     ) -> None:
         self._order = order
+        self._owner = owner
         self._destination = destination
         self._journal = journal
         self._entries = {entry.intent.number: entry for entry in entries}
@@ -158,6 +160,7 @@ class TableEngine:
                     operations=order.plan.counts.operations,
                     nulls=order.mapping.nulls,
                     only_if_empty=frozenset(f.field for f in order.mapping.fields if f.only_if_empty),
+                    owner=self._owner,
                 )
             )
             for notice in getattr(self._writer, "notices", ()):

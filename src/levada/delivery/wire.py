@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,9 +36,23 @@ class Lost(Exception):
     """No whole answer came: the request may have been applied, or may yet be."""
 
 
+class Overtaken(Exception):
+    """Surely not applied: when the connection was there, this process was not entitled to send any more."""
+
+
+def _always() -> bool:
+    return True
+
+
+_entitled: ContextVar[Callable[[], bool]] = ContextVar("entitled", default=_always)
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A signed request with an absolute URL, ready to be sent. Its repr shows no header and no body."""
+    """A signed request with an absolute URL, ready to be sent. Its repr shows no header and no body.
+
+    `entitled` is asked at the last moment, when the connection is there and before a byte of the request leaves.
+    """
 
     method: str
     url: str
@@ -45,11 +60,12 @@ class Outgoing:
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
     timeout_seconds: float = 60.0
+    entitled: Callable[[], bool] = field(default=_always, repr=False)
 
 
 class Wire(Protocol):
     async def send(self, outgoing: Outgoing) -> Response:
-        """Send once. Raises NotSent or Lost."""
+        """Send once. Raises NotSent, Lost or Overtaken."""
         ...
 
     async def close(self) -> None: ...
@@ -70,6 +86,7 @@ class HttpWire:
         session = self.open()
         url = self._checked.get(outgoing.url) or self._check(outgoing.url)
         timeout = aiohttp.ClientTimeout(total=outgoing.timeout_seconds, sock_connect=CONNECT_SECONDS)
+        _entitled.set(outgoing.entitled)
         try:
             async with session.request(
                 outgoing.method,
@@ -103,7 +120,7 @@ class HttpWire:
 
         if self._session is not None:
             return self._session
-        connector = aiohttp.TCPConnector(
+        connector = _last_look_connector(
             limit=self._connections,
             keepalive_timeout=IDLE_SECONDS,
             resolver=_checking_resolver(self._policy),
@@ -154,6 +171,24 @@ def _plain(error: BaseException) -> str:
     reason = getattr(error, "os_error", None) or error
     text = str(reason).strip() or type(error).__name__
     return text.splitlines()[0][:200]
+
+
+def _last_look_connector(**options: Any) -> aiohttp.TCPConnector:
+    """A connector that asks, with the connection in its hand, whether the request may still leave.
+
+    Making a connection takes long enough for a process to be stopped in between, and overtaken.
+    """
+    import aiohttp
+
+    class LastLookConnector(aiohttp.TCPConnector):
+        async def connect(self, *arguments: Any, **named: Any) -> Any:
+            connection = await super().connect(*arguments, **named)
+            if not _entitled.get()():
+                connection.close()
+                raise Overtaken
+            return connection
+
+    return LastLookConnector(**options)
 
 
 def _checking_resolver(policy: AddressPolicy) -> Any:

@@ -346,6 +346,7 @@ def spec_of(type_name: str, title: str, docs: str, options: HttpOptions) -> Dest
         index_lag_seconds=options.index_lag_seconds,
         idempotency_seconds=options.idempotency_seconds,
         timeout_seconds=options.timeout_seconds,
+        forbidden=options.forbidden,
         not_applied_statuses=frozenset(options.not_applied_statuses),
     )
 

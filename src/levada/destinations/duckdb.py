@@ -42,6 +42,7 @@ SETTINGS: dict[str, Any] = {
 
 GRAMMAR = Grammar(
     exact="encode(CAST({} AS VARCHAR)) = encode(CAST({} AS VARCHAR))",
+    plain="encode({})",
     name_bytes_max=1_000,
     marks_columns=(
         "sync VARCHAR NOT NULL, plan_id VARCHAR NOT NULL, batch BIGINT NOT NULL, first_row BIGINT NOT NULL,"
@@ -205,6 +206,13 @@ class DuckdbEngine:
         )
         if not found:
             return None
+        # a column's collation is told by the table's statement alone
+        made = session.fetch(
+            "SELECT sql FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = ?"
+            " AND table_name = ?",
+            (schema, name.table),
+        )
+        collated = bool(made) and "COLLATE" in str(made[0][0]).upper()
         columns = tuple(
             TableColumn(
                 str(n),
@@ -212,8 +220,7 @@ class DuckdbEngine:
                 nullable=bool(empty),
                 default=default is not None,
                 choices=_choices(str(t)),
-                # a column's collation is told nowhere; it decides what is equal, but not what the index takes
-                seen=GRAMMAR.plain if t == "VARCHAR" else "",
+                seen="{}" if collated and t == "VARCHAR" else "",
             )
             for n, t, empty, default in found
         )

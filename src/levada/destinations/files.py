@@ -159,10 +159,11 @@ class FilesWriter:
     format: Format
     parts: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    _closed: bool = False
 
     @property
     def _fingerprint(self) -> str:
-        return _digest(self.order.plan_id)
+        return _digest(self.order.plan_mark)
 
     @property
     def _waiting(self) -> str:
@@ -173,7 +174,7 @@ class FilesWriter:
     def _done(self) -> str:
         """The file, in `.levada`, that says which plan was swapped in last."""
         name = "/".join(self.parts) + "." + self.format.extension
-        return f"{_digest(name)}-{_digest(self.order.sync)}.done"
+        return f"{_digest(name)}-{_digest(self.order.sync_mark)}.done"
 
     @property
     def _replaces(self) -> bool:
@@ -240,7 +241,10 @@ class FilesWriter:
             self.format.join(opened, self.format.prepared(self.order.schema.empty_table()), file)
 
     def close(self) -> None:
-        os.close(self.root.descriptor)
+        """Twice does no harm: the number of a closed descriptor may already be somebody else's."""
+        if not self._closed:
+            self._closed = True
+            os.close(self.root.descriptor)
 
 
 def _digest(text: str) -> str:

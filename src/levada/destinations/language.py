@@ -368,6 +368,8 @@ class HttpOptions(Declaration):
     """How long to wait for an answer."""
     not_applied_statuses: tuple[int, ...] = ()
     """Statuses of 5xx that are documented to mean: surely not applied."""
+    forbidden: Literal["account", "record"] = "account"
+    """What a 403 speaks of: the account, so that the run pauses, or the records of its request, which are refused."""
     constants: dict[str, Scalar] = Field(default_factory=dict)
     """Names for the templates of all objects."""
     objects: dict[str, Object] = Field(default_factory=dict)

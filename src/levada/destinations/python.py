@@ -5,7 +5,7 @@
     @destination(records_per_request=50)
     def loyalty(batch):
         answer = yield batch.post("https://loyalty.example.com/members", json=batch.records)
-        return batch.delivered() if answer.ok else batch.rejected(answer.text)
+        return batch.delivered() if answer.ok else batch.refused(answer.text)
 
 A generator function yields requests and receives answers; delivery sends, waits and repeats. A plain function
 does all of its work itself, and having returned means that the records were delivered.

@@ -10,9 +10,9 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from levada.model import Declaration
-from levada.outcome import End
 
 Scalar = str | int | float | bool | None
+End = Literal["delivered", "rejected", "suppressed", "not_applied", "unknown"]
 StatusEnd = End | Literal["refused", "stop"]
 """`refused`: the request as a whole, naming no record, so that it is halved. `stop`: pause the sync."""
 NOT_OURS = frozenset({"401", "403", "408", "425", "429"})

@@ -235,7 +235,12 @@ class LedgerView:
         """The hash of the values that a segment holds, in today's types; NULL where they cannot tell."""
         if late_part(segment.hash_version) != late_part(self.shape.hash_version):
             return "CAST(NULL AS UBIGINT)"
-        return hash_of([self._compared(columns, *each) for each in self.shape.fields])
+        return hash_of(
+            [
+                (self._compared(columns, name, kind, late), "VARCHAR" if late else kind)
+                for name, kind, late in self.shape.fields
+            ]
+        )
 
     def _compared(self, columns: dict[str, str], name: str, kind: str, late: bool) -> str:
         if late:

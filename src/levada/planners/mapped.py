@@ -176,7 +176,8 @@ def hash_version(types: Sequence[str], late: Sequence[str]) -> str:
     """What a stored hash depends on besides the values: DuckDB, the types compared, and late steps."""
     import duckdb
 
-    kinds = hashlib.sha256(json.dumps(list(types)).encode()).hexdigest()[:8]
+    hashed = [f"{kind} and its JSON" if values.nested(kind) else kind for kind in types]
+    kinds = hashlib.sha256(json.dumps(hashed).encode()).hexdigest()[:8]
     steps = "".join(f"+{step}" for step in late)
     return f"duckdb-{duckdb.__version__}/{HASH_FORMAT}:{kinds}{steps}"
 
@@ -226,7 +227,7 @@ def lay_out(
         f"SELECT {sql.listed([shown, compared])}, {_first_problem(problems)} AS p, {bad} AS bad "
         f"FROM (SELECT {raw} FROM {relation})"
     )
-    select = f"SELECT *, {hash_of(['v' + str(each.index) for each in fields])} AS h FROM ({inner})"
+    select = f"SELECT *, {hash_of([(f'v{each.index}', each.compared) for each in fields])} AS h FROM ({inner})"
     labels = [f"{each.name}={'>'.join(step.label for step in each.rounds)}" for each in fields if each.late]
     return Layout(
         keys=tuple(keys),
@@ -240,9 +241,13 @@ def lay_out(
     )
 
 
-def hash_of(parts: Sequence[str]) -> str:
-    """The row's hash over what is compared; never NULL."""
-    return f"hash({sql.listed(parts)})" if parts else "hash(0)"
+def hash_of(parts: Sequence[tuple[str, str]]) -> str:
+    """The row's hash over what is compared, each as SQL and its DuckDB type; never NULL.
+
+    DuckDB hashes an empty list as it does NULL, at any depth: the JSON of nested values tells them apart.
+    """
+    hashed = [f"{value}, to_json({value})" if values.nested(kind) else value for value, kind in parts]
+    return f"hash({sql.listed(hashed)})" if hashed else "hash(0)"
 
 
 def split_problem(column: str) -> str:

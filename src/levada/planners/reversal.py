@@ -185,7 +185,7 @@ class Reversal:
         """Of the values; with late fields, whose inputs are not known any more, values decide next time."""
         if any(late for _, _, late in self.shape.fields):
             return "CAST(NULL AS UBIGINT)"
-        return hash_of([f"{sign}{i}" for i in range(len(self.shape.fields))])
+        return hash_of([(f"{sign}{i}", kind) for i, (_, kind, _) in enumerate(self.shape.fields)])
 
     def _nulls(self, rows: dict[str, int]) -> dict[str, float]:
         ledger = self.request.ledger

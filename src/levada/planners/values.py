@@ -260,6 +260,8 @@ def _text_limits(case: _Case, found: Coerced) -> Coerced:
     if limits.text_bytes is not None:
         reason = f"'text of ' || strlen({value}) || ' bytes; at most {limits.text_bytes} fit'"
         found = found.unless(f"strlen({value}) > {limits.text_bytes}", "too_long", reason)
+    if not limits.trailing_spaces:
+        found = found.but(f"{value} LIKE '% '", "trailing_space", "text that ends with a space, which the field loses")
     if limits.choices is not None:
         known = listed(text(choice) for choice in limits.choices) or "NULL"
         shown = ", ".join(limits.choices[:10])

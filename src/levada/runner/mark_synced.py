@@ -1,21 +1,31 @@
-"""Takes the model as already at the destination: the ledger becomes the model, and nothing is sent."""
+"""Takes the model as already at the destination: the ledger becomes the model, and nothing is sent.
+
+Records that were sent and left the model since are forgotten with it: no later run removes them. A mirror names them.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from levada.change import Counts
 from levada.clock import isoformat
-from levada.errors import ConfigError
+from levada.errors import ConfigError, CorruptedError
+from levada.planner import KindPolicy
 from levada.run import RunResult, Tally
 from levada.runner.approve import actor
+from levada.runner.columns import remember_columns
 from levada.runner.plan import request
-from levada.runner.resolve import resolve
+from levada.runner.resolve import Resolved, resolve
+from levada.runner.sample import sample_keys
 from levada.runner.target import remember_target
 from levada.store import AuditEntry
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
+
+KEYS_NAMED = 20
+"""So many forgotten keys are named."""
 
 
 def mark_synced(project: Project, sync: str) -> RunResult:
@@ -34,6 +44,11 @@ def mark_synced(project: Project, sync: str) -> RunResult:
         started, before = clock.now(), clock.monotonic()
         run_id = clock.new_id("run")
         store.create_run(lease, run_id, "mark-synced")
+        try:
+            forgotten, keys = _forgotten(project, resolved)
+        except BaseException:
+            store.update_run(lease, run_id, phase="closed", status="failed")
+            raise
         with request(project, resolved, store.ledger(sync)) as asked:
             try:
                 ledger = project.planner.confirmed(asked)
@@ -51,10 +66,40 @@ def mark_synced(project: Project, sync: str) -> RunResult:
             started_at=isoformat(started),
             finished_at=isoformat(clock.now()),
             seconds=clock.monotonic() - before,
-            notices=(f"{ledger.rows:,} rows are taken as synced; nothing was sent",),
+            notices=(f"{ledger.rows:,} rows are taken as synced; nothing was sent", *_told(forgotten, keys)),
         )
         store.commit(lease, run_id, ledger, status="succeeded", result=result.as_dict())
-        store.note(AuditEntry(result.finished_at, actor(), "sync.mark_synced", sync, {"rows": ledger.rows}))
+        remember_columns(project, resolved)
+        store.note(
+            AuditEntry(
+                result.finished_at, actor(), "sync.mark_synced", sync, {"rows": ledger.rows, "forgotten": forgotten}
+            )
+        )
         return result
     finally:
         store.release(lease)
+
+
+def _forgotten(project: Project, resolved: Resolved) -> tuple[int, tuple[Any, ...]]:
+    """The removals that a mirror would have planned: how many, and the first keys.
+
+    None are told where the old ledger cannot be compared: it is of another key, or its files are broken.
+    """
+    ledger = project.store.ledger(resolved.name)
+    if not resolved.policy.removed or not ledger.segments:
+        return 0, ()
+    with request(project, resolved, ledger) as asked:
+        try:
+            policy = KindPolicy(added=False, changed=False, removed=True)
+            plan = project.planner.plan(replace(asked, policy=policy))
+        except (ConfigError, CorruptedError):
+            return 0, ()
+        return plan.counts.removed, sample_keys(plan, asked.folder, "removed", KEYS_NAMED)
+
+
+def _told(forgotten: int, keys: tuple[Any, ...]) -> tuple[str, ...]:
+    if not forgotten:
+        return ()
+    shown = ", ".join(str(key) for key in keys) + (", …" if forgotten > len(keys) else "")
+    records = "1 record that has" if forgotten == 1 else f"{forgotten:,} records that have"
+    return (f"{records} left the model stay at the destination and are forgotten: {shown}",)

@@ -14,6 +14,7 @@ from levada.plan import Plan, Purpose
 from levada.planner import Ledger, PlanRequest
 from levada.runner import refused
 from levada.runner.approve import standing_approval
+from levada.runner.columns import column_reasons
 from levada.runner.guarding import decide
 from levada.runner.resolve import Resolved, resolve
 from levada.runner.sample import InvalidRow, Sampled, sample, sample_invalid
@@ -102,10 +103,11 @@ def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> P
 def _decision(project: Project, resolved: Resolved, made: Plan, folder: Path, ledger: Ledger) -> GuardDecision:
     """The guard's decision, what was undone included. Whether it is approved is another question."""
     decision = decide(resolved.guard, made, folder, ledger, replaces=resolved.policy.everything)
+    decision = decision.stopped_by(*column_reasons(resolved, made, folder))
     if project.stored is None:
         return decision
     reason = undone_reason(project, made, folder, forget=False)
-    return decision if reason is None else GuardDecision(True, (*decision.reasons, reason))
+    return decision if reason is None else decision.stopped_by(reason)
 
 
 def _notices(resolved: Resolved, made: Plan, ledger: Ledger) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from levada.mapping import FieldDeclaration, FieldMapping
 from levada.mapping import Mapping as FieldMappings
 from levada.model import Model
 from levada.planner import KindPolicy
+from levada.runner.columns import Drift, drift_of, notices, renamed
 from levada.source import Column, Source
 from levada.sync import Sync
 from levada.template import field_tree
@@ -56,6 +57,8 @@ class Resolved:
     #: the mapped fields as Arrow types, in order: what a table destination is opened with
     schema: pa.Schema
     notices: tuple[str, ...] = field(default=())
+    #: how the model's columns differ from those of the last run
+    drift: Drift = Drift()
 
 
 def resolve(project: Project, name: str) -> Resolved:
@@ -66,7 +69,25 @@ def resolve(project: Project, name: str) -> Resolved:
     model = project.model(sync.model)
     source = project.source(model.source)
     columns = model_columns(project, sync.model, model)
-    _check_key(project, sync.model, model, columns)
+    drift = drift_of(project, name, columns)
+    try:
+        return _resolved(project, name, file, sync.model, model, source, columns, drift)
+    except ConfigError as error:
+        raise renamed(error, drift) from error.__cause__
+
+
+def _resolved(
+    project: Project,
+    name: str,
+    file: SyncFile,
+    model_name: str,
+    model: Model,
+    source: Source,
+    columns: Sequence[Column],
+    drift: Drift,
+) -> Resolved:
+    sync = file.sync
+    _check_key(project, model_name, model, columns)
     destination = project.destination(sync.destination)
     declared = _declared_fields(file, model, columns)
     match = _match(file, model, columns, declared)
@@ -74,7 +95,6 @@ def resolve(project: Project, name: str) -> Resolved:
     draft = FieldMappings(drafts, tuple(match), sync.nulls)
     with located(file):
         schema = project.planner.types(draft, columns)
-    notices: tuple[str, ...] = ()
     if isinstance(destination, TableDestination):
         spec = destination.describe(sync.object, schema, tuple(match))
     else:
@@ -93,7 +113,7 @@ def resolve(project: Project, name: str) -> Resolved:
     return Resolved(
         name=name,
         sync=sync,
-        model_name=sync.model,
+        model_name=model_name,
         model=model,
         source=source,
         destination=destination,
@@ -103,7 +123,8 @@ def resolve(project: Project, name: str) -> Resolved:
         policy=policy_of(sync, verbs),
         guard=project.guard_of(sync),
         schema=schema,
-        notices=notices,
+        notices=notices(drift, mapping.fields, all_fields=sync.fields == "all"),
+        drift=drift,
     )
 
 

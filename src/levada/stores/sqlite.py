@@ -114,6 +114,10 @@ class SqliteStore:
     def folder(self) -> Path:
         return self._folder
 
+    @property
+    def identity(self) -> str:
+        return self._meta.get("store_id")
+
     def close(self) -> None:
         """Give back what leases are still held, and close the database. May be called again."""
         with suppress(StoreError):  # a store in trouble is left like one whose process died

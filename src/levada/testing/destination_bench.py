@@ -96,6 +96,8 @@ class ConnectorBench:
     any_body: bool = False
     #: does an answer say which, or how many, records were taken? None: wherever answers are read
     counts_taken: bool | None = None
+    #: does an answer that is JSON and says nothing mean that all records were taken?
+    empty_is_taken: bool = False
     #: is an entry found by the record's own value, so that a foreign one can be told?
     by_value: bool | None = None
     checked: Answers = lambda request: Response(200, {}, b"{}")

@@ -30,6 +30,7 @@ from levada.outcome import Outcomes
 from levada.redaction import Redactor
 from levada.testing.clock import FakeClock
 from levada.testing.destination_bench import (
+    REQUESTS_MAX,
     Answers,
     Broken,
     ConnectorBench,
@@ -99,6 +100,9 @@ class _Wire:
     sent: Sent
 
     async def send(self, outgoing: Outgoing) -> Response:
+        if len(self.sent.requests) + len(self.sent.tokens) > REQUESTS_MAX:
+            mend = "give up after one fresh credential, and let waits grow"
+            raise Broken("a delivery that ends", f"over {REQUESTS_MAX} requests", mend)
         asked = Request(outgoing.method, outgoing.url, outgoing.headers, outgoing.body, outgoing.query)
         if outgoing.url in self.token_urls:
             self.sent.tokens.append(outgoing)

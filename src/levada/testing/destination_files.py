@@ -12,7 +12,7 @@ from levada.destination import Destination, ObjectSpec, Surroundings
 from levada.destinations.cases import run_cases
 from levada.destinations.connectors import opened, stand_ins
 from levada.destinations.declared import DeclaredDestination
-from levada.destinations.language import Connector
+from levada.destinations.language import HttpOptions
 from levada.destinations.python import PythonOptions, open_python
 from levada.errors import ConfigError
 from levada.runner.connectors import read_connector
@@ -72,7 +72,7 @@ def _of_connector(path: Path, facts: Mapping[str, Any]) -> list[ConnectorBench]:
     }
     destination = opened(path.stem, path.stem, connector, given)
     cases = run_cases(path.stem, connector, positions.at)
-    shared = ConnectorBench(
+    bench = ConnectorBench(
         destination,
         "",
         "upsert",
@@ -82,17 +82,24 @@ def _of_connector(path: Path, facts: Mapping[str, Any]) -> list[ConnectorBench]:
         cases=cases,
         secrets=tuple(str(given[name]) for name, each in connector.options.items() if each.secret),
     )
+    return _declared(destination, bench, facts)
+
+
+def _declared(
+    destination: DeclaredDestination, shared: ConnectorBench, facts: Mapping[str, Any]
+) -> list[ConnectorBench]:
+    """A bench for each verb of each object that is declared."""
     made = [
-        replace(_declared(destination, object_name, verb, shared), **facts)
-        for object_name, verb in _declared_verbs(connector)
+        replace(_stood_in(destination, object_name, verb, shared), **facts)
+        for object_name, verb in _declared_verbs(destination.options)
         if facts.get("object", object_name) == object_name and facts.get("verb", verb) == verb
     ]
     if not made:
-        raise ConfigError(f"{path.name} declares no such verb of an object", code="config.no_verb")
+        raise ConfigError(f"{destination.name} declares no such verb of an object", code="config.no_verb")
     return made
 
 
-def _declared_verbs(connector: Connector) -> list[tuple[str, Verb]]:
+def _declared_verbs(connector: HttpOptions) -> list[tuple[str, Verb]]:
     verbs = cast("tuple[Verb, ...]", get_args(Verb))
     return [
         (object_name, verb)
@@ -102,7 +109,7 @@ def _declared_verbs(connector: Connector) -> list[tuple[str, Verb]]:
     ]
 
 
-def _declared(destination: DeclaredDestination, object_name: str, verb: Verb, shared: ConnectorBench) -> ConnectorBench:
+def _stood_in(destination: DeclaredDestination, object_name: str, verb: Verb, shared: ConnectorBench) -> ConnectorBench:
     """A bench whose tool answers as the file says."""
     tool = StandIn(destination, object_name, verb)
     (name, *_) = match = tool.match()
@@ -117,6 +124,7 @@ def _declared(destination: DeclaredDestination, object_name: str, verb: Verb, sh
         reads_answers=tool.reads_answers,
         counts_taken=tool.counts_taken,
         describes=tool.describes,
+        empty_is_taken=tool.reading.empty_is == "delivered",
         identifier=(lambda record: f"id-{record[name]}") if tool.identifies else None,
         null_is_empty=tool.action.encoding in ("csv", "form"),
         tool=tool,
@@ -124,6 +132,8 @@ def _declared(destination: DeclaredDestination, object_name: str, verb: Verb, sh
 
 
 def _of_destination(destination: Destination, facts: Mapping[str, Any]) -> list[ConnectorBench]:
+    if isinstance(destination, DeclaredDestination):
+        return _declared(destination, ConnectorBench(destination, "", "upsert", (), ()), facts)
     object_name = facts.get("object", OBJECT)
     bench = ConnectorBench(
         destination, object_name, "upsert", facts.get("records", RECORDS), facts.get("match", ("number",))

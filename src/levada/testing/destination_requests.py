@@ -148,9 +148,18 @@ def check_the_same_batch_makes_the_same_requests(bench: ConnectorBench) -> None:
 
 
 def check_different_records_have_different_keys(bench: ConnectorBench) -> None:
-    """An idempotency key is of these records and no others: two batches with one key would be one."""
-    one, other = (_keys(_sent(bench, bench.batch(1, start))) for start in (0, 1))
-    expect(not one & other, "a key for each batch", sorted(one & other), "take batch.idempotency_key")
+    """An idempotency key is of these records and no others: two batches, or the halves of one, never share it."""
+    size = bench.size
+    whole, half = bench.batch(), (size + 1) // 2
+    pairs = [
+        (bench.batch(1), bench.batch(1, 1)),
+        (whole, bench.batch(records=bench.records[:size][::-1], start=size)),
+        (whole.slice(0, half), whole.slice(half, size - half)),
+    ]
+    for one, other in pairs:
+        if len(one) and len(other):
+            shared = _keys(_sent(bench, one)) & _keys(_sent(bench, other))
+            expect(not shared, "a key for each batch", sorted(shared), "take batch.idempotency_key")
 
 
 @needs(lambda bench: "" if bench.destination.spec.delivery_class(bench.verb) == "B" else "it is not of class B")

@@ -15,7 +15,6 @@ output. What is not here: what delivery does for every connector whatever it say
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -41,7 +40,7 @@ from levada.testing.destination_bench import (
     promise_of,
     why_not,
 )
-from levada.testing.plugin import NOTED
+from levada.testing.plugin import NOTED, noted_line
 
 __all__ = [
     "CHECKS", "MODULES", "Broken", "Check", "ConnectorBench", "checks_for", "conformance", "held", "name_of",
@@ -83,11 +82,11 @@ def run(check: Check, bench: ConnectorBench) -> None:
 
 def noted(benches: Mapping[str, ConnectorBench]) -> str:
     """What applies to each connector and what does not, as the plugin shows it at the end."""
-    return json.dumps(
-        [
-            [name, len(checks_for(bench)), [[name_of(c), why] for c in CHECKS if (why := why_not(c, bench))]]
+    return noted_line(
+        {
+            name: (len(checks_for(bench)), {name_of(c): why for c in CHECKS if (why := why_not(c, bench))})
             for name, bench in benches.items()
-        ]
+        }
     )
 
 

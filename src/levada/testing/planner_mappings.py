@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from levada.mapping import FieldMapping
+from levada.mapping import Mapping as FieldMappings
 from levada.planner import Settled
 from levada.testing.planner_bench import BOTH, PlannerBench, everything, exceptions, mapped, people
 
@@ -72,10 +74,23 @@ def a_confirmed_model_keeps_what_lapsed(bench: PlannerBench) -> None:
     assert bench.plan(people((1, "C", None)), BOTH).counts == (0, 1, 0)
 
 
+def keys_that_are_one_after_normalisation_are_refused(bench: PlannerBench) -> None:
+    """Rows whose match value is equal only once it is mapped would be one record: none of them is sent."""
+    one = FieldMapping("email", "sql", "lower(trim(nfc_normalize(name)))", type="text")
+    mapping = FieldMappings((one, FieldMapping("n", "column", "n")), ("email",))
+    rows = people((1, "A@x", 1), (2, "a@x ", 1), (3, "\u00e4@x", 3), (4, "a\u0308@x", 3), (5, "b@x", 5))
+    planned = bench.run(rows, mapping)
+    assert set(planned.by_key("added")) == {5}
+    assert sorted((row["key.id"], row["code"]) for row in planned.invalid) == [
+        (key, "duplicate_match") for key in (1, 2, 3, 4)
+    ]
+
+
 MAPPING_CHECKS: tuple[Callable[[PlannerBench], None], ...] = (
     a_field_that_returns_clears_what_it_once_sent,
     a_refused_clearing_is_planned_again,
     a_record_that_is_made_anew_has_no_lapsed_field,
     with_nulls_skip_a_lapsed_field_waits,
     a_confirmed_model_keeps_what_lapsed,
+    keys_that_are_one_after_normalisation_are_refused,
 )

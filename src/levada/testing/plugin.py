@@ -6,6 +6,7 @@ Fixtures and suites are not loaded from here: a connector author imports what th
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,6 +15,11 @@ pytest.register_assert_rewrite("levada.testing")
 
 NOTED = "levada conformance"
 """The property of a test's report that says which checks did not apply."""
+
+
+def noted_line(found: Mapping[str, tuple[int, Mapping[str, str]]]) -> str:
+    """For each connector, how many checks apply, and which do not with the reason: the property's text."""
+    return json.dumps([[name, count, list(others.items())] for name, (count, others) in found.items()])
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

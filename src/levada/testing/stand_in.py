@@ -115,7 +115,7 @@ class StandIn:
         declared = self.destination.options.discover
         path = request.url.partition("?")[0]
         if declared.fields is not None and _meant(declared.fields.send, request.method, path):
-            if not path.split("?")[0].count(self.object):
+            if "{object}" in declared.fields.send and self.object not in path.split("/"):
                 return Response(404)
             entries = [put({}, declared.fields.name, name) for name in self.records()[0]]
             return _json(put({}, declared.fields.list, entries))
@@ -201,7 +201,7 @@ class StandIn:
         match = declared.match if declared is not None and declared.match else ()
         named = [each.name for each in self.destination.named(self.object, self.verb) if each.name]
         names = list(dict.fromkeys([*(match or named[:1] or ["number"]), *facts, *named]))
-        if len(names) == 1:
+        if len(names) == 1 and not facts:
             names.append("name")
         writable = [name for name in names if name not in facts or facts[name].writable or name in match]
         return [

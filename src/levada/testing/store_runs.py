@@ -32,6 +32,12 @@ def a_second_process_is_told_which_run_holds_the_sync(bench: StoreBench) -> None
     assert caught.value.run_id == "run_7"
 
 
+def a_store_is_known_by_its_identity(bench: StoreBench) -> None:
+    """The same in every process, and never empty."""
+    first, second = bench.open(), bench.open()
+    assert first.identity == second.identity != ""
+
+
 def syncs_do_not_wait_for_each_other(bench: StoreBench) -> None:
     """A lease is for one sync."""
     one, other = bench.open(), bench.open()

@@ -196,8 +196,10 @@ def odd_values_are_values(bench: TableBench) -> None:
     """Text that looks like SQL, like a placeholder or like the end of a load arrives as it is."""
     rows = [(index, value, index) for index, value in enumerate(INJECTIONS)]
     writer = bench.writer()
-    write(writer, records(*rows))
+    write(writer, records(*rows), bench.adds)
     assert bench.rows() == rows
+    if bench.adds == "append":
+        return
     write(writer, records(*rows), kind="changed", number=1)
     write(writer, records(*rows), "update", "changed", number=2)
     assert bench.rows() == rows
@@ -207,8 +209,10 @@ def text_and_its_absence_differ(bench: TableBench) -> None:
     """NULL and empty text stay two things, by the fast way and by the other."""
     rows = [(1, "", 0), (2, None, None), (3, "NULL", 0), (4, " ", 0)]
     writer = bench.writer()
-    write(writer, records(*rows))
+    write(writer, records(*rows), bench.adds)
     assert bench.rows() == rows
+    if bench.adds == "append":
+        return
     write(writer, records(*rows), kind="changed", number=1)
     assert bench.rows() == rows
 
@@ -219,9 +223,9 @@ def every_type_arrives_exactly(bench: TableBench) -> None:
     wanted = [(index + 1, *(values[index] for _, _, values in EXACT)) for index in range(2)]
     rows = [*wanted, (3, *(None for _ in EXACT))]
     writer = bench.writer(schema=schema)
-    kinds: tuple[Kind, ...] = ("added", "changed")
+    kinds: tuple[Kind, ...] = ("added", "changed") if bench.adds == "upsert" else ("added",)
     for number, kind in enumerate(kinds):
-        outcomes = write(writer, records(*rows, schema=schema), kind=kind, number=number)
+        outcomes = write(writer, records(*rows, schema=schema), bench.adds, kind, number=number)
         assert outcomes.common.end == "delivered", outcomes.common
         found = bench.rows(columns=", ".join(bench.quoted(name) for name in schema.names))
         for before, after in zip(rows, found, strict=True):
@@ -263,7 +267,7 @@ def nan_is_kept_or_refused(bench: TableBench) -> None:
     field = bench.open().describe("people", schema, ("id",)).field("ratio")
     assert field is not None
     writer = bench.writer(schema=schema)
-    outcomes = write(writer, records((1, math.nan), (2, math.inf), (3, -math.inf), schema=schema))
+    outcomes = write(writer, records((1, math.nan), (2, math.inf), (3, -math.inf), schema=schema), bench.adds)
     if field.limits.nonfinite:
         assert outcomes.common.end == "delivered"
         found = [row[0] for row in bench.rows(columns="ratio", order="id")]
@@ -278,11 +282,10 @@ def nanoseconds_are_never_cut(bench: TableBench) -> None:
     """A finer time than the column's arrives whole or is refused."""
     schema = columns_of(("id", pa.int64()), ("moment", pa.timestamp("ns")))
     writer = bench.writer(schema=schema)
-    fine = write(writer, records((1, 1_000_000_001), schema=schema))
-    assert write(writer, records((2, 1_000_000_000), schema=schema), number=1).common.end == "delivered"
+    fine = write(writer, records((1, 1_000_000_001), schema=schema), bench.adds)
+    assert write(writer, records((2, 1_000_000_000), schema=schema), bench.adds, number=1).common.end == "delivered"
     if fine.common.end == "delivered":
-        bench.execute("DELETE FROM people WHERE id = 2")
-        assert "000000001" in str(bench.rows(columns="CAST(moment AS varchar)")[0][0])
+        assert "000000001" in str(bench.rows(columns="CAST(moment AS varchar)", order="id")[0][0])
     else:
         assert bench.rows(columns="id") == [(2,)]
 
@@ -321,17 +324,17 @@ def replace_survives_a_crash_before_and_after_the_swap(bench: TableBench) -> Non
     write(first, records(ALICE), "append")
     first.close()
     second = bench.writer(mode="replace")
-    assert second.applied(0) is True
+    assert second.applied(0) is (True if bench.marks else None)
     write(second, records(ALICE), "append")
     write(second, records(BOB), "append", number=1)
     second.finish()
     second.finish()
     second.close()
     third = bench.writer(mode="replace")
-    assert (third.applied(0), third.applied(1)) == (True, True)
+    assert {third.applied(0), third.applied(1)} == {True if bench.marks else None}
     third.finish()
     assert bench.rows() == [ALICE, BOB]
-    assert _ours(bench) == {"_levada_marks"}
+    assert _ours(bench) == ({"_levada_marks"} if bench.marks else set())
 
 
 def replace_again_with_a_newer_plan(bench: TableBench) -> None:
@@ -350,7 +353,7 @@ def replace_again_with_a_newer_plan(bench: TableBench) -> None:
     last.finish()
     last.close()
     assert bench.rows() == [ALICE, BOB]
-    assert _ours(bench) == {"_levada_marks"}
+    assert _ours(bench) == ({"_levada_marks"} if bench.marks else set())
 
 
 def replace_by_nothing_empties_the_table(bench: TableBench) -> None:

@@ -52,6 +52,11 @@ class TableBench:
     #: types of columns for tables that a check makes by hand
     integer: str = "bigint"
     text: str = "varchar(200)"
+    #: how a record is added where nothing else is asked: files know only append
+    adds: Verb = "upsert"
+    mode: Mode = "upsert"
+    #: do rows and the mark of how far they got move together? (class T)
+    marks: bool = True
     _writers: list[Writer] = field(default_factory=list)
 
     def open(self, **options: Any) -> TableDestination:
@@ -61,7 +66,7 @@ class TableBench:
         self,
         plan: str = "1",
         *,
-        mode: Mode = "upsert",
+        mode: Mode | None = None,
         schema: pa.Schema = SCHEMA,
         table: str = "people",
         match: tuple[str, ...] = ("id",),
@@ -70,7 +75,7 @@ class TableBench:
         **order: Any,
     ) -> Writer:
         found = (destination or self.open()).open(
-            WriteOrder(sync, "run_1", f"{sync}@{plan}", table, mode, "delete", match, schema, **order)
+            WriteOrder(sync, "run_1", f"{sync}@{plan}", table, mode or self.mode, "delete", match, schema, **order)
         )
         self._writers.append(found)
         return found
@@ -195,7 +200,7 @@ def clear_empties_the_fields_and_keeps_the_record(bench: TableBench) -> None:
 
 def an_empty_batch_is_delivered(bench: TableBench) -> None:
     """No records, no work."""
-    assert write(bench.writer(), records()).common.end == "delivered"
+    assert write(bench.writer(), records(), bench.adds).common.end == "delivered"
     assert bench.rows() == []
 
 
@@ -388,6 +393,17 @@ def marks_of_older_plans_are_forgotten(bench: TableBench) -> None:
     write(bench.writer("2"), records(BOB), plan="2")
     found = bench.rows("_levada_marks", "sync, plan_id")
     assert found == [(SYNC, f"{SYNC}@2"), ("other", "other@1")]
+
+
+def a_mark_counts_for_its_owner_only(bench: TableBench) -> None:
+    """A plan of equal content from another project, or for another object, is not taken for one that is in."""
+    write(bench.writer("1", owner="a"), records(ALICE), plan="1")
+    bench.execute("DELETE FROM people")
+    other = bench.writer("1", owner="b")
+    assert other.applied(0) is False
+    write(other, records(ALICE), plan="1")
+    assert bench.rows() == [ALICE]
+    assert bench.writer("1", owner="a").applied(0) is True
 
 
 def without_marks_nothing_is_promised_that_is_not_kept(bench: TableBench) -> None:

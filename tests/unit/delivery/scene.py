@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from levada import events
 from levada.batch import Batch
 from levada.change import Counts, Kind, Verb
-from levada.clock import SystemClock
+from levada.clock import Clock, SystemClock
 from levada.delivery.account import Patience
 from levada.delivery.addresses import AddressPolicy
 from levada.delivery.dispatcher import Dispatcher
@@ -144,7 +144,9 @@ class Scene:
     patience: Patience = QUICK
     server_seconds: float = 0.01
     rate: float | None = None
-    clock: SystemClock = field(default_factory=SystemClock)
+    quota: int | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    run_loop: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run
     seen: list[events.Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -176,7 +178,10 @@ class Scene:
             title="Test",
             docs="",
             limits=Limits(
-                concurrent_requests=self.lanes, records_per_request=self.batch, requests_per_second=self.rate
+                concurrent_requests=self.lanes,
+                records_per_request=self.batch,
+                requests_per_second=self.rate,
+                requests_per_day=self.quota,
             ),
             classes=classes,
             max_server_seconds=self.server_seconds,
@@ -221,6 +226,7 @@ class Scene:
             patience=self.patience,
             listener=self.seen.append,
             wire=lambda: self.wire,
+            run_loop=self.run_loop,
         )
         self.halt = dispatcher.halt
         return dispatcher.deliver(order, self.destination, self.lease, pa.schema([]), self.store)
@@ -231,3 +237,7 @@ class Scene:
 
 def ok(**more: Any) -> Response:
     return Response(200, {}, json.dumps(more).encode())
+
+
+def always_ok(outgoing: Outgoing, records: list[dict[str, Any]]) -> Answer:
+    return ok()

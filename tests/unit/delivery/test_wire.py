@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from levada.delivery.addresses import AddressPolicy
-from levada.delivery.wire import HttpWire, Lost, NotSent, Outgoing
+from levada.delivery.wire import HttpWire, Lost, NotSent, Outgoing, Overtaken
 from levada.destination import Response
 from levada.errors import ConfigError
 
@@ -75,6 +75,27 @@ def test_an_answer_comes_whole_with_lower_case_headers() -> None:
     with server(OK) as (url, _):
         answer = send(url)
     assert (answer.status, answer.body, answer.request_id) == (200, b"{}", "r1")
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["new connection", "kept connection"])
+def test_a_process_that_is_overtaken_while_it_connects_sends_no_byte(kept: bool) -> None:
+    """The right to send is asked for with the connection in hand; the server sees only what was sent before."""
+    answers = iter([True] * kept + [False])
+
+    async def asked(url: str) -> None:
+        wire = HttpWire(HERE)
+        try:
+            if kept:
+                await wire.send(Outgoing("POST", url, body=b"{}", entitled=lambda: next(answers)))
+            with pytest.raises(Overtaken):
+                await wire.send(Outgoing("POST", url, body=b"{}", entitled=lambda: next(answers)))
+        finally:
+            await wire.close()
+
+    with server(*[OK] * kept) as (url, seen):
+        asyncio.run(asked(url))
+        assert len(seen) == kept
+    assert next(answers, None) is None
 
 
 def test_a_refused_connection_is_surely_not_sent() -> None:

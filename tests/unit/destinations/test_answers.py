@@ -355,3 +355,52 @@ def test_no_bytes_break_the_reading(body: bytes) -> None:
     """Any bytes at all are read to an outcome, and vouch for nothing."""
     outcomes = read({"accepted": {"list": "ok", "index": "i"}}, body)
     assert "delivered" not in ends(outcomes)
+
+
+WHOLE: list[tuple[dict[str, Any], Any]] = [
+    ({"accepted": {"list": "ok", "index": "i"}}, {"ok": [{"i": 0}, {"i": 1}, {"i": 2}]}),
+    ({"accepted": {"list": "", "match": "email"}}, [{"email": f"p{n}@example.com"} for n in range(3)]),
+    ({"accepted": {"list": "ok", "count": "n"}}, {"n": 3}),
+    ({"refused": {"list": "errors", "index": "i"}}, {"errors": []}),
+    ({"items": {"list": "", "ok": "ok"}}, [{"ok": True}] * 3),
+    ({"items": {"list": "", "ok": "ok", "index": "n"}}, [{"ok": True, "n": n} for n in range(3)]),
+    ({"success": {"path": "ok", "equals": True}, "empty_is": "delivered"}, {"ok": True}),
+]
+"""Ways to declare an answer, each with one that vouches for all three records."""
+
+
+@pytest.mark.parametrize("status", [200, 201, 207])
+@pytest.mark.parametrize(("declared", "answer"), WHOLE)
+def test_a_whole_answer_vouches_and_no_part_of_it_does(declared: dict[str, Any], answer: Any, status: int) -> None:
+    """GUARANTEES 6.9: cut off after any byte, empty, a web page, or with something after it: nothing is delivered."""
+    body = json.dumps(answer).encode()
+    assert ends(read(declared, body, status)) == ["delivered"] * 3
+    pages = [b"<html><body>Sign in</body></html>", b"\xff\xfe\x00", b"null", b'""', body + b"}", body + body]
+    for wrong in (*(body[:length] for length in range(len(body))), *pages):
+        assert "delivered" not in ends(read(declared, wrong, status)), wrong
+
+
+@given(st.integers(0, 8), st.data())
+def test_answers_in_order_vouch_only_if_they_are_as_many_as_the_records(entries: int, data: st.DataObject) -> None:
+    """GUARANTEES 6.10: one entry too few or too many, and nobody knows which record each of them means."""
+    told = data.draw(st.lists(st.booleans(), min_size=entries, max_size=entries))
+    found = ends(read({"items": {"list": "", "ok": "ok"}}, [{"ok": each} for each in told], size=4), 4)
+    if entries == 4:
+        assert found == ["delivered" if each else "rejected" for each in told]
+    else:
+        assert found == ["unknown"] * 4
+
+
+@given(st.lists(st.tuples(st.integers(-1, 5), st.booleans()), max_size=10))
+def test_entries_with_strays_and_contradictions_never_deliver_what_they_do_not_vouch_for(
+    told: list[tuple[int, bool]],
+) -> None:
+    """GUARANTEES 6.10: twice, shuffled, of records that were not sent: delivered means all its entries say yes."""
+    found = ends(read({"items": {"list": "", "ok": "ok", "index": "n"}}, [{"n": n, "ok": ok} for n, ok in told]))
+    for index, end in enumerate(found):
+        own = [ok for n, ok in told if n == index]
+        if end == "delivered":
+            assert own
+            assert all(own)
+        if not own:
+            assert end == "unknown"

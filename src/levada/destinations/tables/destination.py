@@ -280,7 +280,7 @@ class SqlDestination:
                 # another process may have made it at this very moment
                 if self.engine.facts(session, table) is None:
                     raise
-        marks = Marks(self.engine, table, order.sync, order.plan_id)
+        marks = Marks(self.engine, table, order.sync_mark, order.plan_mark)
         try:
             marks.read(session)
         except AccessError:
@@ -304,8 +304,8 @@ class SqlDestination:
                 code="destination.replace_marks",
                 hint=f"allow the user to create tables beside {target}, and do not set marks: false",
             )
-        staging = target.beside(derived("_levada_new", order.plan_id, str(target)))
-        retired = target.beside(derived("_levada_old", order.plan_id, str(target)))
+        staging = target.beside(derived("_levada_new", order.plan_mark, str(target)))
+        retired = target.beside(derived("_levada_old", order.plan_mark, str(target)))
         for name in marks.abandoned(session):
             self._execute(session, [f"DROP TABLE IF EXISTS {quoted_table(self.engine.grammar, target.beside(name))}"])
             self._alone(session, partial(marks.forget, session, name))

@@ -7,7 +7,7 @@ DestinationError, and from `commit` alone ConnectionError: the answer was lost, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -44,6 +44,8 @@ class TableColumn:
     choices: tuple[str, ...] | None = None
     #: the type as statements name it, where `native` is not enough: below a domain, with a collation
     base: str = ""
+    #: how the column's collation sees a text, as SQL around `{}`, where it may take two different ones for equal
+    seen: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,10 @@ class Grammar:
     conflicts: bool = True
     placeholder: str = "?"
     marks_columns: str = ""
+    #: that two texts are the same, letter by letter, whatever a collation thinks of them
+    exact: str = "{} = {}"
+    #: a text without any collation
+    plain: str = "{}"
     #: what follows the columns in CREATE TABLE
     create_suffix: str = ""
 
@@ -151,10 +157,6 @@ class Engine(Protocol):
 
     def value(self, expression: str, kind: pa.DataType, native: str) -> str:
         """A staged value as an expression that the column takes without loss."""
-        ...
-
-    def loose(self, kinds: Iterable[pa.DataType]) -> bool:
-        """May the database take two different values of these types for equal (letter case, trailing blanks)?"""
         ...
 
     def direct(self, kind: pa.DataType, native: str) -> bool:

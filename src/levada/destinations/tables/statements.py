@@ -33,6 +33,8 @@ class StagedField:
     value: str
     match: bool
     previous: str = ""
+    #: how the column's collation sees a text, where it may take two different ones for equal (TableColumn.seen)
+    seen: str = ""
     #: NULL leaves the column as it is
     skips_null: bool = False
     only_if_empty: bool = False
@@ -61,10 +63,21 @@ class Statements:
         return ", ".join(field.value for field in self.fields)
 
     def found(self, by: Found) -> str:
-        """t is the record that s means."""
+        """t is the record that s means: equal to the column's index, and the same letter by letter."""
+        return " AND ".join([self._equal(by), *self._same(by)])
+
+    def _equal(self, by: Found) -> str:
         return " AND ".join(
             f"t.{field.column} = {field.value if by == 'new' else field.previous}" for field in self.matches
         )
+
+    def _same(self, by: Found) -> list[str]:
+        """What equality by collation leaves open."""
+        return [
+            self.grammar.exact.format(f"t.{field.column}", field.value if by == "new" else field.previous)
+            for field in self.matches
+            if field.seen
+        ]
 
     # -- adding
 
@@ -117,7 +130,11 @@ class Statements:
             case "in":
                 columns = ", ".join(field.column for field in self.matches)
                 values = ", ".join(field.previous for field in self.matches)
-                return f"DELETE FROM {self.target} WHERE ({columns}) IN (SELECT {values} FROM {self.stage} s)"
+                statement = f"DELETE FROM {self.target} WHERE ({columns}) IN (SELECT {values} FROM {self.stage} s)"
+                if not self._same("previous"):
+                    return statement
+                plain = ", ".join(self.grammar.plain.format(field.column) for field in self.matches)
+                return f"{statement} AND ({plain}) IN (SELECT {values} FROM {self.stage} s)"
 
     # -- asking
 
@@ -133,16 +150,32 @@ class Statements:
 
     def equal(self) -> str:
         """Indexes of the records that are there with exactly these values."""
-        same = " AND ".join(f"t.{field.column} {self.grammar.same} {field.value}" for field in self.fields)
+        same = " AND ".join(self._holds(field) for field in self.fields)
         return f"SELECT s.r FROM {self.stage} s WHERE EXISTS (SELECT 1 FROM {self.target} t WHERE {same})"
 
     def doubled(self) -> str:
         """Indexes of the records whose match values occur more than once among the staged ones."""
-        keys = ", ".join(field.value for field in self.matches)
+        keys = ", ".join((field.seen or "{}").format(field.value) for field in self.matches)
         return (
             f"SELECT q.r FROM (SELECT s.r AS r, COUNT(*) OVER (PARTITION BY {keys}) AS n FROM {self.stage} s) q"
             " WHERE q.n > 1"
         )
+
+    def taken(self) -> str:
+        """Indexes of the records whose match values belong, to the collation, to a record that has others."""
+        different = " AND ".join(self._same("new"))
+        own = " AND ".join(self._same("previous"))
+        return (
+            f"SELECT s.r FROM {self.stage} s WHERE EXISTS (SELECT 1 FROM {self.target} t WHERE {self._equal('new')}"
+            f" AND NOT ({different}) AND NOT ({own}))"
+        )
+
+    def _holds(self, field: StagedField) -> str:
+        """The column holds just this value."""
+        same = f"t.{field.column} {self.grammar.same} {field.value}"
+        if field.seen:
+            same += f" AND ({field.value} IS NULL OR {self.grammar.exact.format(f't.{field.column}', field.value)})"
+        return same
 
     def _assignment(self, field: StagedField, value: str, old: str) -> str:
         present = f"{old}{field.column}"

@@ -103,9 +103,20 @@ class TableWriter:
             self.engine.value(f"s.f{index}", kind, native),
             match,
             self.engine.value(previous, kind, native) if match else "",
+            seen=self._seen(name),
             skips_null=self.order.nulls == "skip",
             only_if_empty=name in self.order.only_if_empty,
         )
+
+    def _seen(self, name: str) -> str:
+        column = self.facts.column(name)
+        return column.seen if column else ""
+
+    @property
+    def _shared(self) -> bool:
+        """Does the unique index on the match fields take two different values for equal?"""
+        plain = ("", self.engine.grammar.plain)
+        return self._indexed and any(self._seen(name) not in plain for name in self.order.match)
 
     def _empty(self) -> bool:
         return not self.session.fetch(f"SELECT 1 FROM {self._statements.target} LIMIT 1")
@@ -250,6 +261,15 @@ class TableWriter:
         names = ", ".join(self.order.match)
         return Outcome("rejected", f"several records of the model have the same match value ({names})", "match_doubled")
 
+    @property
+    def _taken_outcome(self) -> Outcome:
+        names = ", ".join(self.order.match)
+        reason = (
+            f"the table has a record whose {names} is written differently and counts as the same to the column's "
+            "collation (case, accents, trailing spaces): neither can be told from the other"
+        )
+        return Outcome("rejected", reason, "match_equal")
+
     def _in_order(self, table: pa.Table) -> pa.Table:
         return table.select(self.order.schema.names).cast(self.order.schema)
 
@@ -282,11 +302,17 @@ class TableWriter:
             return self._insert(work, direct=True)
         moved = self._moved(work)
         self._stage(work.rows)
-        if careful or self.engine.loose(self.order.schema.field(name).type for name in self.order.match):
+        if careful or self._shared:
             work = work.left_out(
                 [int(row[0]) for row in self.session.fetch(statements.doubled())], self._doubled_outcome
             )
             self._stage(work.rows)
+        if self._shared and batch.verb in ("create", "upsert"):
+            taken = [int(row[0]) for row in self.session.fetch(statements.taken())]
+            if taken:
+                work = work.left_out(taken, self._taken_outcome)
+                moved = [index for index in moved if index not in set(taken)]
+                self._stage(work.rows)
         match batch.verb:
             case "create":
                 return self._create(work, careful=careful)

@@ -1,0 +1,135 @@
+"""What became of a model's columns since the last run that ended: new ones, missing ones, other types.
+
+The names and types of the columns are remembered with the sync. A difference is told as a notice; a difference that
+would spoil what is sent stops the plan like a guard: a new type whose values do not fit their fields, and a column
+that a `replace` of all fields would silently leave out. Not here: which values are equal across types, which is the
+planner's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from levada.errors import ConfigError, StoreError
+from levada.guard import GuardReason
+from levada.plan import Plan
+
+if TYPE_CHECKING:
+    from levada.mapping import FieldMapping
+    from levada.runner.project import Project
+    from levada.runner.resolve import Resolved
+    from levada.source import Column
+
+MEMORY = "columns"
+NAMED_MAX = 10
+"""A notice names so many columns."""
+MISSING_CODES = ("config.unknown_column", "config.missing_key_column")
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """The columns now, and how they differ from those of the last run; nothing differs before a first run."""
+
+    now: Mapping[str, str] = field(default_factory=dict)
+    new: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    #: by name: the type before, the type now
+    retyped: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def drift_of(project: Project, sync: str, columns: Sequence[Column]) -> Drift:
+    """Compare with what is remembered. Reads the store if there is one, and changes nothing."""
+    now = {column.name: column.native or str(column.type) for column in columns}
+    text = project.stored.recall(sync, MEMORY) if project.stored is not None else None
+    if text is None:
+        return Drift(now)
+    before: dict[str, str] = json.loads(text)
+    return Drift(
+        now,
+        tuple(name for name in now if name not in before),
+        tuple(name for name in before if name not in now),
+        {name: (before[name], kind) for name, kind in now.items() if before.get(name, kind) != kind},
+    )
+
+
+def remember_columns(project: Project, resolved: Resolved) -> None:
+    """After a run that ended well. If it cannot be written now, the next run tells the same notices again."""
+    text = json.dumps(dict(resolved.drift.now), ensure_ascii=False)
+    with suppress(StoreError):
+        if project.store.recall(resolved.name, MEMORY) != text:
+            project.store.remember(resolved.name, MEMORY, text)
+
+
+def renamed(error: ConfigError, drift: Drift) -> ConfigError:
+    """The error of a missing column, with a guess at its new name if the model has columns that it had not."""
+    if error.code in MISSING_CODES and drift.new and drift.missing:
+        error.hint = (
+            f"since the last run {_named(drift.missing)} left the model and {_named(drift.new)} came: if it was "
+            f"renamed, name the new column here. {error.hint or ''}".strip()
+        )
+    return error
+
+
+def notices(drift: Drift, fields: Sequence[FieldMapping], *, all_fields: bool) -> tuple[str, ...]:
+    """What a person should know of the difference, as sentences."""
+    found: list[str] = []
+    if all_fields:
+        if drift.missing:
+            found.append(
+                f"the model has lost the column {_named(drift.missing)}: records keep the last value that was sent"
+            )
+        if drift.new:
+            found.append(f"the model has a new column, which is sent from now on: {_named(drift.new)}")
+    else:
+        unmapped = [name for name in drift.new if not _fed(fields, name)]
+        if unmapped:
+            found.append(f"the model has a new column, which no field takes: {_named(unmapped)}")
+    for name, (before, now) in list(drift.retyped.items())[:NAMED_MAX]:
+        if _fed(fields, name):
+            found.append(f"the column {name} was {before} and is {now} now; values that are equal are not sent again")
+    return tuple(found)
+
+
+def column_reasons(resolved: Resolved, plan: Plan, folder: Path) -> tuple[GuardReason, ...]:
+    """Why a plan is stopped for its columns' sake."""
+    drift, found = resolved.drift, []
+    if resolved.policy.everything and resolved.sync.fields == "all" and drift.missing:
+        message = f"the model has lost the column {_named(drift.missing)}, and replacing the object would lose it there"
+        found.append(GuardReason("columns_missing", message, len(drift.missing), 0))
+    invalid = _invalid_by_field(plan, folder) if drift.retyped else {}
+    for name, (before, now) in drift.retyped.items():
+        rows = sum(invalid.get(each, 0) for each in _fed(resolved.mapping.fields, name))
+        if rows:
+            message = f"the column {name} was {before} and is {now} now, and {rows:,} rows do not fit their field"
+            found.append(GuardReason("type_changed", message, rows, 0))
+    return tuple(found)
+
+
+def _fed(fields: Sequence[FieldMapping], column: str) -> list[str]:
+    """The fields that a column goes into; for expressions and templates, those that hold its name as a word."""
+    word = re.compile(rf"(?i)(?<!\w){re.escape(column)}(?!\w)")
+    return [
+        each.field
+        for each in fields
+        if (each.origin.lower() == column.lower() if each.kind == "column" else word.search(each.origin))
+    ]
+
+
+def _invalid_by_field(plan: Plan, folder: Path) -> Mapping[str, int]:
+    if plan.invalid is None:
+        return {}
+    import pyarrow.parquet as pq
+
+    names = pq.read_table(folder / plan.invalid.name, columns=["field"]).column("field").to_pylist()
+    return Counter(str(name) for name in names)
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED_MAX]) + (", …" if len(names) > NAMED_MAX else "")

@@ -1,0 +1,239 @@
+"""One small world per destination class: a project, its model, and a destination that keeps an accept log."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+import psycopg
+
+from levada_process import write
+from processes.destination import Accepted, Destination, Held
+
+Letter = Literal["T", "T duckdb", "T postgres", "A", "B", "C", "D", "D once"]
+Row = dict[str, Any]
+Rows = dict[int, Row]
+
+LANES = 2
+BATCH = 2
+#: what a dead sender had sent takes effect at once (Destination.wait_until_idle); the hold is kept all the same
+HOLD_SECONDS = 0.05
+
+_ITEMS = "{items: {list: results, match: id, ok: ok, identifier: rid}}"
+_DONE = "{success: [{path: done, equals: true}], identifier: rid}"
+_BATCH = f'body: {{records: "{{records}}"}}, record: {{fields: "{{fields_all}}"}}, outcomes: {_ITEMS}'
+_BY_RID = f"""
+    update: {{send: "PATCH /records/{{destination_id}}", record: {{fields: "{{fields_all}}"}}, outcomes: {_DONE}}}
+    delete: {{send: "DELETE /records/{{destination_id}}", outcomes: {_DONE}}}
+"""
+_VERBS: Mapping[str, str] = {
+    "A": f"""
+    upsert: {{send: POST /upsert, {_BATCH}}}
+    delete: {{send: POST /delete, body: {{records: "{{records}}"}}, record: {{id: "{{key}}"}}, outcomes: {_ITEMS}}}
+""",
+    "B": f"""
+    create:
+      send: POST /create
+      record: {{fields: "{{fields_all}}"}}
+      idempotency_header: Idempotency-Key
+      records_per_request: 1
+      outcomes: {_DONE}
+{_BY_RID}""",
+    "C": f"""
+    create: {{send: POST /create, {_BATCH}}}
+    look_up:
+      send: POST /search
+      body: {{ids: "{{records}}"}}
+      list: found
+      match: id
+      identifier: rid
+      records_per_request: 4
+{_BY_RID}""",
+    "D": f"""
+    append: {{send: POST /append, {_BATCH}}}
+""",
+}
+_HTTP = """type: http
+base_url: {url}
+limits: {{records_per_request: {batch}, concurrent_requests: {lanes}}}
+max_server_seconds: {hold}
+{idempotency}objects:
+  people:{verbs}"""
+_SYNC = """model: people
+to: there.people
+mode: {mode}
+match: {{id: id}}
+fields: {{id: id, name: name, score: score}}
+guard: {{removed_max: none, changed_max: none, nulls_max: none}}
+{more}"""
+TRIGGERS = """
+create table people (id integer primary key, name text, score integer);
+create table accepted (number integer primary key, verb text, id integer, name text, score integer);
+create trigger made after insert on people
+  begin insert into accepted (verb, id, name, score) values ('create', new.id, new.name, new.score); end;
+create trigger changed after update on people
+  begin insert into accepted (verb, id, name, score) values ('update', new.id, new.name, new.score); end;
+create trigger gone after delete on people
+  begin insert into accepted (verb, id) values ('delete', old.id); end;
+"""
+PG_LOG = """
+drop schema if exists public cascade; create schema public;
+create table people (id integer primary key, name text, score integer);
+create table accepted (number serial primary key, verb text, id integer, name text, score integer);
+create function note() returns trigger language plpgsql as $$ begin
+  if tg_op = 'DELETE' then insert into accepted (verb, id) values ('delete', old.id);
+  else insert into accepted (verb, id, name, score)
+    values (case tg_op when 'INSERT' then 'create' else 'update' end, new.id, new.name, new.score); end if;
+  return null; end $$;
+create trigger note after insert or update or delete on people for each row execute function note();
+"""
+FIRST: Rows = {n: {"id": n, "name": f"p{n}", "score": n * 10} for n in range(1, 9)}
+
+
+def edited(rows: Rows, edits: Mapping[int, Row | None]) -> Rows:
+    """Rows with some set and (None) some gone."""
+    found = {**rows, **{key: row for key, row in edits.items() if row is not None}}
+    return {key: row for key, row in sorted(found.items()) if edits.get(key, row) is not None}
+
+
+SECOND = edited(FIRST, {
+    1: {"id": 1, "name": "p1", "score": 11},
+    2: {"id": 2, "name": "p2", "score": 21},
+    3: {"id": 3, "name": "p3", "score": 31},
+    4: None,
+    5: None,
+    21: {"id": 21, "name": "p21", "score": 210},
+    22: {"id": 22, "name": "p22", "score": 220},
+    23: {"id": 23, "name": "p23", "score": 230},
+})  # fmt: skip
+"""Three changed, two gone, three new."""
+THIRD = edited(SECOND, {
+    1: FIRST[1],
+    2: {"id": 2, "name": "p2", "score": 22},
+    4: {"id": 4, "name": "p4", "score": 44},
+    21: None,
+    22: {"id": 22, "name": "p22", "score": 222},
+})  # fmt: skip
+"""What the model may come to while a run is dead: back again, on and on, back from the dead, gone before it came."""
+
+
+@dataclass
+class World:
+    """A project in a folder that always has the same name, and a destination."""
+
+    letter: Letter
+    folder: Path
+    server: Destination
+    postgres: str = ""
+    lanes: int = LANES
+    batch: int = BATCH
+    first: Rows = field(default_factory=lambda: FIRST)
+    history: list[Rows] = field(default_factory=list)
+
+    @property
+    def http(self) -> bool:
+        return not self.letter.startswith("T")
+
+    def prepare(self) -> None:
+        """The empty project: no state, nothing at the destination, the first model."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.history = []
+        if self.http:
+            self.server.put_back(Held())
+        verbs = _VERBS.get(self.letter[0], "")
+        kind = self.letter.partition(" ")[2] or "sqlite"
+        if self.http:
+            idempotency = "idempotency_seconds: 86400\n" if self.letter == "B" else ""
+            there = _HTTP.format(
+                url=self.server.url,
+                batch=self.batch,
+                lanes=self.lanes,
+                hold=HOLD_SECONDS,
+                idempotency=idempotency,
+                verbs=verbs,
+            )
+        elif kind == "postgres":
+            there = f"type: postgres\nurl: {self.postgres}\n"
+        else:
+            there = f"type: {kind}\npath: there.{kind}\ncreate_tables: true\n"
+        mode = "append" if self.letter[0] == "D" else "mirror"
+        more = "changed: send\n" if self.letter[0] == "D" else ""
+        more += f"delivery: {'at_most_once' if self.letter == 'D once' else 'at_least_once'}\n" if self.http else ""
+        write(
+            self.folder,
+            {
+                "levada.yml": "name: crashes\n",
+                "sources/shop.yml": "type: files\npath: data\n",
+                "models/people.sql": "/*\nsource: shop\nkey: id\n*/\nselect id, name, score from people\n",
+                "destinations/there.yml": there,
+                "syncs/people.yml": _SYNC.format(mode=mode, more=more),
+            },
+        )
+        (self.folder / "tmp").mkdir()
+        if kind == "postgres":
+            with psycopg.connect(self.postgres, autocommit=True) as connection:
+                connection.execute(PG_LOG)
+        elif kind == "sqlite":
+            with closing(sqlite3.connect(self.folder / "there.sqlite")) as connection:
+                connection.executescript(TRIGGERS)
+        self.model(self.first)
+
+    def model(self, rows: Rows) -> None:
+        """The model is this from now on."""
+        self.history.append(rows)
+        lines = [f"{row['id']},{row['name']},{row['score']}" for row in rows.values()]
+        write(self.folder, {"data/people.csv": "id,name,score\n" + "\n".join(lines) + "\n"})
+
+    # -- what the destination says
+
+    def log(self) -> list[Accepted]:
+        """What was accepted, in its order. Empty for a destination that keeps no log."""
+        if self.http:
+            return self.server.copy().log
+        rows: list[tuple[Any, ...]] = []
+        query = "select number, verb, id, name, score from accepted order by number"
+        if self.letter == "T":
+            with closing(sqlite3.connect(self.folder / "there.sqlite")) as connection:
+                rows = connection.execute(query).fetchall()
+        elif self.letter == "T postgres":
+            with psycopg.connect(self.postgres) as postgres:
+                rows = postgres.execute(query).fetchall()
+        return [
+            Accepted(n, verb, key, None if verb == "delete" else {"id": key, "name": name, "score": score}, str(key))
+            for n, verb, key, name, score in rows
+        ]
+
+    def held(self) -> list[Row]:
+        """The records that the destination has now."""
+        if self.http:
+            return sorted(self.server.copy().records.values(), key=lambda row: int(row["id"]))
+        query = "select id, name, score from people order by id"
+        if self.letter == "T":
+            with closing(sqlite3.connect(self.folder / "there.sqlite")) as connection:
+                rows = connection.execute(query).fetchall()
+        elif self.letter == "T postgres":
+            with psycopg.connect(self.postgres) as postgres:
+                rows = postgres.execute(query).fetchall()
+        else:
+            with duckdb.connect(str(self.folder / "there.duckdb"), read_only=True) as duck:
+                rows = duck.execute(query).fetchall()
+        return [{"id": key, "name": name, "score": score} for key, name, score in rows]
+
+    def writes(self) -> int:
+        """How many writing requests the server has had; for a database, how many changes."""
+        return sum(asked.writes for asked in self.server.copy().asked) if self.http else len(self.log())
+
+    def reports(self) -> list[dict[str, Any]]:
+        """What Levada says of its finished runs, oldest first."""
+        from levada import Project
+
+        with Project.open(self.folder) as project:
+            records = [record for record in project.runs("people") if record.result is not None]
+        return [json.loads(json.dumps(dict(record.result or {}))) for record in reversed(records)]
