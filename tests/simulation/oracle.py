@@ -256,6 +256,11 @@ def _too_soon(evidence: Evidence) -> Iterator[str]:
         yield f"given up: keys {sorted(_given_up(evidence))} are left to people, though their keys are still known"
 
 
+def _cut_off(report: Mapping[str, Any]) -> bool:
+    """May an answer have come that nobody could note down?"""
+    return "crashed" in report or "took over" in report["label"] or report.get("raised") == "store.disk_full"
+
+
 def _events(evidence: Evidence) -> Iterator[str]:
     """Class D: every value that the model came to at a run was sent; what may be doubled or missing is reported."""
     counts = Counter(_events_of(evidence))
@@ -276,11 +281,7 @@ def _events(evidence: Evidence) -> Iterator[str]:
     if surplus > told:
         yield f"doubled: {surplus} events were accepted again, {told} are reported as possibly so"
     unclear = any(line["fault"] in AMBIGUOUS for line in evidence.requests)
-    if (
-        told
-        and not unclear
-        and not any("crashed" in report or "took over" in report["label"] for report in evidence.reports)
-    ):
+    if told and not unclear and not any(_cut_off(report) for report in evidence.reports):
         yield f"figures: {told} events are said to be perhaps there twice, and no answer was ever lost"
 
 
