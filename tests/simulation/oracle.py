@@ -165,7 +165,10 @@ def _deletes(evidence: Evidence) -> Iterator[str]:
 
 
 def _limits(evidence: Evidence) -> Iterator[str]:
-    """G8: no window of a second holds more requests than declared, no day more than the quota."""
+    """G8: no window of a second holds more requests than declared, no day more than the quota.
+
+    What the lost part of a restored store had used of a day's quota is forgotten with it.
+    """
     times = [line["at"] for line in evidence.requests]
     if evidence.rate is not None:
         allowed = int(evidence.rate) + 1
@@ -173,7 +176,7 @@ def _limits(evidence: Evidence) -> Iterator[str]:
             if times[index + allowed] - times[index] < 1.0 - 1e-6:
                 yield f"rate: {allowed + 1} requests in the second from {times[index]}, {evidence.rate:g} are declared"
                 break
-    if evidence.quota is not None:
+    if evidence.quota is not None and not evidence.restored:
         days = Counter(int((at - 1_000 + 43_200) // 86_400) for at in times)
         for day, count in days.items():
             if count > evidence.quota:
