@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from levada.change import KINDS, Counts, Kind
+from levada.durable import FILE_MODE
 from levada.errors import CorruptedError
 from levada.guard import GuardDecision, GuardReason
 
@@ -102,6 +103,7 @@ class Plan:
         text = json.dumps(self.as_dict(), ensure_ascii=False, indent=1, default=str)
         partial = folder / "plan.json.partial"
         partial.write_text(text, encoding="utf-8")
+        partial.chmod(FILE_MODE)
         partial.replace(folder / "plan.json")
 
     @staticmethod

@@ -6,19 +6,22 @@ JSON (also JSON inside JSON), HTML-escaped, in hex, and in base64, alone or insi
 in a URL (`//user:password@host`) are always taken out.
 
 The rule for short secrets, which are also everyday words: from SHORT_MIN characters up to LONG_MIN they are
-masked as whole words only, below SHORT_MIN not at all. What is not here: knowing what the secrets are.
+masked as whole words only, below SHORT_MIN not at all. Whoever shortens a text before it is cleaned may cut a secret in
+the middle: the beginning of a long one at the end of a text is masked as well. `without_echo` is for what is no secret,
+but nobody's business: the values of rows that a destination repeats. What is not here: knowing what the secrets are.
 """
 
 from __future__ import annotations
 
 import base64
+import bisect
 import html
 import json
 import re
 import string
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 MASK = "***"
 LONG_MIN = 8
@@ -27,6 +30,12 @@ SHORT_MIN = 4
 """Shorter secrets are ignored: masking them would make every text unreadable and hide nothing."""
 DEPTH_MAX = 64
 """Values nested deeper are shown as MASK."""
+
+JSON_LEVELS = 3
+"""JSON inside JSON inside JSON: so deep is a secret still found."""
+CUT_MIN = 6
+"""So many characters of a long secret are masked where a text ends with them."""
+CUT_MAX = 2_000
 
 _CORE_MIN = 6
 _LINE_MIN = 16
@@ -47,6 +56,7 @@ class Redactor:
         self._words: set[str] = set()
         self._cores: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
+        self._long: list[str] = []
         for secret in secrets:
             self.add(secret)
 
@@ -57,7 +67,7 @@ class Redactor:
         """Mask this one as well from now on. One of several lines is also masked line by line."""
         whole = secret.strip()
         lines = [line.strip() for line in whole.splitlines()] if "\n" in whole else []
-        for part in {secret, whole, *(line for line in lines if len(line) >= _LINE_MIN)}:
+        for part in {secret, whole, " ".join(whole.split()), *(line for line in lines if len(line) >= _LINE_MIN)}:
             if len(part) < SHORT_MIN:
                 continue
             (self._anywhere if len(part) >= LONG_MIN else self._words).update(_written_forms(part))
@@ -66,7 +76,7 @@ class Redactor:
 
     def clean(self, text: str) -> str:
         """The text with MASK in place of each secret. Linear in the length of the text."""
-        return _ALWAYS.sub(_masked, self._without_secrets(text))
+        return _ALWAYS.sub(_masked, self._without_cut(self._without_secrets(text)))
 
     def clean_value(self, value: Any) -> Any:
         """The same for text, bytes, mappings (keys too), lists and tuples; other values stay, unless they read
@@ -114,8 +124,20 @@ class Redactor:
         pieces.append(text[at:])
         return "".join(pieces)
 
+    def _without_cut(self, text: str) -> str:
+        """The text without the beginning of a long secret at its end, where somebody has cut it off."""
+        body = text.rstrip("… ")
+        for size in range(min(len(body), CUT_MAX), CUT_MIN - 1, -1):
+            tail = body[-size:]
+            at = bisect.bisect_left(self._long, tail)
+            if at < len(self._long) and self._long[at].startswith(tail):
+                start = len(body) - size
+                return body[:start] + MASK + text[len(body) :]
+        return text
+
     def _compiled(self) -> re.Pattern[str]:
         parts: list[str] = []
+        self._long = sorted(self._anywhere | self._cores)
         if self._anywhere:
             parts.append(f"(?P<anywhere>{_alternatives(self._anywhere)})")
         if self._cores:
@@ -123,6 +145,50 @@ class Redactor:
         if self._words:
             parts.append(f"(?P<word>{_WORD_START}{_alternatives(self._words)}(?!\\w))")
         return re.compile("|".join(parts))
+
+
+_TOKEN = re.compile(r"[^\s\"'\\,;:{}\[\]()<>=&?#/|]{3,}")
+_ESCAPED = re.compile(r"\\+u([0-9a-fA-F]{4})")
+
+
+def without_echo(words: str, *sent: str) -> str:
+    """A destination's words without what the request itself carried: the values of rows, wherever they are repeated.
+
+    `sent`: the request's body and URL. Each text of a JSON body becomes `…`, and so does each word of three characters
+    or more that stands in there, unless it is the name of a JSON member. Letter case does not matter for words.
+    """
+    plain = unquote(_ESCAPED.sub(_unescaped, words))
+    for value in sorted({each for part in sent for each in _values(part)}, key=len, reverse=True):
+        plain = plain.replace(value, "…")
+    carried = "\n".join(unquote(_ESCAPED.sub(_unescaped, part)) for part in sent).casefold()
+
+    def shown(match: re.Match[str]) -> str:
+        token = match[0].strip(".!").casefold()
+        if len(token) < 3 or token not in carried or f'"{token}":' in carried:
+            return match[0]
+        return "…" if re.search(rf"(?<!\w){re.escape(token)}(?!\w)", carried) else match[0]
+
+    return _TOKEN.sub(shown, plain)
+
+
+def _values(text: str) -> Iterator[str]:
+    """The texts of two characters or more in a JSON document; none of anything else."""
+    try:
+        waiting = [json.loads(text)]
+    except (ValueError, RecursionError):
+        return
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str) and len(value) > 1:
+            yield value
+        elif isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16))
 
 
 def _written_forms(secret: str) -> Iterator[str]:
@@ -134,11 +200,11 @@ def _written_forms(secret: str) -> Iterator[str]:
     for encoded in (quote(data, safe=""), quote(data), quote_plus(data), quote_plus(data, safe="/")):
         yield encoded
         yield re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), encoded)
-    escaped = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-    escaped |= {form.replace("/", "\\/") for form in escaped}
-    escaped |= {json.dumps(form)[1:-1] for form in escaped}
-    yield from escaped
-    yield repr(secret)[1:-1]
+    quoted = {secret, repr(secret)[1:-1], repr(data)[2:-1]}
+    for _ in range(JSON_LEVELS):
+        quoted |= {json.dumps(form, ensure_ascii=ascii_only)[1:-1] for form in quoted for ascii_only in (True, False)}
+    yield from quoted
+    yield from (form.replace("/", "\\/") for form in quoted)
     yield html.escape(secret)
     yield html.escape(secret, quote=False)
 

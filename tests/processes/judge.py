@@ -34,7 +34,7 @@ def findings(evidence: Evidence) -> Iterator[str]:
     """Everything that is wrong, as sentences."""
     if evidence.quiet_writes:
         yield f"restless: {evidence.quiet_writes} writes in the run after the model was reached"
-    yield from _events(evidence) if evidence.letter.startswith("D") else _records(evidence)
+    yield from _events(evidence) if evidence.letter in ("T append", "D", "D once") else _records(evidence)
     yield from _order(evidence)
     yield from _reports(evidence)
 
@@ -55,7 +55,7 @@ def _records(evidence: Evidence) -> Iterator[str]:
 
 
 def _events(evidence: Evidence) -> Iterator[str]:
-    """Class D: each value that the model came to is an event; what may be missing is reported as unknown."""
+    """Each value that the model came to is an event; what may be missing (class D at most once) is told as unknown."""
     asked: Counter[str] = Counter()
     before: dict[int, dict[str, Any]] = {}
     for rows in evidence.history:
@@ -68,8 +68,8 @@ def _events(evidence: Evidence) -> Iterator[str]:
         for key, row in evidence.history[-1].items()
         if json.dumps(row) not in accepted  # what the model was before, a dead process may have missed
     ]
-    once = evidence.letter == "D once"
-    if len(missing) > (unknown if once else 0):
+    once = evidence.letter != "D"
+    if len(missing) > (unknown if evidence.letter == "D once" else 0):
         yield f"lost: {missing} never came, {unknown} are reported as unknown"
     for event, count in accepted.items():
         if event not in asked:

@@ -19,6 +19,9 @@ RUN = ("run", "people", "--json")
 TURNS = ("fsync", "fdatasync", "rename", "link", "unlink", "mkdir", "rmdir", "ftruncate", "send", "recv")
 """Calls that move what the next process finds by more than a piece of a file: the points of the pairs."""
 
+ACKNOWLEDGING = 15
+"""So many steps after the last one at the destination its answer is written down, about."""
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -135,7 +138,7 @@ class Matrix:
         steps = self.steps_of(start)
         chosen = list(_points(steps))
         if points is not None:
-            chosen = sorted(chance.sample(chosen, min(points, len(chosen))), key=lambda strike: strike.number)
+            chosen = _drawn(chosen, _delivering(steps), points, chance)
         resumes: list[tuple[Strike, bool, tuple[Step, ...]]] = []
         for place, strike in enumerate(chosen):
             edit = place % 2 == 1
@@ -146,6 +149,21 @@ class Matrix:
             second = chance.choice([step for step in resumed if step.call.startswith(TURNS)])
             self.one(start, [first, Strike(second.number)], edit=edit)
         shutil.rmtree(start.folder)
+
+
+def _drawn(every: Sequence[Strike], busy: range, points: int, chance: random.Random) -> list[Strike]:
+    """Some of the points; all but one of them where the destination is at work, which is a small part of the run."""
+    inside = [strike for strike in every if strike.number in busy]
+    outside = [strike for strike in every if strike.number not in busy]
+    some = min(len(inside), points - 1) if points > 1 else 1
+    drawn = [*chance.sample(inside, some), *chance.sample(outside, points - some)]
+    return sorted(drawn, key=lambda strike: strike.number)
+
+
+def _delivering(steps: Sequence[Step]) -> range:
+    """From the first step at the destination to the time when its last answer has been written down."""
+    there = [step.number for step in steps if step.where == "tcp" or step.where.startswith("there.")]
+    return range(min(there), max(there) + ACKNOWLEDGING)
 
 
 def _points(steps: Sequence[Step]) -> Iterator[Strike]:

@@ -17,7 +17,7 @@ import psycopg
 from levada_process import write
 from processes.destination import Accepted, Destination, Held
 
-Letter = Literal["T", "T duckdb", "T postgres", "A", "B", "C", "D", "D once"]
+Letter = Literal["T", "T append", "T duckdb", "T postgres", "A", "B", "C", "D", "D once"]
 Row = dict[str, Any]
 Rows = dict[int, Row]
 
@@ -141,6 +141,11 @@ class World:
     def http(self) -> bool:
         return not self.letter.startswith("T")
 
+    @property
+    def appends(self) -> bool:
+        """Is each value an event of its own?"""
+        return self.letter in ("T append", "D", "D once")
+
     def prepare(self) -> None:
         """The empty project: no state, nothing at the destination, the first model."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -148,7 +153,7 @@ class World:
         if self.http:
             self.server.put_back(Held())
         verbs = _VERBS.get(self.letter[0], "")
-        kind = self.letter.partition(" ")[2] or "sqlite"
+        kind = {"T duckdb": "duckdb", "T postgres": "postgres"}.get(self.letter, "sqlite")
         if self.http:
             idempotency = "idempotency_seconds: 86400\n" if self.letter == "B" else ""
             there = _HTTP.format(
@@ -163,8 +168,8 @@ class World:
             there = f"type: postgres\nurl: {self.postgres}\n"
         else:
             there = f"type: {kind}\npath: there.{kind}\ncreate_tables: true\n"
-        mode = "append" if self.letter[0] == "D" else "mirror"
-        more = "changed: send\n" if self.letter[0] == "D" else ""
+        mode = "append" if self.appends else "mirror"
+        more = "changed: send\n" if self.appends else ""
         more += f"delivery: {'at_most_once' if self.letter == 'D once' else 'at_least_once'}\n" if self.http else ""
         write(
             self.folder,
@@ -182,7 +187,7 @@ class World:
                 connection.execute(PG_LOG)
         elif kind == "sqlite":
             with closing(sqlite3.connect(self.folder / "there.sqlite")) as connection:
-                connection.executescript(TRIGGERS)
+                connection.executescript(TRIGGERS.replace("primary key, name", ", name", 1 if self.appends else 0))
         self.model(self.first)
 
     def model(self, rows: Rows) -> None:
@@ -199,7 +204,7 @@ class World:
             return self.server.copy().log
         rows: list[tuple[Any, ...]] = []
         query = "select number, verb, id, name, score from accepted order by number"
-        if self.letter == "T":
+        if self.letter in ("T", "T append"):
             with closing(sqlite3.connect(self.folder / "there.sqlite")) as connection:
                 rows = connection.execute(query).fetchall()
         elif self.letter == "T postgres":
@@ -215,7 +220,7 @@ class World:
         if self.http:
             return sorted(self.server.copy().records.values(), key=lambda row: int(row["id"]))
         query = "select id, name, score from people order by id"
-        if self.letter == "T":
+        if self.letter in ("T", "T append"):
             with closing(sqlite3.connect(self.folder / "there.sqlite")) as connection:
                 rows = connection.execute(query).fetchall()
         elif self.letter == "T postgres":

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from levada import events
 from levada.change import KINDS, Counts, Kind
 from levada.clock import Clock, isoformat
+from levada.durable import sync_path
 from levada.errors import ConfigError, StoreError
 from levada.mapping import Mapping
 from levada.plan import Plan, PlanFile
@@ -170,7 +171,7 @@ class PlainPlanner:
         segments = ledger.segments
         if changed:
             segments = self._segment(plan, ledger, held) if held else ()
-        files.sync_file(ledger.folder)
+        sync_path(ledger.folder)
         return Ledger(
             sync=ledger.sync,
             folder=ledger.folder,

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from levada.redaction import DEPTH_MAX, MASK, Redactor
+from levada.redaction import DEPTH_MAX, MASK, Redactor, without_echo
 
 FORMS: dict[str, Callable[[str], str]] = {
     "raw": lambda secret: secret,
@@ -53,6 +53,7 @@ AROUND = st.text(st.sampled_from("\n\t ,;|<>()[]{}xyz."), max_size=20)
 
 
 @pytest.mark.parametrize("form", FORMS)
+@settings(deadline=None)
 @given(secret=SECRETS, before=AROUND, after=AROUND)
 def test_a_long_secret_is_masked_in_every_form_and_surrounding(form: str, secret: str, before: str, after: str) -> None:
     """No form of the secret is left, whatever stands around it, and the mask says so."""
@@ -145,3 +146,24 @@ def test_many_secrets_and_a_long_text_are_quick() -> None:
     filler = "lorem ipsum tok_ dolor " * 100_000
     cleaned = Redactor(secrets).clean(filler + secrets[17] + filler)
     assert cleaned == filler + MASK + filler
+
+
+@pytest.mark.parametrize("form", ["raw", "quote", "json in json", "repr", "hex"])
+def test_a_secret_that_was_cut_is_masked_at_the_end(form: str) -> None:
+    """Whoever shortens words before they are cleaned leaves a beginning; six characters and more of it are masked."""
+    secret = 'S3cr3t/+Tok"en-0123456789'
+    written = FORMS[form](secret)
+    start = next(at for at in range(len(written)) if FORMS["raw"](written[at]) not in "{\"[\\k': ")
+    for size in range(start + 6, len(written) - 4):
+        for end in ("", "…"):
+            cleaned = Redactor([secret]).clean(f"refused: {written[:size]}{end}")
+            assert "S3cr3t" not in cleaned
+            assert written[start : start + 6] not in cleaned
+
+
+def test_words_repeat_nothing_that_the_request_carried() -> None:
+    """Values of rows become an ellipsis, whole or word by word; names of fields and other words stay."""
+    body = '{"inputs": [{"email": "Ann.Lee@x.org", "name": "Li Wu", "note": "of course"}]}'
+    said = '{"message": "the email ann.lee@x.org of Li Wu is not valid", "path": "/c/Ann.Lee%40x.org"}'
+    assert without_echo(said, body, "/c") == '{"message": "the email … of … is not valid", "path": "/c/…"}'
+    assert without_echo("unknown scope", "", "/c") == "unknown scope"

@@ -45,7 +45,7 @@ def mysql_shop(url: str, collation: str) -> Shop:
     )
 
 
-def sqlite_shop(folder: Path, collation: str) -> Shop:
+def sqlite_shop(folder: Path, collation: str, index: str = "PRIMARY KEY") -> Shop:
     def query(statement: str) -> Rows:
         connection = sqlite3.connect(folder / "shop.db", isolation_level=None)
         try:
@@ -53,7 +53,7 @@ def sqlite_shop(folder: Path, collation: str) -> Shop:
         finally:
             connection.close()
 
-    create = f"CREATE TABLE people (k TEXT COLLATE {collation} PRIMARY KEY, v INTEGER)"
+    create = f"CREATE TABLE people (k TEXT COLLATE {collation} {index}, v INTEGER)"
     return Shop("type: sqlite\npath: shop.db\n", create, query)
 
 
@@ -135,6 +135,13 @@ def tell(folder: Path, shop: Shop) -> None:
 def test_sqlite_never_writes_one_key_over_another(tmp_path: Path, collation: str) -> None:
     """A collation that passes over case or trailing spaces: both stay, or one is refused, in every order of runs."""
     tell(tmp_path, sqlite_shop(tmp_path, collation))
+
+
+def test_without_an_index_equal_keys_live_side_by_side(tmp_path: Path) -> None:
+    """Where no index forbids it both are there, and a change or removal of one leaves the other alone."""
+    shop = sqlite_shop(tmp_path, "NOCASE", index="")
+    tell(tmp_path, shop)
+    assert len(shop.query("SELECT * FROM people")) == 2 * len(PAIRS)
 
 
 @pytest.mark.parametrize("collation", ["NOCASE", "NOACCENT"])

@@ -12,6 +12,7 @@ from components import require
 from levada import Project
 from servers.mariadb import MariadbServer, fresh_mariadb
 from servers.postgres import PostgresServer, fresh_database
+from values import page
 from values.matrix import Tally, judge, lay_out, refusals, table_of
 from values.warehouses import WAREHOUSES
 from values.witnesses import WITNESSES, Addresses, tape
@@ -34,12 +35,13 @@ def addresses(postgres_server: PostgresServer) -> Iterator[Addresses]:
 
 
 @pytest.mark.claim("H12")
+@pytest.mark.timeout(1_800)
 @pytest.mark.needs("postgres", "mariadb")
 def test_every_value_arrives_exactly_or_is_refused_by_name(
     tmp_path: Path, addresses: Addresses, figure: claims.Figure
 ) -> None:
     """Six sources, nine destinations, and every value judged by a reader that is not the engine's."""
-    total = Tally()
+    total, shown = Tally(), Tally()
     count = ROWS_FULL if claims.full() else ROWS
     for number, warehouse in enumerate(WAREHOUSES.values()):
         folder = tmp_path / warehouse.name
@@ -56,5 +58,8 @@ def test_every_value_arrives_exactly_or_is_refused_by_name(
                 tally = judge(witness, warehouse.kinds, generated, held, refusals(project, f"to_{name}"))
                 tally.wrong = [f"{warehouse.name} → {line}" for line in tally.wrong]
                 total.add(tally)
+                if warehouse.name == "duckdb":
+                    shown.add(tally)
     assert not total.wrong, "\n".join(total.wrong[:40])
     figure("H12", total.sentence)
+    assert page.disagreements(shown) == []

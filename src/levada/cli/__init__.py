@@ -12,8 +12,19 @@ from collections.abc import Sequence
 __all__ = ["main"]
 
 
+def _write_no_core() -> None:
+    """The memory of a process that crashes holds credentials and rows: it is not written to the disk."""
+    try:
+        import resource
+    except ImportError:  # where there is no such module, there are no core files either
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `levada` with these arguments (the process's own by default) and exit with its code."""
     from levada.cli.app import execute
 
+    _write_no_core()
     sys.exit(execute(sys.argv[1:] if arguments is None else arguments))

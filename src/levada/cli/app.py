@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -42,6 +43,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "version": ("version", "Print the version."),
 }
 
+QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
+"""What stands in quotes in the words of a bug may be a value of somebody's row."""
 ISSUES = "the project's issue tracker"
 
 
@@ -127,24 +130,44 @@ def execute(arguments: Sequence[str]) -> int:
 def report(error: LevadaError, invocation: Invocation) -> int:
     """Print an error and return its exit code. No secret of the project is in it."""
     if invocation.debug:
-        import traceback
-
-        sys.stderr.write(invocation.clean("".join(traceback.format_exception(error))))
+        sys.stderr.write(invocation.clean(_traceback(error)))
     terminal = invocation.terminal
     if terminal.json:
         terminal.document({"error": error_document(error, invocation.clean)})
     for one in error.errors if isinstance(error, ConfigErrors) else [error]:
         message = invocation.clean(one.message)
-        terminal.error(f"{one.where}: {message}" if one.where else message, one.hint)
+        terminal.error(f"{one.where}: {message}" if one.where else message, one.hint and invocation.clean(one.hint))
     return error.exit_code
 
 
 def error_document(error: LevadaError, clean: Callable[[str], str] = str) -> dict[str, object]:
     """The error as JSON; of several, the first, with all of them in `errors`."""
-    document = {**error.as_dict(), "message": clean(error.message)}
+    document = _cleaned(error, clean)
     if isinstance(error, ConfigErrors):
-        document["errors"] = [{**one.as_dict(), "message": clean(one.message)} for one in error.errors]
+        document["errors"] = [_cleaned(one, clean) for one in error.errors]
     return document
+
+
+def _cleaned(error: LevadaError, clean: Callable[[str], str]) -> dict[str, object]:
+    return {**error.as_dict(), "message": clean(error.message), "hint": error.hint and clean(error.hint)}
+
+
+def _traceback(error: BaseException) -> str:
+    """Where an error and those behind it were raised. Of errors that are not ours only the kind is told: the words
+    of a library may repeat the value that it could not take."""
+    import traceback
+
+    chain: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in chain:
+        chain.insert(0, following)
+        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
+    parts: list[str] = []
+    for one in chain:
+        words = f": {one}" if isinstance(one, LevadaError) else ""
+        parts += ["Traceback (most recent call last):\n", *traceback.format_tb(one.__traceback__)]
+        parts.append(f"{type(one).__module__}.{type(one).__qualname__}{words}\n\n")
+    return "".join(parts)
 
 
 def _wants_json(invocation: Invocation, arguments: Sequence[str]) -> bool:
@@ -166,10 +189,9 @@ def _usage(error: click.UsageError, as_json: bool, invocation: Invocation) -> in
 
 def _bug(error: Exception, invocation: Invocation) -> int:
     if invocation.debug:
-        import traceback
-
-        sys.stderr.write(invocation.clean("".join(traceback.format_exception(error))))
-    what = invocation.clean(f"{type(error).__name__}: {error}".splitlines()[0][:300])
+        sys.stderr.write(invocation.clean(_traceback(error)))
+    words = QUOTED.sub("'…'", invocation.clean(f"{type(error).__name__}: {error}"))
+    what = words.splitlines()[0][:300]
     hint = f"this is a bug in Levada, not in your project: sorry. `--debug` shows more; please tell {ISSUES}"
     if invocation.json:
         invocation.terminal.document({"error": {"code": "bug", "message": what, "where": None, "hint": hint}})

@@ -20,6 +20,7 @@ from levada.delivery.wire import Lost, NotSent, Outgoing, Overtaken, Wire
 from levada.destination import Auth, Credential, Destination, Request, Response, Talk
 from levada.errors import AuthError, DestinationError, FullError, UnavailableError
 from levada.limits import RATE_MARGIN, Pace
+from levada.redaction import without_echo
 from levada.retry import RETRY_AFTER_MAX_SECONDS, RetryPolicy, retry_after_seconds
 from levada.run import PauseReason
 
@@ -33,6 +34,9 @@ TALK_REQUESTS_MAX = 10_000
 """A connector that asks for more requests than this for one batch has gone astray."""
 
 REDIRECTS = (301, 302, 303, 307, 308)
+WORDS_BYTES_MAX = 4_000
+"""So much of an answer is looked at for its words."""
+
 TAKEN_OVER = "another process has taken this sync over"
 
 
@@ -183,19 +187,20 @@ class Account:
             if answer.status in REDIRECTS:
                 raise self._redirected(answer, write=write)
             if answer.status == 401 and not request.anonymous:
-                await self._refresh(answer, number, refreshed)
+                await self._refresh(request, answer, number, refreshed)
                 refreshed = True
                 continue
             if answer.status == 403 and not request.anonymous and self._forbids_all():
-                raise Paused("auth", self._refusal(answer))
+                raise Paused("auth", self._refusal(request, answer))
             if answer.status in (425, 429):
                 await self._throttled(answer, attempt)
                 continue
             if answer.status == 408 or answer.status >= 500:
                 if write and answer.status not in self.destination.spec.not_applied_statuses:
                     self._count_failure()
-                    raise Lost(self._clean(f"answer {answer.status}: {_words(answer)}"))
-                await self._after_failure(attempt, f"answer {answer.status}: {_words(answer)}", sent=True)
+                    raise Lost(f"answer {answer.status}: {self._words(answer, request)}")
+                reason = f"answer {answer.status}: {self._words(answer, request)}"
+                await self._after_failure(attempt, reason, sent=True)
                 continue
             self._count_success()
             if answer.ok:
@@ -385,14 +390,14 @@ class Account:
             until = credential.expires_in_seconds
             self._credential_until = None if until is None else self._clock.monotonic() + max(0.0, until - 30)
 
-    async def _refresh(self, answer: Response, number: int, refreshed: bool) -> None:
+    async def _refresh(self, request: Request, answer: Response, number: int, refreshed: bool) -> None:
         auth = self.destination.auth
         if refreshed or auth is None or not auth.refreshes:
-            raise Paused("auth", self._refusal(answer))
+            raise Paused("auth", self._refusal(request, answer))
         await self._sign_in(auth, number)
 
-    def _refusal(self, answer: Response) -> str:
-        words = _words(answer)
+    def _refusal(self, request: Request, answer: Response) -> str:
+        words = self._words(answer, request)
         return self._clean(
             f"{self.destination.name} refuses the credential (answer {answer.status}{': ' + words if words else ''})"
         )
@@ -412,6 +417,12 @@ class Account:
         )
         paused.written = write
         return paused
+
+    def _words(self, answer: Response, request: Request) -> str:
+        """The beginning of an answer's text, on one line, without secrets and without what the request carried."""
+        text = self._clean(answer.body[:WORDS_BYTES_MAX].decode("utf-8", errors="replace"))
+        sent = (request.body or b"").decode("utf-8", errors="replace")
+        return " ".join(without_echo(" ".join(text.split())[:400], sent, request.url).split())[:200]
 
     @property
     def _kept_name(self) -> str:
@@ -435,11 +446,6 @@ def account_name(destination: Destination) -> str:
     secrets = destination.auth.secrets() if destination.auth else ()
     text = json.dumps([destination.base_url, *secrets])
     return f"{destination.spec.type}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-
-def _words(answer: Response) -> str:
-    """The beginning of an answer's text, on one line."""
-    return " ".join(answer.body[:400].decode("utf-8", errors="replace").split())[:200]
 
 
 def as_destination_error(paused: Paused) -> DestinationError:

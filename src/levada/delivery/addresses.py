@@ -1,14 +1,16 @@
 """Which addresses requests may go to.
 
 A host is resolved once and every address is checked; the connection goes to a checked address (no second
-look-up that could answer otherwise). Forms that hide an IPv4 address in an IPv6 one are unwrapped first.
-Metadata services, link-local, multicast and unspecified addresses are refused for everyone, unless a host
-is allowed by name. Private and loopback addresses are refused unless the policy admits them.
+look-up that could answer otherwise). Forms that hide an IPv4 address in an IPv6 one are unwrapped first, and a
+host that two readers of URLs could read differently is refused. Metadata services, link-local, multicast and
+unspecified addresses are refused for everyone, unless a host is allowed by name. Private and loopback addresses
+are refused unless the policy admits them.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,12 +20,30 @@ from levada.errors import ConfigError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+
+def _networks(*texts: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_NEVER = (
-    ipaddress.ip_network("192.0.0.0/24"),
-    ipaddress.ip_network("fd00:ec2::/32"),
+_CARRIES_IPV4 = (_NAT64, *_networks("::/96", "::ffff:0:0:0/96"))
+"""Their last 32 bits are an IPv4 address: NAT64, and the old forms "compatible" and "translated"."""
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_NEVER = _networks(
+    "192.0.0.0/24",
+    "100.100.100.200/32",
+    "168.63.129.16/32",
+    "fd00:ec2::/32",
+    "fd00:42::42/128",
+    "fd20:ce::254/128",
 )
-_SHARED = ipaddress.ip_network("100.64.0.0/10")
+"""Metadata services of clouds, besides those at link-local addresses."""
+_NOT_PUBLIC = _networks("100.64.0.0/10", "192.88.99.0/24", "3fff::/20")
+"""Carriers' shared addresses, a relay that is no more, documentation: what `is_global` does not know everywhere."""
+
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_NUMBER = re.compile(r"\d+|0[xX][0-9A-Fa-f]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +60,11 @@ class AddressPolicy:
         """May a request to `host` go to `address`?"""
         if host.lower().rstrip(".") in self.allowed_hosts:
             return True
-        found = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
-        if found.is_multicast or found.is_unspecified or found.is_link_local:
+        outer = ipaddress.ip_address(address.partition("%")[0])
+        found = _unwrapped(outer)
+        if found.is_multicast or found.is_unspecified or found.is_link_local or _among(found, _NEVER):
             return False
-        if any(found.version == net.version and found in net for net in _NEVER):
-            return False
-        if found.is_loopback or found.is_private or (found.version == 4 and found in _SHARED) or not found.is_global:
-            return self.private
-        return True
+        return self.private or (_is_public(found) and _leads_out(outer))
 
     def admits_cleartext(self, host: str) -> bool:
         """May http without TLS be spoken to a host? This machine, private literals and allowed names only."""
@@ -62,30 +79,28 @@ class AddressPolicy:
 
     def check_url(self, text: str) -> None:
         """Refuse what can be refused of an address before its name is resolved. Raises ConfigError."""
-        parts = urlsplit(text)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"{text!r} is not an http or https address", code="config.url")
-        self.check_literal(parts.hostname)
-        if parts.scheme == "http" and not self.admits_cleartext(parts.hostname):
+        scheme, host = _taken_apart(text)
+        self.check_literal(host)
+        if scheme == "http" and not self.admits_cleartext(host):
             raise ConfigError(
-                f"{parts.hostname}: credentials and records are not sent over http without encryption",
+                f"{host}: credentials and records are not sent over http without encryption",
                 code="config.cleartext",
                 hint="use https, or allow the host by name: `network: {allow_hosts: [...]}` in levada.yml",
             )
 
     def check_literal(self, host: str) -> None:
-        """Refuse a host that is written as a number and is not admitted. Raises ConfigError."""
-        bare = host.strip("[]")
-        try:
-            ipaddress.ip_address(bare.partition("%")[0])
-            literal = bare
-        except ValueError:
-            try:
-                literal = socket.inet_ntoa(socket.inet_aton(bare))
-            except OSError:
-                return
+        """Refuse a host that needs no look-up and is not admitted, or is a number in a crooked form.
+
+        Raises ConfigError.
+        """
+        bare = host.strip("[]").lower().rstrip(".")
+        literal = "127.0.0.1" if bare == "localhost" or bare.endswith(".localhost") else _literal(bare)
+        if literal is None:
+            return
         if not self.admits(host, literal):
             raise refused(host, literal)
+        if _NUMBER.fullmatch(bare.rpartition(".")[2]) and host != literal:
+            raise ConfigError(f"{host} is {literal}, oddly written", code="config.url", hint=f"write {literal}")
 
     def admitted(self, host: str, addresses: Iterable[str]) -> list[str]:
         """The addresses of a host, all of them admitted. Raises ConfigError if any is not."""
@@ -114,6 +129,76 @@ def _unwrapped(address: Address) -> Address:
         return address.sixtofour
     if address.teredo is not None:
         return address.teredo[1]
-    if address in _NAT64:
+    if _among(address, _CARRIES_IPV4) and not address.is_loopback and not address.is_unspecified:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
+
+
+def _among(address: Address, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    return any(address.version == network.version and address in network for network in networks)
+
+
+def _is_public(address: Address) -> bool:
+    """Is an address, unwrapped, one of the open internet?"""
+    if address.is_loopback or address.is_private or not address.is_global or _among(address, _NOT_PUBLIC):
+        return False
+    return address.version == 4 or address in _GLOBAL_UNICAST
+
+
+def _leads_out(address: Address) -> bool:
+    """Is an address in a form that leads to the open internet today?"""
+    if isinstance(address, ipaddress.IPv4Address) or address.ipv4_mapped is not None:
+        return True
+    return address in _GLOBAL_UNICAST or address in _NAT64
+
+
+def _literal(host: str) -> str | None:
+    """The address that a host is in any of the forms that a system's resolver reads as a number, or None.
+
+    Raises ConfigError for what looks like a number and is none: who reads it may differ in how.
+    """
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        pass
+    else:
+        return host
+    if not _NUMBER.fullmatch(host.rpartition(".")[2]):
+        return None
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        raise _unreadable(host) from None
+
+
+def _taken_apart(text: str) -> tuple[str, str]:
+    """Scheme and host of a URL that every reader of URLs reads alike. Raises ConfigError for all others."""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise _unreadable() from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigError(f"{text!r} is not an http or https address", code="config.url")
+    if any(letter <= " " or letter in "\\\x7f" for letter in text):
+        raise _unreadable(host)
+    if "@" in parts.netloc:
+        raise ConfigError(
+            f"the address of {host} holds a user's name, which does not belong there",
+            code="config.url",
+            hint="a credential is written under `auth:`, such as `auth: {basic: {username: …, password: …}}`",
+        )
+    in_brackets = "[" in parts.netloc
+    name_is_sound = ":" in host if in_brackets else len(host) <= 254 and _NAME.fullmatch(host) is not None
+    if not name_is_sound or (in_brackets and _literal(host) is None):
+        raise _unreadable(host)
+    return parts.scheme, host
+
+
+def _unreadable(host: str = "") -> ConfigError:
+    return ConfigError(
+        f"the host of an address cannot be read for certain{': ' + repr(host[:200]) if host else ''}",
+        code="config.url",
+        hint="a host is a name of letters, digits and hyphens (others as xn--…), an IPv4 address of four decimal "
+        "numbers, or an IPv6 address in brackets; a port is at most 65535",
+    )

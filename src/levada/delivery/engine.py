@@ -407,7 +407,9 @@ class HttpEngine:
             raise Paused("setup", self._clean(failed.reason))
         unknown = next((outcome for outcome in left if outcome.end == "unknown"), None)
         if unknown is not None and not self._vouched and number not in self._left_over:
-            raise Paused("outage", self._clean(f"{self._destination.name} answers for no record: {unknown.reason}"))
+            # its further words may repeat rows; `levada records` shows them
+            what = self._clean(unknown.reason.partition(": ")[0])
+            raise Paused("outage", f"{self._destination.name} answers for no record: {what}")
 
     async def _attempt(
         self, batch: Batch, number: int, journal: JournalTask, phase: Phase, *, lost_before: bool

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from levada.delivery.addresses import AddressPolicy
 from levada.destination import Response
+from levada.errors import ConfigError
 
 if TYPE_CHECKING:
     import aiohttp
@@ -144,7 +145,10 @@ class HttpWire:
         from yarl import URL
 
         self._policy.check_url(text)
-        url = URL(text, encoded=True)
+        try:
+            url = URL(text, encoded=True)
+        except ValueError as error:
+            raise ConfigError(f"the address cannot be read: {error}", code="config.url") from None
         if len(self._checked) < 1_000:
             self._checked[text] = url
         return url

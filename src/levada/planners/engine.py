@@ -175,9 +175,20 @@ def _both(paths: Sequence[Path]) -> str:
     return sql.listed(sql.text(path) for path in written)
 
 
+_OF_THE_TEXT = ("Binder Error", "Parser Error", "Catalog Error", "Syntax Error", "Permission Error")
+_ROW = ("Original Line", "Possible solutions", "* ")
+"""How lines begin that repeat a row of a CSV file, or give advice about DuckDB's own words."""
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
+
+
 def first_line(error: BaseException) -> str:
-    """What DuckDB says, on one line, without the excerpt of the statement that it appends."""
-    return " ".join(str(error).split("\nLINE ")[0].split())[:500]
+    """What DuckDB says, on one line, without the excerpt of the statement that it appends.
+
+    An error that is not about the statement itself is about a row: what it quotes is left out.
+    """
+    lines = str(error).split("\nLINE ")[0].splitlines()
+    text = " ".join(" ".join(line for line in lines if not line.strip().startswith(_ROW)).split())
+    return (text if text.startswith(_OF_THE_TEXT) else _QUOTED.sub("'…'", text))[:500]
 
 
 SCANS = frozenset({"SEQ_SCAN", "TABLE_SCAN", "PARQUET_SCAN", "READ_PARQUET", "PROJECTION", "FILTER"})

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from levada.durable import FILE_MODE, sync_path
 from levada.errors import CorruptedError
 from levada.plan import PlanFile
 
@@ -24,18 +25,10 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def sync_file(path: Path) -> None:
-    """Return when the file, or the folder's list of names, is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def describe(path: Path, rows: int) -> PlanFile:
-    """A finished file as a PlanFile; it is durable when this returns."""
-    sync_file(path)
+    """A finished file as a PlanFile; it is durable, and its owner's alone, when this returns."""
+    path.chmod(FILE_MODE)
+    sync_path(path)
     return PlanFile(path.name, rows, path.stat().st_size, digest_of(path))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from levada.change import KINDS, Kind
+from levada.durable import sync_path
 from levada.errors import StoreError
 from levada.plan import Plan, PlanFile
 from levada.planner import REMOVAL, Ledger, Segment, Settled
@@ -93,7 +94,7 @@ class Fold:
         # what a resync confirmed is trusted again; all else is unknown from then on, key by key
         doubted = len(earlier) if ledger.distrusted and self.segments else 0
         found = self._rewritten(found, doubted) if doubted else self._compacted(found)
-        files.sync_file(ledger.folder)
+        sync_path(ledger.folder)
         return found
 
     # how operations ended
@@ -362,5 +363,5 @@ def with_identifiers(engine: Engine, ledger: Ledger, earlier: Ledger) -> Ledger:
     described = files.describe(target, rows)
     name = f"{ledger.generation:08d}-{described.digest[:16]}.parquet"
     target.replace(ledger.folder / name)
-    files.sync_file(ledger.folder)
+    sync_path(ledger.folder)
     return replace(ledger, segments=(replace(base, file=replace(described, name=name)),))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from levada import events
 from levada.change import KINDS
 from levada.clock import Clock, SystemClock, isoformat
+from levada.durable import FILE_MODE, sync_path
 from levada.errors import CorruptedError, StoreError
 from levada.mapping import Mapping
 from levada.plan import Plan
@@ -284,10 +285,11 @@ def write_plan(plan: Plan, folder: Path, recipe: dict[str, Any]) -> None:
     """`plan.json` last, everything durable."""
     path = folder / RECIPE
     path.write_text(json.dumps(recipe, ensure_ascii=False), encoding="utf-8")
-    files.sync_file(path)
+    path.chmod(FILE_MODE)
+    sync_path(path)
     plan.write(folder)
-    files.sync_file(folder / "plan.json")
-    files.sync_file(folder)
+    sync_path(folder / "plan.json")
+    sync_path(folder)
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from levada.change import Kind, Verb
 from levada.delivery.order import DeliveryOrder
+from levada.durable import FILE_MODE
 from levada.errors import CorruptedError
 from levada.mapping import FieldMapping
 from levada.mapping import Mapping as FieldMappings
@@ -50,7 +51,9 @@ def write_order(order: DeliveryOrder, destination: str, schema: pa.Schema) -> No
         "only_if_empty": [f.field for f in order.mapping.fields if f.only_if_empty],
         "schema": schema.serialize().to_pybytes().hex(),
     }
-    (order.folder / ORDER_FILE).write_text(json.dumps(document), encoding="utf-8")
+    path = order.folder / ORDER_FILE
+    path.write_text(json.dumps(document), encoding="utf-8")
+    path.chmod(FILE_MODE)
 
 
 def read_order(sync: str, run_id: str, plan: Plan, folder: Path) -> tuple[DeliveryOrder, str, pa.Schema]:

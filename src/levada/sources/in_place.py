@@ -179,7 +179,10 @@ def _checked(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDB
         raise SourceError("the query is empty", code="source.query", hint=ONE_SELECT)
     if len(statements) > 1:
         raise refused("it holds more than one statement")
-    kind = statements[0].type
+    try:
+        kind = statements[0].type
+    except ValueError:  # a statement that DuckDB's own Python face has no name for
+        raise refused("it is no SELECT") from None
     if kind != StatementType.SELECT:
         raise refused(f"it is {kind.name}")
     ((tree,),) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchall()

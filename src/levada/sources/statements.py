@@ -29,6 +29,7 @@ ACTING_FUNCTIONS = re.compile(
       | lo_\w+ | lowrite | loread | dblink\w* | set_config | nextval | setval | pg_notify
       | pg_(terminate|cancel)_backend | pg_reload_conf | pg_rotate_logfile | pg_switch_wal | pg_promote
       | pg_(try_)?advisory_\w+ | pg_(create|drop|copy|advance|logical)_\w+ | pg_replication_\w+
+      | pg_stat_\w*reset\w* | pg_stat_clear_snapshot
       | (query|cursor|table|schema|database)_to_xml\w* | load_extension | writefile | readfile | edit | fts3_tokenizer
     )$"""
 )

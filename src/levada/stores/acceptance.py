@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from levada.clock import Clock, isoformat
+from levada.durable import locked, write_durably
 from levada.errors import BusyError, CorruptedError
 from levada.planner import Ledger
 from levada.stores.audit import START, Audit
 from levada.stores.database import Database, translated
-from levada.stores.durable import locked, write_durably
 from levada.stores.highwater import FILE, LOCK, HighWater, Meta, read_mark
 from levada.stores.journal import entry_problem, head
 from levada.stores.leases import Held, Leases

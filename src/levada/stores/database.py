@@ -7,15 +7,14 @@ each other anyway, and readers are short. What is not here: what the tables mean
 from __future__ import annotations
 
 import errno
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from levada.durable import private_file, private_folder, sync_path
 from levada.errors import CorruptedError, StoreError
-from levada.stores.durable import private_file, private_folder, sync_folder
 from levada.stores.rows import ACCEPT_HINT, Row
 from levada.stores.statements import migrations, sql
 
@@ -290,10 +289,6 @@ def _copy(connection: sqlite3.Connection, path: Path, version: int) -> None:
     private_file(partial)
     with closing(sqlite3.connect(partial)) as copy:
         connection.backup(copy)
-    descriptor = os.open(partial, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_path(partial)
     partial.replace(target)
-    sync_folder(folder)
+    sync_path(folder)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from xxhash import xxh3_64_hexdigest
 
+from levada.durable import locked, write_durably
 from levada.errors import CorruptedError
 from levada.stores.database import Database, translated
-from levada.stores.durable import locked, write_durably
 from levada.stores.rows import ACCEPT_HINT, damaged, sealed, verified
 
 FILE = "high-water"

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from levada.durable import private_folder, sync_path
 from levada.errors import CorruptedError, StoreError
 from levada.plan import PlanFile
 from levada.planner import Ledger, Segment
 from levada.run import Status
 from levada.store import Lease
 from levada.stores.database import Database, translated
-from levada.stores.durable import private_folder, sync_folder
 from levada.stores.highwater import Meta
 from levada.stores.leases import Leases
 from levada.stores.rows import REBUILD_HINT, Row, sealed, verified
@@ -45,7 +45,7 @@ class Ledgers:
             if not folder.is_dir():
                 private_folder(self._folder / FOLDER)
                 private_folder(folder)
-                sync_folder(folder.parent)
+                sync_path(folder.parent)
         return folder
 
     def ledger(self, sync: str) -> Ledger:
@@ -168,7 +168,7 @@ class Ledgers:
                 problem = missing(folder, segment.file)
                 if problem:
                     raise CorruptedError(problem, code="store.segment", hint=REBUILD_HINT.format(sync=ledger.sync))
-            sync_folder(folder)
+            sync_path(folder)
 
     def _finish(self, ledger: Ledger) -> None:
         with translated(self._folder):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from levada.clock import Clock, SystemClock, isoformat
+from levada.durable import locked, private_folder
 from levada.errors import CorruptedError, StoreError
 from levada.planner import Ledger
 from levada.run import Phase, Status
@@ -27,7 +28,6 @@ from levada.store import Approval, AuditEntry, Hold, JournalEntry, Lease, RunRec
 from levada.stores.acceptance import Acceptance
 from levada.stores.audit import START, Audit
 from levada.stores.database import Database, translated
-from levada.stores.durable import locked, private_folder
 from levada.stores.facts import Facts
 from levada.stores.highwater import LOCK, HighWater, Meta, read_mark
 from levada.stores.journal import Holds, SqliteJournal, entries, opened

@@ -15,9 +15,9 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from levada.durable import private_folder, write_durably
 from levada.errors import StoreError
 from levada.stores.database import Database, translated
-from levada.stores.durable import private_folder, write_durably
 from levada.stores.highwater import Meta
 from levada.stores.rows import Row, sealed, verified
 

@@ -22,8 +22,10 @@ _LOCK_POLLS_MAX = int(LOCK_WAIT_SECONDS / LOCK_POLL_SECONDS)
 
 
 def private_folder(folder: Path) -> None:
-    """Make the folder, for its owner only, whatever the umask. A folder that is there is narrowed."""
-    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    """Make the folder, and what is missing above it, for its owner only, whatever the umask. One that is there is
+    narrowed, the folders above it are not."""
+    for missing in [each for each in (*reversed(folder.parents), folder) if not each.exists()]:
+        missing.mkdir(mode=FOLDER_MODE, exist_ok=True)
     if folder.stat().st_mode & 0o777 != FOLDER_MODE:
         folder.chmod(FOLDER_MODE)
 
@@ -38,9 +40,9 @@ def private_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names inside the folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+def sync_path(path: Path) -> None:
+    """Return when the file's content, or the names inside the folder, are on disk. One is not the other."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
@@ -60,7 +62,7 @@ def write_durably(path: Path, content: bytes) -> None:
     finally:
         os.close(descriptor)
     partial.replace(path)
-    sync_folder(path.parent)
+    sync_path(path.parent)
 
 
 @contextmanager
