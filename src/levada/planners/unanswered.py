@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from levada.change import Counts, Kind
+from levada.durable import sync_path
 from levada.plan import Plan, PlanFile
 from levada.planner import REMOVAL, Ledger, Segment
 from levada.planners import files, sql
@@ -142,7 +143,7 @@ class AnswersFold(Fold):
                     nulls[name] = nulls.get(name, 0) - missing
             if written is not None:
                 self._take(*written, "remove" if kind == "removed" else "upsert")
-        files.sync_file(ledger.folder)
+        sync_path(ledger.folder)
         return replace(
             ledger,
             generation=self.generation,
