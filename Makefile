@@ -3,7 +3,7 @@ ROWS ?= 1000000
 SEEDS ?= 2000
 FROM ?= 0
 
-.PHONY: setup demo test simulate check format docs bench bench-peers clean
+.PHONY: setup demo test simulate guarantees check format docs bench bench-peers clean
 
 setup: .venv/.test
 
@@ -15,6 +15,12 @@ test: .venv/.test check
 
 simulate: .venv/.test
 	PYTHONPATH=tests .venv/bin/python -m simulation --seeds $(SEEDS) --from $(FROM) $(if $(filter command line,$(origin ROWS)),--rows $(ROWS))
+
+# Every claim of docs/guarantees.md at its full size, and the figures put into the page: half an hour on two cores.
+guarantees: .venv/.test
+	mkdir -p build && rm -f build/figures.jsonl
+	LEVADA_FULL=1 LEVADA_FIGURES=$(CURDIR)/build/figures.jsonl .venv/bin/python -m pytest -n 2 -m claim
+	PYTHONPATH=tests .venv/bin/python -m claims build/figures.jsonl docs/guarantees.md
 
 check: .venv/.test
 	.venv/bin/ruff check

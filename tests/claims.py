@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 Figure = Callable[[str, str], None]
 """figure("H12", "1,000,000 values, 0 changed in silence")"""
 
@@ -62,12 +63,28 @@ def table(file: Path) -> str:
         entry = json.loads(line)
         if entry["figure"] not in found.setdefault(entry["claim"], []):
             found[entry["claim"]].append(entry["figure"])
-    lines = ["| | claim | figure of this run |", "|---|---|---|"]
+    lines = ["| | claim | figures |", "|---|---|---|"]
     for claim, title in CLAIMS.items():
-        shown = "<br>".join(sorted(found.get(claim, ["**not measured in this run**"])))
+        shown = "<br>".join(sorted(found.get(claim, ["**not measured in this run**"]))).replace("|", "\\|")
         lines.append(f"| {claim} | {title} | {shown} |")
     return "\n".join(lines)
 
 
+def written(page: Path, figures: str) -> None:
+    """Put the table between the page's two marks."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n{figures}\n{END}{after}", encoding="utf-8")
+
+
+def main() -> int:
+    """`python -m claims FIGURES [PAGE]`: print the table, and put it into the page; 1 if a claim has no figure."""
+    figures = table(Path(sys.argv[1]))
+    print(figures)
+    if len(sys.argv) > 2:
+        written(Path(sys.argv[2]), figures)
+    return 1 if "not measured" in figures else 0
+
+
 if __name__ == "__main__":
-    print(table(Path(sys.argv[1])))
+    sys.exit(main())

@@ -125,6 +125,8 @@ class Request:
     anonymous: bool = False
     #: called at every sending with the time in unix seconds; its headers are added (signatures with a time)
     sign: Callable[[int], Mapping[str, str]] | None = field(default=None, repr=False, compare=False)
+    #: delivery's own: asked right before each sending; False ends the conversation
+    allowed: Callable[[], bool] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

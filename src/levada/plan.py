@@ -3,14 +3,15 @@
 A plan's folder holds one Parquet file per kind that occurs, `plan.json`, and `invalid.parquet` if rows of
 the model cannot be sent. The columns of the operation files:
 
-    removed.parquet   key.*  before.*                            identifier
+    removed.parquet   key.*  before.*                                operation  identifier
     changed.parquet   key.*  before.*  after.*  input.*  hash  state  operation  identifier
     added.parquet     key.*            after.*  input.*  hash         operation
 
 `key.<column>` has the model's type, `before.<field>` and `after.<field>` the destination's. `input.<field>`
 exists for fields whose value SQL cannot compute: it is what was compared. `hash` covers all that is
 compared. `state` is the ledger's: `confirmed` or `unknown`. `operation` is the id of an earlier attempt
-whose end is unknown, else NULL. `identifier` is the destination's own id, where known. Where a field was taken out
+whose end is unknown, else NULL; for a removal, of the last one at this key: a create or (`planner.REMOVAL`) a
+removal. `identifier` is the destination's own id, where known. Where a field was taken out
 of the mapping or put back, all three may have `lapsed`, the names of fields that the record may hold unmapped, and
 changed.parquet `returned`, those that are sent again and whose `before` is not known.
 
@@ -33,7 +34,8 @@ from levada.durable import write_durably
 from levada.errors import CorruptedError
 from levada.guard import GuardDecision, GuardReason
 
-Purpose = Literal["sync", "resync", "undo", "repair", "erase"]
+Purpose = Literal["sync", "resync", "undo", "repair", "erase", "settle"]
+"""`settle`: asks again for what was never answered, before a plan is made (destinations of class B)."""
 FORMAT = 1
 
 

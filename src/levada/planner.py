@@ -6,8 +6,8 @@ plan's own folder; folding writes new files beside the old ones and changes none
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -88,6 +88,9 @@ class PlanRequest:
     listener: events.Listener = events.ignore
 
 
+REMOVAL = "removed"
+"""What stands in the place of an operation's id where it is a removal whose end is unknown."""
+
 Settlement = Literal["delivered", "rejected", "suppressed", "unsent", "unknown"]
 """How an operation ended, as folding needs it. `unknown`: it may or may not have been applied."""
 
@@ -97,7 +100,8 @@ class Settled:
     """How every operation of a plan ended: `common`, but for the table `exceptions`.
 
     `exceptions` has the columns sequence (int64), settlement (text) and operation (text: the id under which an
-    unknown operation was sent); `identifiers` has sequence and identifier (text), for delivered ones.
+    unknown operation was sent, and where it expires an `@` and the moment of the first sending); `identifiers` has
+    sequence and identifier (text), for delivered ones.
     """
 
     common: Settlement
@@ -122,7 +126,21 @@ class Planner(Protocol):
     def fold(self, plan: Plan, plan_folder: Path, ledger: Ledger, settled: Settled) -> Ledger:
         """The next ledger. delivered: the new value; rejected, suppressed, unsent: as before; unknown: as
         sent, but never equal to anything (an added one *may be present*: a removal is planned for it, and its
-        `operation` id is kept; a removed one may be gone).
+        `operation` id is kept; a removed one may be gone, and has REMOVAL for an id).
+
+        Of a plan with purpose "settle" only what was delivered moves the ledger; all else stays as it was.
+        """
+        ...
+
+    def unanswered(
+        self, ledger: Ledger, folder: Path, match: tuple[str, ...], wanted: Callable[[str], bool], start: int = 0
+    ) -> tuple[Plan, int] | None:
+        """A plan, with purpose "settle", that asks again for what the ledger does not know the end of: the same
+        operations with the values they had. None if there are none.
+
+        `wanted` chooses by the `operation` kept in the ledger. One plan covers the rows of one segment, since others
+        may have other fields; with it comes the `start` for the next one. Written into `folder`, which is empty.
+        The model is not read.
         """
         ...
 

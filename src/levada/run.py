@@ -40,6 +40,10 @@ class Tally:
     unknown: int = 0
     unsent: int = 0
     requests: int = 0
+    #: class D, at_least_once: sent again after a lost answer, and so perhaps there twice; delivered or unknown
+    possibly_duplicated: int = 0
+    #: class D, at_most_once: not sent again after a lost answer, and so perhaps not there; unknown
+    possibly_missing: int = 0
 
     @property
     def delivered_total(self) -> int:
@@ -96,6 +100,8 @@ class RunResult:
             "suppressed": self.tally.suppressed,
             "unknown": self.tally.unknown,
             "unsent": self.tally.unsent,
+            "possibly_duplicated": self.tally.possibly_duplicated,
+            "possibly_missing": self.tally.possibly_missing,
             "requests": self.tally.requests,
             "started_at": self.started_at,
             "finished_at": self.finished_at,

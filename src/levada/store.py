@@ -53,7 +53,10 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A batch that may be sent from now on: operations [first, first + size) of the plan."""
+    """A batch that may be sent from now on: operations [first, first + size) of the plan.
+
+    A key that expires (class B) has an `@` and the moment from which it may have been sent behind it.
+    """
 
     number: int
     kind: Kind
@@ -220,6 +223,15 @@ class Store(Protocol):
         rows that are not as written are set right or dropped, and the mark is raised. Returns what was done,
         as sentences. Raises BusyError while a living process holds a lease.
         """
+        ...
+
+    # -- moments
+    def moment(self) -> str:
+        """This moment, as text that another process can compare with its own; without `@`."""
+        ...
+
+    def seconds_since(self, moment: str) -> float:
+        """At least so many seconds have passed; infinite where that cannot be told (a reboot, a clock set back)."""
         ...
 
     # -- holds, approvals, marks

@@ -45,7 +45,7 @@ def _exists(fault: str, state: str, letter: Letter) -> bool:
         return False
     if fault == "shuffled":  # wants several records in one request
         return letter in ("A", "D") or (letter == "C" and state not in ("changed", "removed"))
-    return not (letter == "B" and fault == "quota")  # the day that it takes outlives a key
+    return not (letter == "B" and fault == "quota" and state in ("resent", "resumed"))  # a day outlives a key
 
 
 def reachable() -> Iterator[Cell]:

@@ -6,6 +6,7 @@ caught first.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,11 +15,15 @@ from typing import Any
 
 import pyarrow as pa
 
+import levada.delivery.dispatcher as dispatching
+import levada.delivery.engine as engine_module
 import levada.delivery.settled as settled_module
 import levada.runner.guarding as guarding
 import levada.runner.run as running
+import levada.stores.journal as journal_module
 from levada.batch import Batch
 from levada.delivery.account import Account
+from levada.delivery.doubts import Keys
 from levada.delivery.engine import HttpEngine
 from levada.delivery.wire import Lost
 from levada.destination import DestinationSpec, Found
@@ -26,9 +31,13 @@ from levada.destinations import asking
 from levada.destinations.answers import Reader
 from levada.errors import DestinationError, LevadaError
 from levada.guard import GuardDecision
+from levada.outcome import DELIVERED, Outcome, Outcomes
+from levada.planner import Settled
 from levada.planners.reading import Reading
 from levada.redaction import Redactor
 from levada.runner.heartbeat import Heartbeat
+from levada.stores.facts import Facts
+from levada.stores.highwater import Meta
 from simulation.play import campaign, of_seed, planner_of, play, real_planner
 from simulation.schedule import Edit, Schedule, Stage
 
@@ -240,6 +249,79 @@ def _says_secrets() -> Sequence[tuple[Any, str, Any]]:
     return [(Redactor, "clean", lambda self, text: text)]
 
 
+def _keys_never_expire() -> Sequence[tuple[Any, str, Any]]:
+    return [(Keys, "remembered", lambda self, stamp: True)]
+
+
+def _sent_as(change: Callable[[bytes], bytes]) -> Sequence[tuple[Any, str, Any]]:
+    """Other values on the wire than those that were planned."""
+    real = Account._send
+
+    async def mutated(self: Account, request: Any, *given: Any) -> Any:
+        return await real(self, replace(request, body=change(request.body or b"")), *given)
+
+    return [(Account, "_send", mutated)]
+
+
+def _zero_is_null() -> Sequence[tuple[Any, str, Any]]:
+    return _sent_as(lambda body: re.sub(rb'"score": ?0\b', b'"score":null', body))
+
+
+def _quotes_are_doubled() -> Sequence[tuple[Any, str, Any]]:
+    return _sent_as(lambda body: body.replace(b"'", b"''"))
+
+
+def _poison_stops_the_ledger() -> Sequence[tuple[Any, str, Any]]:
+    real = vars(dispatching)["settle"]
+
+    def mutated(*given: Any) -> Any:
+        settled, tally = real(*given)
+        return (Settled("unsent"), tally) if tally.rejected else (settled, tally)
+
+    return [(dispatching, "settle", mutated)]
+
+
+def _quota_is_not_counted() -> Sequence[tuple[Any, str, Any]]:
+    return [(Facts, "use_quota", lambda self, account, day, requests: 0)]
+
+
+def _checkpoint_before_answer() -> Sequence[tuple[Any, str, Any]]:
+    real = journal_module.entries
+
+    def mutated(*given: Any) -> Any:
+        for entry in real(*given):
+            yield replace(entry, outcomes=entry.outcomes or Outcomes(DELIVERED), doubtful=False)
+
+    return [(journal_module, "entries", mutated)]
+
+
+def _most_once_is_twice() -> Sequence[tuple[Any, str, Any]]:
+    return [(engine_module, "AT_MOST_ONCE", Outcome("unknown", "no answer", "lost"))]
+
+
+def _gateway_errors_are_refusals() -> Sequence[tuple[Any, str, Any]]:
+    real = Account.__init__
+
+    def mutated(self: Account, destination: Any, *given: Any, **more: Any) -> None:
+        destination.spec = replace(destination.spec, not_applied_statuses=frozenset({502, 503}))
+        real(self, destination, *given, **more)
+
+    return [(Account, "__init__", mutated)]
+
+
+def _partial_says_succeeded() -> Sequence[tuple[Any, str, Any]]:
+    real = running._result_of
+
+    def mutated(trip: Any, plan: Any, status: Any, tally: Any, **more: Any) -> Any:
+        return real(trip, plan, "succeeded" if status == "partial" else status, tally, **more)
+
+    return [(running, "_result_of", mutated)]
+
+
+def _rollback_goes_unseen() -> Sequence[tuple[Any, str, Any]]:
+    return [(Meta, "compare", lambda self: None)]
+
+
 _ROWS = (Edit(1, "a"), Edit(2, "b"), Edit(3, "c"))
 _REFUSED_AFTER_LOST = Schedule(
     seed=0,
@@ -265,6 +347,16 @@ _SHUFFLED = Schedule(
     rows=_ROWS,
     stages=(Stage(faults=((1, "shuffled"),)), Stage(edits=(Edit(1, "x"), Edit(2, "y"), Edit(3, "z")))),
 )
+_PUT_BACK = Schedule(
+    seed=0,
+    letter="A",
+    batch=1,
+    lanes=1,
+    repeats="at_least_once",
+    rate=None,
+    rows=_ROWS,
+    stages=(Stage(copied=True), Stage(edits=(Edit(1, "z"),)), Stage(edits=(Edit(1, "a"),), restored=True)),
+)
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("ledger_before_ack", "3, 9, 10, 11, I.a", "TABCD", _ledger_before_ack, 0),
@@ -285,6 +377,16 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("half_a_read_is_the_model", "5, 49, 59", "TABC", _half_is_whole, 0, planner=real_planner),
     Mutant("no_shared_pace", "60, I.q", "ABC", _no_pace, 2),
     Mutant("a_stale_worker_sends", "29, 42", "BC", _stale_worker, 3),
+    Mutant("keys_never_expire", "20 (B after its time)", "B", _keys_never_expire),
+    Mutant("zero_is_null", "57", "A", _zero_is_null),
+    Mutant("quotes_are_doubled", "I.t", "A", _quotes_are_doubled),
+    Mutant("one_poison_row_stops_the_ledger", "16, I.f", "AC", _poison_stops_the_ledger),
+    Mutant("the_quota_is_not_counted", "60", "AC", _quota_is_not_counted),
+    Mutant("a_checkpoint_before_the_answer", "5, 8, 11", "TABC", _checkpoint_before_answer),
+    Mutant("at_most_once_is_sent_again", "20, 28", "D", _most_once_is_twice),
+    Mutant("gateway_errors_are_refusals", "21, 23", "C", _gateway_errors_are_refusals),
+    Mutant("partial_says_succeeded", "2, 36", "TABC", _partial_says_succeeded),
+    Mutant("a_rollback_goes_unseen", "45, 6.28", "A", _rollback_goes_unseen, 0, _PUT_BACK),
     Mutant("words_are_not_redacted", "63", "ABC", _says_secrets, 2),
 )
 
@@ -293,6 +395,8 @@ def main() -> int:
     missed = 0
     with campaign():
         for mutant in MUTANTS:
+            if len(sys.argv) > 1 and mutant.name not in sys.argv:
+                continue
             found = caught(mutant)
             missed += found is None
             print(f"{mutant.name:<32} {mutant.like:<20} {found}", flush=True)

@@ -19,6 +19,13 @@ LEFT = ("rejected", "waiting", "suppressed", "unknown", "unsent")
 """The ends of operations that were not delivered."""
 DOWN_REQUESTS_MAX = 60
 """The most requests of one run to a tool that is down: three lanes with all their patience."""
+AMBIGUOUS = (
+    "lost_before", "lost_after", "late", "half", "fewer", "error_500", "error_500_applied",
+    "lie_html", "lie_empty", "lie_truncated", "lie_garbage", "lie_unapplied",
+)  # fmt: skip
+"""Faults after which nobody knows whether a record was taken."""
+KEYS_KNOWN_SECONDS = 24 * 3600 - 100
+"""So long a tool of class B surely knows a key, less the time that a request may be under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +36,10 @@ class Evidence:
     line for each effect, with `what`, `key`, `values`, `rid`, `by` (sync or person) and `stage`. `requests`: one
     line for each request. `reports`: run reports, each with the `stage` it belongs to. `held`: the records at the
     end. `quiet`: the stage from which on nothing fails and the model stands still. `orphans`: keys that a restored
-    store cannot know of. `words`: everything else that was said. `files`: the files of the state folder in whose
-    bytes a secret or a person was found, and which. A request has `weather`: what held at the destination then.
+    store cannot know of. `named`: keys that the last run reports as unknown and left to people. `runs`: all results
+    that the state remembers. `words`: everything else that was said. `files`: the files of the state folder in whose
+    bytes a secret or a person was found, and which. `reused`: keys whose create was repeated under its idempotency key
+    with another body. A request has `weather`: what held at the destination then.
     """
 
     letter: str
@@ -41,8 +50,11 @@ class Evidence:
     reports: Sequence[Line]
     held: Sequence[Line]
     quiet: int
+    named: frozenset[int]
+    runs: Sequence[Line]
     orphans: frozenset[int]
     restored: bool
+    reused: frozenset[int]
     rate: float | None
     quota: int | None
     words: Sequence[str]
@@ -63,6 +75,7 @@ def judge(evidence: Evidence) -> list[str]:
         *_leaks(evidence),
         *_failed_reads(evidence),
         *(_events(evidence) if evidence.letter == "D" else _records(evidence)),
+        *_too_soon(evidence),
         *_rest(evidence),
         *_reported(evidence),
         *_claimed(evidence),
@@ -154,7 +167,10 @@ def _deletes(evidence: Evidence) -> Iterator[str]:
 
 
 def _limits(evidence: Evidence) -> Iterator[str]:
-    """G8: no window of a second holds more requests than declared, no day more than the quota."""
+    """G8: no window of a second holds more requests than declared, no day more than the quota.
+
+    What the lost part of a restored store had used of a day's quota is forgotten with it.
+    """
     times = [line["at"] for line in evidence.requests]
     if evidence.rate is not None:
         allowed = int(evidence.rate) + 1
@@ -162,7 +178,7 @@ def _limits(evidence: Evidence) -> Iterator[str]:
             if times[index + allowed] - times[index] < 1.0 - 1e-6:
                 yield f"rate: {allowed + 1} requests in the second from {times[index]}, {evidence.rate:g} are declared"
                 break
-    if evidence.quota is not None:
+    if evidence.quota is not None and not evidence.restored:
         days = Counter(int((at - 1_000 + 43_200) // 86_400) for at in times)
         for day, count in days.items():
             if count > evidence.quota:
@@ -205,7 +221,6 @@ def _records(evidence: Evidence) -> Iterator[str]:
     """G2, G3: one record for each key, and in the end what the model says."""
     touched = _touched(evidence)
     doubled: set[int] = set()
-    excused = evidence.letter == "B" and evidence.restored  # keys of creates are not those of the lost store
     alive: dict[str, int] = {}
     for line in evidence.accepted:
         if line["what"] == "delete":
@@ -214,54 +229,70 @@ def _records(evidence: Evidence) -> Iterator[str]:
             alive[line["rid"]] = line["key"]
             if list(alive.values()).count(line["key"]) > 1 and line["by"] == "sync" and line["key"] not in doubled:
                 doubled.add(line["key"])
-                if not excused:
-                    yield f"doubled: a second record of key {line['key']} at {line['at']}"
+                yield f"doubled: a second record of key {line['key']} at {line['at']}"
     wanted = evidence.history[-1]["rows"]
     held: dict[int, list[Line]] = {}
     for record in evidence.held:
         held.setdefault(record["id"], []).append(record)
     for key, row in wanted.items():
-        if key in touched or key in doubled:
+        if key in touched or key in doubled or key in _given_up(evidence):
             continue
         if key not in held:
             yield f"lost: key {key} is not at the destination"
-        elif not _agrees(row, held[key][0]) and not _nameless(evidence):
+        elif not _agrees(row, held[key][0]):
             yield f"stale: key {key} is {held[key][0]}, the model says {row}"
     for key in held:
-        if key not in wanted and key not in touched and key not in evidence.orphans and not _nameless(evidence):
+        if key not in wanted and key not in touched | evidence.orphans | _given_up(evidence):
             yield f"left behind: key {key} left the model and is still at the destination"
     for line in evidence.accepted:
         if line["by"] == "person" and line["what"] == "create" and line["key"] not in held:
             yield f"unasked: a person's record {line['key']} is gone"
 
 
-def _nameless(evidence: Evidence) -> bool:
-    """Class B without a look-up: a record whose create was never answered has no id to change or delete it by.
+def _given_up(evidence: Evidence) -> frozenset[int]:
+    """Class B: keys whose create was lost, and whose idempotency key the tool may have forgotten; each is reported."""
+    return evidence.named if evidence.letter == "B" else frozenset()
 
-    It is allowed to stay as it is while every run says so: the last one names it as refused or unknown.
-    """
-    last = evidence.reports[-1]
-    named = sum(last.get(end, 0) for end in ("rejected", "waiting", "unknown"))
-    return evidence.letter == "B" and last.get("status") == "partial" and named > 0
+
+def _too_soon(evidence: Evidence) -> Iterator[str]:
+    """Class B: while the tool knows its keys, and the state is whole, no record is left to people, and a create that
+    is repeated says what it said before; unless the mapping has other fields by now."""
+    lasted = evidence.reports[-1]["at"] - evidence.history[0]["at"] if evidence.reports else 0.0
+    given_up = _given_up(evidence) - evidence.reused
+    if given_up and not evidence.restored and lasted < KEYS_KNOWN_SECONDS:
+        yield f"given up: keys {sorted(given_up)} are left to people, though their keys are still known"
+    shapes = {tuple(row) for entry in evidence.history for row in entry["rows"].values()}
+    if evidence.reused and len(shapes) < 2:
+        yield f"altered: keys {sorted(evidence.reused)} were asked for again with another body than before"
+
+
+def _cut_off(report: Mapping[str, Any]) -> bool:
+    """May an answer have come that nobody could note down?"""
+    return "crashed" in report or "took over" in report["label"] or report.get("raised") == "store.disk_full"
 
 
 def _events(evidence: Evidence) -> Iterator[str]:
     """Class D: every value that the model came to at a run was sent; what may be doubled or missing is reported."""
     counts = Counter(_events_of(evidence))
-    unknown = sum(report["unknown"] for report in _flat(evidence.reports) if report["status"] in DONE)
-    crashed = any(report.get("crashed") for report in evidence.reports)
-    last = evidence.history[-1]["rows"]
-    missing = 0
-    for key, row in last.items():
-        if not any(k == key and _agrees(json.loads(values), row) for k, values in counts):
-            missing += 1
-            if evidence.repeats == "at_least_once":
-                yield f"lost: the last value of key {key} was never accepted"
+    for key, row in evidence.history[-1]["rows"].items():
+        if any(k == key and _agrees(json.loads(values), row) for k, values in counts):
+            continue
+        if evidence.repeats == "at_least_once":
+            yield f"lost: the last value of key {key} was never accepted"
+        elif key not in evidence.named:
+            yield f"lost: the last value of key {key} was never accepted, and the last run does not name it"
+    if evidence.restored:
+        return
     if evidence.repeats == "at_most_once":
-        if missing > unknown and not crashed:
-            yield f"lost: {missing} values were never accepted, and {unknown} are reported as unknown"
-        if not evidence.restored:
-            yield from _twice(evidence)
+        yield from _twice(evidence)
+        return
+    surplus = len(_surplus(evidence))
+    told = sum(run["possibly_duplicated"] for run in evidence.runs if run.get("status") in DONE)
+    if surplus > told:
+        yield f"doubled: {surplus} events were accepted again, {told} are reported as possibly so"
+    unclear = any(line["fault"] in AMBIGUOUS for line in evidence.requests)
+    if told and not unclear and not any(_cut_off(report) for report in evidence.reports):
+        yield f"figures: {told} events are said to be perhaps there twice, and no answer was ever lost"
 
 
 def _events_of(evidence: Evidence) -> Iterator[tuple[int, str]]:
@@ -270,8 +301,8 @@ def _events_of(evidence: Evidence) -> Iterator[tuple[int, str]]:
             yield line["key"], json.dumps(line["values"], sort_keys=True)
 
 
-def _twice(evidence: Evidence) -> Iterator[str]:
-    """A value accepted more often than the model came to it."""
+def _surplus(evidence: Evidence) -> dict[tuple[int, str], tuple[int, int]]:
+    """Events accepted more often than the model came to them: how often, and how often it did."""
     arrivals: Counter[tuple[int, str]] = Counter()
     previous: Line = {}
     for entry in evidence.history:
@@ -280,9 +311,14 @@ def _twice(evidence: Evidence) -> Iterator[str]:
                 arrivals[key, json.dumps(row, sort_keys=True)] += 1
         previous = entry["rows"]
     accepted = Counter(_events_of(evidence))
-    for (key, values), count in accepted.items():
-        if count > max(1, arrivals[key, values]):
-            yield f"doubled: key {key} was accepted {count} times as {values}, at most once was asked"
+    found = {event: (count, max(1, arrivals[event])) for event, count in accepted.items()}
+    return {event: (count, arrived) for event, (count, arrived) in found.items() if count > arrived}
+
+
+def _twice(evidence: Evidence) -> Iterator[str]:
+    """A value accepted more often than the model came to it."""
+    for (key, values), (count, _) in _surplus(evidence).items():
+        yield f"doubled: key {key} was accepted {count} times as {values}, at most once was asked"
 
 
 def _rest(evidence: Evidence) -> Iterator[str]:
@@ -294,11 +330,17 @@ def _rest(evidence: Evidence) -> Iterator[str]:
     last = max((report["stage"] for report in quiet), default=0)
     writes = [line for line in evidence.requests if line["stage"] == last and line["writes"]]
     refused = _missed(evidence)
-    if writes and not (_nameless(evidence) or len(writes) <= refused):
+    missing = bool(_given_up(evidence)) and (
+        evidence.restored or bool(evidence.reused)
+    )  # asked for again, ever so often
+    if writes and not (missing or len(writes) <= refused):
         yield f"restless: {len(writes)} writes in the run after two quiet ones, beginning with {dict(writes[0])}"
     for report in quiet:
         quarantined = evidence.repeats == "at_most_once" and evidence.letter == "D" and report.get("unknown")
-        excused = quarantined or refused or _nameless(evidence)
+        if evidence.letter == "B":
+            left = sum(report.get(end, 0) for end in LEFT)
+            quarantined = left == len(evidence.named) > 0
+        excused = quarantined or refused
         if report["stage"] == last and report.get("status") != "succeeded" and not excused:
             yield f"stuck: the last quiet run ended as {report.get('status')}: {report.get('message', '')}"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from levada.durable import sync_path
 from levada.errors import ConfigError, StoreError
 from levada.mapping import Mapping
 from levada.plan import Plan, PlanFile
-from levada.planner import Ledger, PlanRequest, Segment, Settled
+from levada.planner import REMOVAL, Ledger, PlanRequest, Segment, Settled
 from levada.planners import files
 from levada.planners.local import LocalPlanner, write_plan
 from levada.source import Column
@@ -111,6 +111,39 @@ class PlainPlanner:
             _SCHEMAS[asked] = LocalPlanner(self.spool, "256MB", 1, self.clock).types(mapping, columns)
         return _SCHEMAS[asked]
 
+    def unanswered(
+        self, ledger: Ledger, folder: Path, match: tuple[str, ...], wanted: Callable[[str], bool], start: int = 0
+    ) -> tuple[Plan, int] | None:
+        held = entries_of(ledger)
+        asked = {key: each for key, each in held.items() if each["operation"] and wanted(each["operation"])}
+        lost = [key for key, each in asked.items() if each["operation"] == REMOVAL and each["identifier"]]
+        made = [key for key, each in asked.items() if each["operation"] != REMOVAL]
+        if start or not (lost or made):
+            return None
+        names = tuple(next(iter(asked.values()))["after"])
+        operations: dict[Kind, list[Entry]] = {
+            "removed": [{"key": key, "before": asked[key]["after"], **asked[key]} for key in lost],
+            "changed": [],
+            "added": [{"key": key, **asked[key]} for key in made],
+        }
+        segment = ledger.segments[0]
+        plan = Plan(
+            sync=ledger.sync,
+            plan_id=f"{ledger.sync}@{_digest('settle', operations, ledger.generation)}",
+            purpose="settle",
+            generation=ledger.generation,
+            mapping_version=segment.mapping_version,
+            hash_version=segment.hash_version,
+            keys=(KEY,),
+            fields=names,
+            match=match,
+            counts=Counts(added=len(made), removed=len(lost)),
+            model_rows=len(held),
+            files={kind: written(folder, kind, operations[kind], names) for kind in KINDS if operations[kind]},
+        )
+        write_plan(plan, folder, {"fields": list(names)})
+        return plan, 1
+
     # -- folding
 
     def fold(self, plan: Plan, plan_folder: Path, ledger: Ledger, settled: Settled) -> Ledger:
@@ -130,7 +163,7 @@ class PlainPlanner:
                     held.pop(key, None)
                 else:
                     held[key] = entry
-        if ledger.distrusted and trusted:
+        if ledger.distrusted and trusted and plan.purpose != "settle":
             for key, each in held.items():
                 if key not in trusted and each["state"] == "confirmed":
                     each["state"] = "unknown"
@@ -152,7 +185,7 @@ class PlainPlanner:
             if held
             else {},
             keys=plan.keys,
-            distrusted=ledger.distrusted and not trusted,
+            distrusted=ledger.distrusted and (plan.purpose == "settle" or not trusted),
         )
 
     def _ended(self, kind: Kind, plan: Plan, folder: Path, settled: Settled) -> list[tuple[int, Entry | None]]:
@@ -167,7 +200,7 @@ class PlainPlanner:
             pq.read_table(folder / plan.files[kind].name, use_threads=False).to_pylist(), plan.first(kind)
         ):
             end, sent_as = ends.get(sequence, (settled.common, None))
-            if end not in ("delivered", "unknown"):
+            if end not in (("delivered",) if plan.purpose == "settle" else ("delivered", "unknown")):
                 continue
             if kind == "removed" and end == "delivered":
                 found.append((row[f"key.{KEY}"], None))
@@ -183,6 +216,10 @@ class PlainPlanner:
                 entry["state"] = "unknown" if kind == "changed" else "maybe_present"
                 if kind == "added":
                     entry["operation"] = sent_as or row["operation"] or ""
+                elif kind == "removed":
+                    entry["operation"] = REMOVAL
+                elif "@" in (sent_as or ""):
+                    entry["operation"] = sent_as
             found.append((row[f"key.{KEY}"], entry))
         return found
 
@@ -216,14 +253,14 @@ def compared(
             continue
         before = {name: entry["after"].get(name) for name in names}
         if request.policy.changed and (entry["state"] != "confirmed" or before != row or returned):
-            shared = {name: entry[name] for name in ("state", "identifier")}
+            shared = {name: entry[name] for name in ("state", "operation", "identifier")}
             shared |= {"lapsed": left, "returned": returned}
-            found["changed"].append({"key": key, "before": before, "after": row, "operation": None, **shared})
+            found["changed"].append({"key": key, "before": before, "after": row, **shared})
     for key, entry in held.items():
         if key not in rows and request.policy.removed:
             before = {name: entry["after"].get(name) for name in names}
-            still = lapsed_of(entry, names)
-            found["removed"].append({"key": key, "before": before, "identifier": entry["identifier"], "lapsed": still})
+            shared = {name: entry[name] for name in ("operation", "identifier")} | {"lapsed": lapsed_of(entry, names)}
+            found["removed"].append({"key": key, "before": before, **shared})
     return found
 
 
@@ -242,7 +279,11 @@ def written(folder: Path, kind: Kind, operations: list[Entry], names: Sequence[s
             columns[f"{side}.{name}"] = pa.array([each[side][name] for each in operations], TYPES[name])
     if kind != "removed":
         columns["hash"] = pa.array([_hash(each["after"]) for each in operations], pa.uint64())
-    told = {"added": ("operation",), "changed": ("state", "operation", "identifier"), "removed": ("identifier",)}[kind]
+    told = {
+        "added": ("operation",),
+        "changed": ("state", "operation", "identifier"),
+        "removed": ("operation", "identifier"),
+    }[kind]
     for name in told:
         columns[name] = pa.array([each[name] for each in operations], pa.string())
     for name in ("lapsed", "returned") if kind == "changed" else ("lapsed",):

@@ -25,7 +25,16 @@ from simulation.schedule import LETTERS, Schedule, Stage
 from simulation.server import LAG_SECONDS, SECRET, SERVER_SECONDS
 from simulation.tables import Table
 from simulation.virtual import Hanging
-from simulation.world import PERSON, PROCESSES, Token, VirtualHeartbeat, Workshop, World, run_once
+from simulation.world import (
+    PERSON,
+    PROCESSES,
+    Token,
+    VirtualHeartbeat,
+    Workshop,
+    World,
+    left_to_people,
+    run_once,
+)
 
 QUIET_RUNS = 3
 QUOTA = 12
@@ -93,12 +102,15 @@ def play(schedule: Schedule, planner: Any = planner_of) -> Played:
             world.destination = Signed(made, Token(world))
         hung = ""
         orphans: set[int] = set()
+        named: frozenset[int] = frozenset()
+        runs: list[Any] = []
         try:
             _stages(world, planner, orphans)
             _quiet(world, planner)
+            named, runs = left_to_people(world, planner)
         except Hanging as error:
             hung = f"hanging: {error}"
-        evidence = _evidence(world, quota, orphans)
+        evidence = _evidence(world, quota, orphans, named, runs)
         findings = [hung] if hung else judge(evidence)
         cells: Counter[tuple[str, str, str]] = Counter()
         cells.update({(fault, state, schedule.letter): n for (fault, state), n in world.cells.items()})
@@ -174,7 +186,7 @@ def _restore(world: World, orphans: set[int]) -> None:
     orphans.update(record["id"] for record in world.server.records.values())
 
 
-def _evidence(world: World, quota: int | None, orphans: set[int]) -> Evidence:
+def _evidence(world: World, quota: int | None, orphans: set[int], named: frozenset[int], runs: list[Any]) -> Evidence:
     schedule = world.schedule
     server = world.server
     return Evidence(
@@ -186,8 +198,11 @@ def _evidence(world: World, quota: int | None, orphans: set[int]) -> Evidence:
         reports=world.reports,
         held=list(server.records.values()),
         quiet=len(schedule.stages),
+        named=named,
+        runs=runs,
         orphans=frozenset(orphans),
-        restored=bool(orphans),
+        restored=bool(orphans) or any(report.get("raised") == "store.rolled_back" for report in world.reports),
+        reused=frozenset(server.reused),
         rate=schedule.rate,
         quota=quota,
         words=world.words,

@@ -83,6 +83,7 @@ class Server:
         self._numbers = itertools.count(1)
         self._pending: list[tuple[float, int, Callable[[], None]]] = []
         self._replays: dict[str, tuple[Any, str, float]] = {}
+        self.reused: set[int] = set()
 
     def keys(self, asked: Asked) -> list[int]:
         """Whose records a writing request is about."""
@@ -243,6 +244,7 @@ class Server:
         known = self._replays.get(name)
         if known is not None and self.moment - known[2] < IDEMPOTENCY_SECONDS:
             if known[0] != asked.document:
+                self.reused.add(_key(asked.document))
                 return Answer(409, b'{"message": "this key was used for another body", "code": "key_reused"}')
             return Answer(200, json.dumps({"done": True, "rid": known[1]}).encode())
         if fault == "refuse_record":

@@ -151,3 +151,36 @@ def test_a_published_failure_is_caught(mutant: Mutant) -> None:
     with campaign():
         assert not play(mutant.first, mutant.planner).findings
         assert caught(mutant) is not None
+
+
+UNHEARD = Stage(faults=tuple((number, "lie_empty") for number in range(1, 40)))
+"""The first record is answered for; what becomes of the others is never heard, though it is done."""
+
+
+def test_a_create_that_was_never_answered_is_asked_for_again_before_its_row_is_changed_or_removed() -> None:
+    """Class B: the same body under the same key tells the id; then the record is updated, or deleted."""
+    found = played(schedule("B", UNHEARD, Stage(edits=(Edit(2, "z"), Edit(3, None))), lanes=1))
+    assert not found.findings
+    assert found.evidence is not None
+    methods = [line["method"] for line in found.evidence.requests if line["stage"] == 1]
+    assert sorted(methods) == ["DELETE", "PATCH", "POST", "POST"]
+    assert sum(line["what"] == "create" for line in found.evidence.accepted) == 3
+
+
+def test_after_its_key_has_expired_a_create_that_was_never_answered_is_left_to_people_by_name() -> None:
+    """Class B: sent again it would be a second record. Every run names it, and sends nothing of it."""
+    found = played(schedule("B", UNHEARD, Stage(wait_seconds=200_000.0), lanes=1))
+    assert not found.findings
+    assert found.evidence is not None
+    assert found.evidence.named == {2, 3}
+    assert found.evidence.reports[-1]["unknown"] == 2
+    assert not [line for line in found.evidence.requests if line["stage"] >= 1]
+
+
+def test_after_an_older_state_was_put_back_nothing_is_created_twice() -> None:
+    """Class B: what the lost part may have created is named, and not sent under another key."""
+    found = played(schedule("B", Stage(copied=True), Stage(edits=(Edit(4, "n"),)), Stage(restored=True)))
+    assert not found.findings
+    assert found.evidence is not None
+    assert found.evidence.named == {4}
+    assert sum(line["what"] == "create" for line in found.evidence.accepted) == 4

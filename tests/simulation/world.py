@@ -31,8 +31,10 @@ from levada.model import Model
 from levada.project.files import ProjectFiles, SyncFile
 from levada.project.settings import Settings
 from levada.redaction import Redactor
+from levada.runner.doubt import doubt
 from levada.runner.heartbeat import Heartbeat
 from levada.runner.project import Project
+from levada.runner.records import RecordOutcome, records
 from levada.runner.run import run
 from levada.source import Attachment, Column, Source, SourceAbilities
 from levada.stores.sqlite import SqliteStore
@@ -459,6 +461,25 @@ def _counted(world: World, process: Process) -> None:
         world.cells["outage", RUN] += 1
 
 
+def left_to_people(world: World, planner: Any) -> tuple[frozenset[int], list[Any]]:
+    """The keys that the last run names as unknown and does not send again (`levada records`), and all results that
+    the state remembers (`levada runs`).
+
+    After an older state was put back also those that it names as not found: the lost part had deleted them.
+    """
+    run_id = world.reports[-1].get("run_id") if world.reports else None
+    workshop = opened(world, Process(), planner)
+    try:
+        results = [record.result for record in workshop.store.runs(SYNC, 1_000) if record.result]
+        if not run_id or not workshop.store.run(run_id).folder:
+            return frozenset(), results
+        outcomes: list[RecordOutcome] = ["unknown", "suppressed"] if world.cells["restored", "run"] else ["unknown"]
+        found = [record for each in outcomes for record in records(workshop, SYNC, run=run_id, outcome=each)]
+        return frozenset(record.key for record in found if record.code), results
+    finally:
+        workshop.close()
+
+
 def opened(world: World, process: Process, planner: Any) -> Workshop:
     """The project; a store that was rolled back is accepted first, as a person would."""
     try:
@@ -468,6 +489,7 @@ def opened(world: World, process: Process, planner: Any) -> Workshop:
         note(world, "open", {"raised": error.code, "message": str(error)})
         store = SqliteStore.open(world.state, world.clock, check=False)
         try:
+            doubt(store, [SYNC])
             store.accept_rollback("somebody")
         finally:
             store.close()

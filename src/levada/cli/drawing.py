@@ -150,6 +150,8 @@ def run_line(result: RunResult, name_width: int) -> Text:
         (tally.suppressed, "suppressed"),
         (tally.unknown, "unknown"),
         (tally.unsent, "unsent"),
+        (tally.possibly_duplicated, "possibly duplicated"),
+        (tally.possibly_missing, "possibly missing"),
     ):
         if figure:
             parts.append(f"{figure:,} {word}")

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from levada import events
@@ -51,6 +51,10 @@ class Paused(Exception):
         self.reason = reason
         self.message = message
         self.written = False
+
+
+class NoLonger(Exception):
+    """What was to be sent may not be sent any more: see `Account.talk`."""
 
 
 class Reservations(Protocol):
@@ -124,8 +128,12 @@ class Account:
         self._probe_at = 0.0
         self._slowed_at = -1.0
 
-    async def talk(self, talk: Talk[T], *, write: bool = False) -> T:
-        """Hold a connector's conversation to its end. Raises what `exchange` raises, and what the talk raises."""
+    async def talk(self, talk: Talk[T], *, write: bool = False, allowed: Callable[[], bool] | None = None) -> T:
+        """Hold a connector's conversation to its end. Raises what `exchange` raises, and what the talk raises.
+
+        `allowed` is asked right before each request leaves, however long it had to wait; NoLonger is raised if it
+        says no.
+        """
         answer: Response | None = None
         written = False
         try:
@@ -135,6 +143,8 @@ class Account:
                 except StopIteration as stop:
                     result: T = stop.value
                     return result
+                if allowed is not None:
+                    request = replace(request, allowed=allowed)
                 if request.after_seconds:
                     await asyncio.sleep(request.after_seconds)
                 answer = await self.exchange(request, write=write and not request.safe)
@@ -237,6 +247,8 @@ class Account:
                 headers.update(request.sign(int(self._clock.now().timestamp())))
             if not self._entitled():
                 raise Paused("operator", TAKEN_OVER)
+            if request.allowed is not None and not request.allowed():
+                raise NoLonger
             self.requests += 1
             outgoing = Outgoing(
                 request.method,

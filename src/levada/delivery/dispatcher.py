@@ -19,6 +19,7 @@ from levada import events
 from levada.clock import Clock
 from levada.delivery.account import Account, Patience, Paused, as_destination_error
 from levada.delivery.addresses import AddressPolicy
+from levada.delivery.doubts import Keys, stamps
 from levada.delivery.order import DeliveryOrder, DeliveryReport
 from levada.delivery.render import PlanReader
 from levada.delivery.settled import settle
@@ -126,13 +127,14 @@ class Dispatcher:
         if isinstance(destination, TableDestination):
             requests, pause, message = self._to_table(order, destination, journal, entries, schema, entitled)
         else:
-            requests, pause, message = self._over_http(order, destination, journal, entries, entitled)
+            keys = Keys(store, destination.spec)
+            requests, pause, message = self._over_http(order, destination, journal, entries, keys, entitled)
         entries = list(journal.entries())
         settled, tally = settle(order.plan, entries, requests)
         if pause is None and tally.unknown + tally.rejected:
             reader = PlanReader(order)
             try:
-                settled = reader.with_operations(settled)
+                settled = reader.with_operations(settled, stamps(entries))
             finally:
                 reader.close()
         return DeliveryReport(
@@ -181,6 +183,7 @@ class Dispatcher:
         destination: Destination,
         journal: Journal,
         entries: Sequence[JournalEntry],
+        keys: Keys,
         entitled: Callable[[], bool],
     ) -> tuple[int, PauseReason | None, str]:
         from levada.delivery.engine import HttpEngine
@@ -198,6 +201,7 @@ class Dispatcher:
                 entries,
                 policy=self._patience.policy,
                 halt=self.halt,
+                keys=keys,
                 listener=self._listener,
                 clean=self._redaction.clean,
             )

@@ -18,26 +18,47 @@ import pyarrow as pa
 from levada import events
 from levada.batch import Batch
 from levada.change import KINDS, Kind, Verb
-from levada.delivery.account import Account, Paused
+from levada.delivery.account import Account, NoLonger, Paused
+from levada.delivery.doubts import (
+    AT_MOST_ONCE,
+    KEY_EXPIRED,
+    MARK,
+    ROLLED_BACK,
+    UNANSWERED,
+    Keys,
+    begun,
+    has_open,
+    is_open,
+    left_unsent,
+    repeated,
+    was_begun,
+)
 from levada.delivery.journaling import GROUP_MAX, JournalTask
 from levada.delivery.order import DeliveryOrder
 from levada.delivery.progress import Progress, cleaned
-from levada.delivery.render import CHUNK_ROWS, BatchMaker, Chunk, Parts, PlanReader, cut, earlier_attempts, joined
+from levada.delivery.render import (
+    CHUNK_ROWS,
+    BatchMaker,
+    Chunk,
+    Parts,
+    PlanReader,
+    cut,
+    earlier_attempts,
+    joined,
+    unanswered_attempts,
+)
 from levada.delivery.wire import Lost
 from levada.destination import Destination
 from levada.errors import ConfigError, DestinationError
 from levada.limits import Limits
-from levada.outcome import DELIVERED, FUNCTION_FAILED, End, Outcome, Outcomes
+from levada.outcome import DELIVERED, FUNCTION_FAILED, Outcome, Outcomes
+from levada.planner import REMOVAL
 from levada.retry import RetryPolicy
 from levada.run import PauseReason
 from levada.store import Intent, Journal, JournalEntry
 from levada.template import Node, parse
 
-UNFINISHED: tuple[End, ...] = ("unknown", "not_applied")
 NOT_APPLIED = Outcomes(Outcome("not_applied"))
-AT_MOST_ONCE = Outcome(
-    "unknown", "an earlier attempt may have been applied, and at most one is allowed", "at_most_once"
-)
 BISECTION_PARTS_MAX = 400
 """A batch refused as a whole is divided into at most so many parts; what is left is refused as it stands."""
 
@@ -55,6 +76,7 @@ class HttpEngine:
         *,
         policy: RetryPolicy,
         halt: threading.Event,
+        keys: Keys,
         listener: events.Listener = events.ignore,
         clean: Callable[[str], str] = str,
     ) -> None:
@@ -65,6 +87,10 @@ class HttpEngine:
         self._entries = {entry.intent.number: entry for entry in entries}
         self._policy = policy
         self._halt = halt
+        self._keys = keys
+        #: by batch: the key of class B with the moment at which it was first sent
+        self._stamps: dict[int, str] = {number: entry.intent.idempotency_key for number, entry in self._entries.items()}
+        self._resent: set[int] = set()
         self._listener = listener
         self._clean = clean
         self._maker = BatchMaker(order)
@@ -96,9 +122,9 @@ class HttpEngine:
 
     async def _doubt_leftovers(self) -> None:
         """Batches of an earlier process without an outcome may have been sent (c6): mark them so, durably."""
-        numbers = [n for n, entry in self._entries.items() if entry.outcomes is None]
+        numbers = [n for n, entry in self._entries.items() if entry.outcomes is None or was_begun(entry.outcomes)]
         for entry in self._entries.values():
-            if entry.outcomes is not None:
+            if entry.outcomes is not None and not left_unsent(entry.outcomes, entry.intent.size):
                 self.progress.count(entry.outcomes, entry.intent.size)
         if numbers:
             hold = self._destination.spec.settling_seconds
@@ -108,12 +134,17 @@ class HttpEngine:
     async def _phase(self, kind: Kind) -> None:
         verb = self._order.verbs[kind]
         template = self._destination.template(self._order.object, verb)
+        delivery_class = self._destination.spec.delivery_class(verb)
+        limits = self._destination.limits(self._order.object, verb)
+        if delivery_class == "B":  # a key stands for one record, whatever becomes of those beside it
+            limits = limits.model_copy(update={"records_per_request": 1})
         phase = Phase(
             kind=kind,
             verb=verb,
             node=None if template is None else parse(template),
-            limits=self._destination.limits(self._order.object, verb),
-            idempotent=self._destination.spec.delivery_class(verb) == "A",
+            limits=limits,
+            idempotent=delivery_class == "A",
+            keyed=delivery_class == "B",
         )
         lanes = phase.limits.concurrent_requests
         window = max(GROUP_MAX, lanes) if phase.idempotent else lanes
@@ -143,13 +174,16 @@ class HttpEngine:
         for number, entry in sorted(self._entries.items()):
             if entry.intent.kind != phase.kind or self._halted:
                 continue
-            if entry.outcomes is not None and not entry.outcomes.any(entry.intent.size, "not_applied"):
+            if entry.outcomes is not None and not left_unsent(entry.outcomes, entry.intent.size):
                 continue
             start = entry.intent.first - base
             chunk = await asyncio.to_thread(self._range, reader, phase, start, start + entry.intent.size)
             batch = self._maker.batch(chunk, phase.verb, number, 0, len(chunk))
             if entry.outcomes is not None:
                 self._kept[number] = entry.outcomes
+                if not phase.idempotent:
+                    again = begun(entry.outcomes, entry.intent.size)
+                    await asyncio.to_thread(self._journal.settle, [(number, again)])
             await journal.room(1)
             queue.put_nowait(self._marked(batch, chunk, 0))
 
@@ -202,10 +236,20 @@ class HttpEngine:
                 batch = self._maker.of_parts(chunk, parts, phase.verb, self._number, start, length, body)
                 batches.append(self._marked(batch, chunk, start))
                 self._number += 1
-            await journal.intend([Intent(b.number, phase.kind, b.sequence, len(b), b.idempotency_key) for b in batches])
+            await journal.intend([self._intent(batch, phase) for batch in batches])
             for batch in batches:
                 queue.put_nowait(batch)
             position += taken
+
+    def _intent(self, batch: Batch, phase: Phase) -> Intent:
+        """What is written before a batch is sent; for class B with the moment from which its key is known."""
+        key = batch.idempotency_key
+        if phase.keyed:
+            fresh = f"{key}{MARK}" if self._order.in_doubt else self._keys.stamped(key)
+            known = batch.notes.get("unanswered", {}).get(0, "")
+            key = known if MARK in known else fresh
+            self._stamps[batch.number] = key
+        return Intent(batch.number, phase.kind, batch.sequence, len(batch), key)
 
     def _range(self, reader: PlanReader, phase: Phase, start: int, stop: int, verb: Verb | None = None) -> Chunk:
         """Operations [start, stop) of a kind, in one chunk."""
@@ -223,8 +267,12 @@ class HttpEngine:
     def _marked(self, batch: Batch, chunk: Chunk, start: int) -> Batch:
         """With a note of the records that an earlier run may have sent, and of those that this one leaves out."""
         notes: dict[str, object] = {}
-        if earlier := earlier_attempts(chunk, start, len(batch)):
+        if self._order.in_doubt:
+            notes["earlier"] = tuple(range(len(batch)))
+        elif earlier := earlier_attempts(chunk, start, len(batch)):
             notes["earlier"] = tuple(earlier)
+        if unanswered := unanswered_attempts(chunk, start, len(batch)):
+            notes["unanswered"] = unanswered
         if waiting := self._order.waiting.of(batch.sequence, len(batch)):
             notes["waiting"] = waiting
         return replace(batch, notes=notes) if notes else batch
@@ -237,7 +285,9 @@ class HttpEngine:
         while (batch := await queue.get()) is not None:
             self._busy.add(own)
             try:
-                outcomes = None if self._halted else await self._settled(batch, journal, phase)
+                outcomes = self._kept.get(batch.number)
+                if not self._halted:
+                    outcomes = await self._settled(batch, journal, phase)
             except Paused as paused:
                 self._stop(paused.reason, paused.message)
                 outcomes = None
@@ -264,20 +314,19 @@ class HttpEngine:
         doubtful = batch.number in self._doubtful
         if doubtful and delivery_class == "C":
             await self._hold()
+        kept = self._kept.get(batch.number)
         at_most_once = delivery_class == "D" and self._order.repeats == "at_most_once"
-        final: dict[int, Outcome] = {}
-        if at_most_once:
-            final = dict.fromkeys(range(len(batch)) if doubtful else batch.notes.get("earlier", ()), AT_MOST_ONCE)
-        final |= batch.notes.get("waiting", {})
-        if len(final) == len(batch):
-            return Outcomes(final[0], final).simplified()
-        identifiers: dict[int, str] = {}
-        request_id = ""
-        open_indices = [index for index in range(len(batch)) if index not in final]
-        if (kept := self._kept.get(batch.number)) is not None:
+        lost = self._lost_before(batch, kept)
+        final = self._left_out(batch, phase) | batch.notes.get("waiting", {})
+        if kept is not None:
             final = {i: kept.of(i) for i in range(len(batch))} | final
-            open_indices = [i for i in open_indices if final[i].end in UNFINISHED]
-            identifiers.update(kept.identifiers)
+        if at_most_once:
+            final |= dict.fromkeys(lost, AT_MOST_ONCE)
+        open_indices = [i for i in range(len(batch)) if i not in final or is_open(final[i])]
+        if not open_indices:
+            return Outcomes(final[0], final).simplified()
+        identifiers: dict[int, str] = dict(kept.identifiers) if kept is not None else {}
+        request_id = ""
         for attempt in range(1, self._policy.attempts_max + 1):
             current = batch if len(open_indices) == len(batch) else batch.take(open_indices)
             if attempt > 1:
@@ -290,26 +339,30 @@ class HttpEngine:
                     raise  # no record of the batch was sent: all of it stays open
                 self._stop(paused.reason, paused.message)
                 break
-            self._vouched = self._vouched or any(end not in UNFINISHED for end in outcomes.counts(len(current)))
-            if attempt == 1 and not final and not outcomes.any(len(batch), *UNFINISHED):
+            answered = outcomes.counts(len(current)).keys() - {"unknown", "not_applied"}
+            self._vouched = self._vouched or bool(answered)
+            if attempt == 1 and not final and not lost and not has_open(outcomes, len(batch)):
                 return outcomes
             request_id = outcomes.request_id or request_id
             still_open: list[int] = []
             for place, index in enumerate(open_indices):
                 outcome = outcomes.of(place)
-                final[index] = outcome
+                final[index] = repeated(outcome) if delivery_class == "D" and index in lost else outcome
                 if place in outcomes.identifiers:
                     identifiers[index] = outcomes.identifiers[place]
-                if outcome.end in UNFINISHED:
+                if outcome.end == "unknown":
+                    lost.add(index)
+                    final[index] = AT_MOST_ONCE if at_most_once else final[index]
+                if is_open(final[index]):
                     still_open.append(index)
             if not still_open:
                 break
             open_indices = still_open
-            lost = any(final[i].end == "unknown" for i in open_indices)
             if any(final[i].code == FUNCTION_FAILED for i in open_indices):
                 self._give_up([final[index] for index in open_indices], batch.number)
                 break
-            if (lost and at_most_once) or (self.pause is not None and not lost):
+            unsure = any(final[i].end == "unknown" for i in open_indices)
+            if self.pause is not None and not unsure:
                 break  # after a pause in the middle of a halved batch, what is left of it stays unsent
             if attempt < self._policy.attempts_max:
                 try:
@@ -317,12 +370,31 @@ class HttpEngine:
                 except Paused as paused:
                     self._stop(paused.reason, paused.message)
                     break
-                if lost and delivery_class == "C":
+                if unsure and delivery_class == "C":
                     await self._hold()
         else:
             self._give_up([final[index] for index in open_indices], batch.number)
         exceptions = {index: outcome for index, outcome in final.items() if outcome != DELIVERED}
         return Outcomes(DELIVERED, exceptions, identifiers=identifiers, request_id=request_id)
+
+    def _lost_before(self, batch: Batch, kept: Outcomes | None) -> set[int]:
+        """The records of a batch that were sent before, by this run or an earlier one, and not answered for."""
+        earlier = set(batch.notes.get("earlier", ()))
+        if kept is not None:
+            return earlier | {i for i in range(len(batch)) if kept.of(i).end == "unknown"}
+        return set(range(len(batch))) if batch.number in self._doubtful else earlier
+
+    def _left_out(self, batch: Batch, phase: Phase) -> dict[int, Outcome]:
+        """The records of class B that must not be sent: an earlier create is in doubt, and has to be settled first."""
+        if self._order.plan.purpose == "settle":
+            return {}
+        found = dict.fromkeys(range(len(batch)), ROLLED_BACK) if phase.keyed and self._order.in_doubt else {}
+        for index, stamp in batch.notes.get("unanswered", {}).items():
+            if MARK in stamp:
+                found[index] = UNANSWERED if self._keys.remembered(stamp) else KEY_EXPIRED
+            elif stamp == REMOVAL and phase.keyed:
+                found[index] = UNANSWERED
+        return found
 
     def _give_up(self, left: Sequence[Outcome], number: int) -> None:
         """Patience with a batch is over. Where no batch of this process was ever answered for, that is an outage.
@@ -349,6 +421,8 @@ class HttpEngine:
             earlier = batch.notes.get("earlier", ())
             if needs_look or earlier:
                 return await self._look_then_send(batch, number, journal, phase)
+        if phase.keyed and (lost_before or self._order.plan.purpose == "settle"):
+            self._resent.add(number)
         parts = [BISECTION_PARTS_MAX if len(batch) > 1 else 1]
         return await self._send(batch, number, journal, parts)
 
@@ -356,7 +430,10 @@ class HttpEngine:
         """Send a batch, halving it while the destination refuses it whole without naming a record."""
         parts[0] -= 1
         try:
-            outcomes = await self._account.talk(self._destination.deliver(batch), write=True)
+            talk = self._destination.deliver(batch)
+            outcomes = await self._account.talk(talk, write=True, allowed=self._allowed(number))
+        except NoLonger:
+            return Outcomes(KEY_EXPIRED)
         except Lost as lost:
             await self._doubt(number, journal)
             return batch.unknown(str(lost))
@@ -364,7 +441,7 @@ class HttpEngine:
             if paused.written:
                 await self._doubt(number, journal)
             raise
-        if any(o.end == "unknown" for o in (outcomes.common, *outcomes.exceptions.values())):
+        if outcomes.any(len(batch), "unknown"):
             await self._doubt(number, journal)
         if outcomes.attributed or len(batch) == 1 or parts[0] <= 0:
             return replace(outcomes, attributed=True)
@@ -372,6 +449,12 @@ class HttpEngine:
         left = await self._send_or_leave(batch.slice(0, half), number, journal, parts)
         right = await self._send_or_leave(batch.slice(half, len(batch) - half), number, journal, parts)
         return Outcomes.joined([(half, left), (len(batch) - half, right)])
+
+    def _allowed(self, number: int) -> Callable[[], bool] | None:
+        """For a repeat under a key: what is asked right before each sending."""
+        if number not in self._resent:
+            return None
+        return lambda: self._keys.remembered(self._stamps[number])
 
     async def _send_or_leave(self, batch: Batch, number: int, journal: JournalTask, parts: list[int]) -> Outcomes:
         """As `_send`, but a pause leaves this part unsent instead of losing the outcomes of the others."""
@@ -485,6 +568,7 @@ class Phase:
     node: Node | None
     limits: Limits
     idempotent: bool
+    keyed: bool
 
 
 def _cut_up(

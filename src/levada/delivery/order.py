@@ -33,6 +33,8 @@ class DeliveryOrder:
     repeats: Literal["at_least_once", "at_most_once"] = "at_least_once"
     #: what is left out of this run
     waiting: Waiting = NOTHING
+    #: was anything sent for the sync that the ledger cannot know of (a state that was put back, a dropped plan)?
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)

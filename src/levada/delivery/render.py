@@ -6,7 +6,7 @@ order of the plan's files, so that an operation's place is its sequence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,7 +20,7 @@ from levada.delivery.json_sql import Columns, ColumnSql, literal, quoted, templa
 from levada.delivery.order import DeliveryOrder
 from levada.limits import Limits
 from levada.mapping import digest
-from levada.planner import Settled
+from levada.planner import REMOVAL, Settled
 from levada.template import Node, placeholders
 
 if TYPE_CHECKING:
@@ -83,8 +83,11 @@ class PlanReader:
                     yield Chunk(kind, first, pa.Table.from_batches([batch]))
                     first += batch.num_rows
 
-    def with_operations(self, settled: Settled) -> Settled:
-        """The same, with the ids under which unknown operations were sent, so that a later run can use them again."""
+    def with_operations(self, settled: Settled, stamps: Mapping[int, str]) -> Settled:
+        """The same, with the ids under which unknown operations were sent, so that a later run can use them again.
+
+        `stamps`: by sequence, the ids that expire, with the moments at which they were first sent.
+        """
         exceptions = settled.exceptions
         if exceptions is None or "unknown" not in pc.unique(exceptions["settlement"]).to_pylist():
             return settled
@@ -93,7 +96,7 @@ class PlanReader:
         selects: list[str] = []
         for kind in self.order.plan.files:
             path = self.order.folder / self.order.plan.files[kind].name
-            operation = operation_sql(self.order, self.types(kind))
+            operation = operation_sql(self.order, kind, self.types(kind))
             selects.append(
                 f"SELECT file_row_number + {self.order.plan.first(kind)} AS place, {operation} AS made "
                 f"FROM read_parquet({literal(str(path))}, file_row_number = true) "
@@ -101,10 +104,14 @@ class PlanReader:
                 f"ON e.sequence = file_row_number + {self.order.plan.first(kind)}"
             )
         union = " UNION ALL ".join(selects)
+        places, kept = pa.array(stamps.keys(), pa.int64()), pa.array(stamps.values(), pa.string())
+        connection.register("stamps", pa.table({"stamped": places, "stamp": kept}))
         table = connection.sql(
-            f"SELECT sequence, settlement, made AS operation FROM exceptions LEFT JOIN ({union}) ON place = sequence"
+            "SELECT sequence, settlement, coalesce(stamp, made) AS operation FROM exceptions "
+            f"LEFT JOIN ({union}) ON place = sequence LEFT JOIN stamps ON stamped = sequence"
         ).to_arrow_table()
         connection.unregister("exceptions")
+        connection.unregister("stamps")
         return replace(settled, exceptions=table)
 
     def close(self) -> None:
@@ -144,7 +151,10 @@ class PlanReader:
         if "identifier" in types:
             parts.append("identifier")
         parts += self._earlier(kind, types)
-        operation = operation_sql(order, types)
+        if "operation" in types:
+            held = f"contains(operation, '@') OR ({kind == 'added'} AND operation = '{REMOVAL}')"
+            parts.append(f"CASE WHEN {held} THEN operation END AS unanswered")
+        operation = operation_sql(order, kind, types)
         used = {place.source for place in placeholders(node)} if node is not None else set()
         if with_operations or "operation" in used:
             parts.append(f"{operation} AS operation_id")
@@ -194,7 +204,10 @@ class PlanReader:
                 for name in self.order.plan.fields
             )
             return [f"CASE WHEN state <> 'confirmed' AND {same} THEN '' END AS earlier"]
-        return ["operation AS earlier"] if "operation" in types else []
+        if "operation" not in types:
+            return []
+        sent = f"operation = '{REMOVAL}'" if kind == "removed" else f"operation <> '{REMOVAL}'"
+        return [f"CASE WHEN {sent} THEN operation END AS earlier"]
 
     def _before(self, types: dict[str, DuckDBPyType]) -> dict[str, ColumnSql] | None:
         names = [name for name in self.order.plan.fields if "before." + name in types]
@@ -218,7 +231,7 @@ class PlanReader:
         }
 
 
-def operation_sql(order: DeliveryOrder, types: dict[str, DuckDBPyType] | dict[str, str]) -> str:
+def operation_sql(order: DeliveryOrder, kind: Kind, types: dict[str, DuckDBPyType] | dict[str, str]) -> str:
     """The id of an operation, 32 hex digits: an earlier attempt's, else made of the plan and the key.
 
     The plan's id depends on the ledger's generation and on every value, so it changes when the operation
@@ -226,7 +239,9 @@ def operation_sql(order: DeliveryOrder, types: dict[str, DuckDBPyType] | dict[st
     """
     keys = ", ".join(f"to_json({quoted('key.' + key)})" for key in order.plan.keys)
     made = f"left(sha256(concat_ws('|', {literal(order.plan.plan_id)}, {keys})), 32)"
-    return f"coalesce(operation, {made})" if "operation" in types else made
+    if "operation" not in types or kind == "removed":
+        return made
+    return f"coalesce(nullif(split_part(operation, '@', 1), '{REMOVAL}'), {made})"
 
 
 def cut(chunk: Chunk, limits: Limits, *, last: bool) -> tuple[list[tuple[int, int]], int]:
@@ -357,6 +372,16 @@ def earlier_attempts(chunk: Chunk, start: int, length: int) -> Sequence[int]:
     if column.null_count == length:
         return []
     return [index for index, value in enumerate(column.to_pylist()) if value is not None]
+
+
+def unanswered_attempts(chunk: Chunk, start: int, length: int) -> Mapping[int, str]:
+    """The creates (by their stamped keys) and removals that an earlier run sent of rows, by index in the batch."""
+    if "unanswered" not in chunk.columns.column_names:
+        return {}
+    column = chunk.columns["unanswered"].slice(start, length)
+    if column.null_count == length:
+        return {}
+    return {index: value for index, value in enumerate(column.to_pylist()) if value is not None}
 
 
 def _slice(column: pa.Array[Any] | None, start: int, length: int) -> pa.Array[Any] | None:

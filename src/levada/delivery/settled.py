@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from levada.change import Kind
+from levada.delivery.doubts import AT_MOST_ONCE, KEY_EXPIRED, TWICE, UNANSWERED
 from levada.outcome import Outcome, Outcomes
 from levada.plan import Plan
 from levada.planner import Settled, Settlement
 from levada.run import Tally
 from levada.store import JournalEntry
+
+REPORTED = (TWICE.code, AT_MOST_ONCE.code)
+"""Codes that a run's figures count."""
 
 
 @dataclass(slots=True)
@@ -23,6 +27,7 @@ class _Gathered:
     identifiers: list[str] = field(default_factory=list)
     delivered: dict[Kind, int] = field(default_factory=dict)
     others: dict[str, int] = field(default_factory=dict)
+    codes: dict[str, int] = field(default_factory=dict)
 
 
 def settlement_of(outcome: Outcome, *, doubtful: bool) -> Settlement:
@@ -90,6 +95,8 @@ def settle(plan: Plan, entries: Sequence[JournalEntry], requests: int) -> tuple[
         unknown=found.others.get("unknown", 0),
         unsent=found.others.get("unsent", 0),
         requests=requests,
+        possibly_duplicated=found.codes.get(TWICE.code, 0),
+        possibly_missing=found.codes.get(AT_MOST_ONCE.code, 0),
     )
     assert tally.operations == operations, "an operation has no end, or two"
     return Settled("delivered", exceptions, identifiers), tally
@@ -102,7 +109,10 @@ def _gather(found: _Gathered, entry: JournalEntry) -> None:
     common = settlement_of(outcomes.common, doubtful=doubtful)
     indices = range(size) if common != "delivered" else outcomes.exceptions
     for index in indices:
-        settlement = settlement_of(outcomes.of(index), doubtful=doubtful)
+        outcome = outcomes.of(index)
+        settlement = settlement_of(outcome, doubtful=doubtful)
+        if outcome.code == UNANSWERED.code or (outcome.code == KEY_EXPIRED.code and entry.intent.kind == "removed"):
+            settlement = "unsent"  # what is known of an earlier request stays as it is
         if settlement != "delivered":
             found.sequences.append(first + index)
             found.settlements.append(settlement)
@@ -112,6 +122,9 @@ def _gather(found: _Gathered, entry: JournalEntry) -> None:
         else:
             name = "unsent" if end == "not_applied" else end
             found.others[name] = found.others.get(name, 0) + count
+    for index in range(size) if outcomes.common.code in REPORTED else outcomes.exceptions:
+        code = outcomes.of(index).code
+        found.codes[code] = found.codes.get(code, 0) + 1
     for index, identifier in outcomes.identifiers.items():
         if outcomes.of(index).end == "delivered":
             found.identified.append(first + index)

@@ -359,7 +359,7 @@ class Comparison:
         state = "'unknown'" if self.ledger.distrusted else "b.st"
         start = sql.listed([self._keys_out("f"), befores, afters, self._inputs("f")])
         kept = f"b.identifier{self._still_lapsed()}"
-        rest = f"f.h AS hash, {state} AS state, CAST(NULL AS VARCHAR) AS operation, {kept}"
+        rest = f"f.h AS hash, {state} AS state, b.op AS operation, {kept}"
         if self.view.lapses:
             rest += f", {lapsed.returned('b.lapsed', layout.names)} AS {lapsed.RETURNED}"
         parts = [f"SELECT {start}, {rest} {part} {differs}" for part in joined]
@@ -413,7 +413,8 @@ class Comparison:
         befores = sql.listed(f"b.b{each.index} AS {before_name(each.name)}" for each in self.layout.fields)
         start = sql.listed([self._keys_out("b"), befores])
         lapses = ", b.lapsed" if self.view.lapses else ""
-        query = f"SELECT {start}, b.identifier{lapses} FROM {sql.parquet(before)} b WHERE NOT b.present"
+        rest = f"b.op AS operation, b.identifier{lapses}"
+        query = f"SELECT {start}, {rest} FROM {sql.parquet(before)} b WHERE NOT b.present"
         self.found.rows["removed"] = self.engine.copy(query, self.folder / "removed.parquet")
 
     # what cannot be sent

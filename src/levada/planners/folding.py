@@ -15,7 +15,7 @@ from levada.change import KINDS, Kind
 from levada.durable import sync_path
 from levada.errors import StoreError
 from levada.plan import Plan, PlanFile
-from levada.planner import Ledger, Segment, Settled
+from levada.planner import REMOVAL, Ledger, Segment, Settled
 from levada.planners import files, lapsed, sql
 from levada.planners.engine import Engine
 from levada.planners.figures import null_counts
@@ -177,7 +177,11 @@ class Fold:
         )
         state = {"added": "maybe_present", "changed": "unknown", "removed": "maybe_present"}[kind]
         ends = "('unknown')" if kind == "removed" else "('delivered', 'unknown')"
-        operation = "coalesce(s_operation, operation, '')" if kind == "added" else "CAST(NULL AS VARCHAR)"
+        operation = {
+            "added": f"coalesce(s_operation, nullif(operation, '{REMOVAL}'), '')",
+            "changed": "CASE WHEN contains(s_operation, '@') THEN s_operation END",
+            "removed": f"'{REMOVAL}'",
+        }[kind]
         identifier = "coalesce(s_identifier, identifier)" if "identifier" in known else "s_identifier"
         stored = "hash" if "hash" in known else "CAST(NULL AS UBIGINT) AS hash"
         befores = sql.listed(before_name(name) for name in self.plan.fields) if kind == "changed" else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from levada.errors import CorruptedError, StoreError
 from levada.mapping import Mapping
 from levada.plan import Plan
 from levada.planner import Ledger, PlanRequest, Settled
-from levada.planners import files, folding, late, reversal, sql
+from levada.planners import files, folding, late, reversal, sql, unanswered
 from levada.planners.comparing import Comparison, Difference
 from levada.planners.engine import Engine, first_line
 from levada.planners.figures import fields_changed
@@ -177,7 +177,24 @@ class LocalPlanner:
         ledger.folder.mkdir(parents=True, exist_ok=True)
         work = ledger.folder.absolute() / self.clock.new_id("work")
         with self._engine(work, [ledger.folder.absolute(), plan_folder.absolute()], None) as engine:
-            return folding.Fold(engine, plan, plan_folder.absolute(), ledger, settled, recipe).run()
+            fold = unanswered.AnswersFold if plan.purpose == "settle" else folding.Fold
+            return fold(engine, plan, plan_folder.absolute(), ledger, settled, recipe).run()
+
+    def unanswered(
+        self, ledger: Ledger, folder: Path, match: tuple[str, ...], wanted: Callable[[str], bool], start: int = 0
+    ) -> tuple[Plan, int] | None:
+        """See Planner.unanswered."""
+        folder = folder.absolute()
+        verification = Verification(ledger)
+        with self._engine(folder / "work", [folder, ledger.folder.absolute()], None, verification) as engine:
+            found = unanswered.Unanswered(engine, ledger, folder, wanted).plan(match, start)
+            verification.finish()
+        if found is None:
+            return None
+        plan, recipe, after = found
+        plan = replace(plan, created_at=isoformat(self.clock.now()))
+        write_plan(plan, folder, recipe)
+        return plan, after
 
     def confirmed(self, request: PlanRequest) -> Ledger:
         """See Planner.confirmed. Rows that are invalid, and so cannot be there, are not part of it."""

@@ -14,6 +14,7 @@ from levada import __version__
 from levada.clock import Clock, SystemClock
 from levada.errors import StoreError
 from levada.runner.approve import actor
+from levada.runner.doubt import doubt
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -68,6 +69,7 @@ def accept_rollback(project: Project) -> Sequence[str]:
 
     store = SqliteStore.open(project.state_folder, project.clock, check=False)
     try:
+        doubt(store, project.files.syncs)
         return store.accept_rollback(actor())
     finally:
         store.close()

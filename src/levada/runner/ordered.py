@@ -45,6 +45,7 @@ def write_order(order: DeliveryOrder, destination: str, schema: pa.Schema) -> No
         "mode": order.mode,
         "removal": order.removal,
         "repeats": order.repeats,
+        "in_doubt": order.in_doubt,
         "nulls": order.mapping.nulls,
         "natives": {f.field: f.native for f in order.mapping.fields if f.native},
         "only_if_empty": [f.field for f in order.mapping.fields if f.only_if_empty],
@@ -82,5 +83,6 @@ def read_order(sync: str, run_id: str, plan: Plan, folder: Path) -> tuple[Delive
         mode=document["mode"],
         removal=document["removal"],
         repeats=document["repeats"],
+        in_doubt=document.get("in_doubt", False),
     )
     return order, document["destination"], schema

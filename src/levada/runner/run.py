@@ -20,18 +20,20 @@ from levada import events
 from levada.change import Counts, Kind, Verb
 from levada.clock import isoformat
 from levada.delivery.account import Paused, as_destination_error
+from levada.delivery.doubts import MARK, Keys
 from levada.delivery.order import DeliveryOrder, DeliveryReport
 from levada.delivery.settled import settle
 from levada.destination import Destination, TableDestination
 from levada.durable import private_folder
-from levada.errors import AuthError, CorruptedError, FullError, LevadaError, StoreError, UnavailableError
+from levada.errors import AuthError, ConfigError, CorruptedError, FullError, LevadaError, StoreError, UnavailableError
 from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
-from levada.planner import Ledger, PlanRequest
+from levada.planner import REMOVAL, Ledger, PlanRequest
 from levada.run import PauseReason, RunResult, Status, Tally
 from levada.runner import refused
 from levada.runner.approve import standing_approval
 from levada.runner.columns import column_reasons, remember_columns
+from levada.runner.doubt import doubt, is_doubted, settle_doubt
 from levada.runner.guarding import decide
 from levada.runner.heartbeat import Heartbeat
 from levada.runner.ordered import ordered, read_order, write_order
@@ -122,15 +124,18 @@ def run(
                 earlier = _resume(project, unfinished, lease, heartbeat.holds)
                 if earlier.status in ("paused", "failed"):
                     return earlier
+            settled = _settle(project, resolved, lease, heartbeat.holds)
+            before: tuple[RunResult, ...] = (*((earlier,) if earlier is not None else ()), *settled)
+            if settled and settled[-1].status in ("paused", "failed"):
+                return replace(settled[-1], resumed=before[:-1])
             fresh = _fresh(project, resolved, lease, purpose, make, verbs, heartbeat.holds)
     finally:
         store.release(lease)
     _sweep(project)
-    if earlier is None:
-        return fresh
-    if fresh.status == "succeeded" and not fresh.counts.operations and purpose == "sync":
-        return replace(earlier, seconds=earlier.seconds + fresh.seconds)
-    return fresh.with_resumed(earlier)
+    if before and fresh.status == "succeeded" and not fresh.counts.operations and purpose == "sync":
+        last = before[-1]
+        return replace(last, seconds=last.seconds + fresh.seconds, resumed=before[:-1])
+    return replace(fresh, resumed=before)
 
 
 def _sweep(project: Project) -> None:
@@ -144,6 +149,61 @@ def _sweep(project: Project) -> None:
         project.store.remember("", "swept", today)
     except StoreError as error:
         project.listener(events.Notice("", error.code, f"old plans were not deleted: {error.message}"))
+
+
+# -- what was never answered
+
+
+def _settle(project: Project, resolved: Resolved, lease: Lease, entitled: Callable[[], bool]) -> list[RunResult]:
+    """Class B: ask again for creates and removals that were never answered, so that the next plan knows their end.
+
+    Runs of their own, one for each segment of the ledger that holds any: the same requests under the same keys.
+    """
+    store, spec = project.store, resolved.destination.spec
+    if "B" not in {spec.delivery_class(resolved.verbs[kind]) for kind in resolved.verbs if kind != "removed"}:
+        return []
+    keys, start = Keys(store, spec), 0
+    found: list[RunResult] = []
+
+    def wanted(operation: str) -> bool:
+        return "removed" in resolved.verbs if operation == REMOVAL else MARK in operation and keys.remembered(operation)
+
+    while not project.dispatcher.halt.is_set():
+        ledger = store.ledger(resolved.name)
+        try:
+            check_target(project, resolved, ledger)
+        except ConfigError:
+            break  # the run that follows tells
+        if len(ledger.segments) <= start:
+            break
+        trip = _trip(project, resolved, lease, entitled, "settle")
+        asked = project.planner.unanswered(ledger, trip.folder, resolved.mapping.match, wanted, start)
+        if asked is None:
+            shutil.rmtree(trip.folder)
+            break
+        plan, start = asked
+        store.create_run(lease, trip.run_id, "settle")
+        order = ordered(resolved, trip.run_id, plan, trip.folder, resolved.verbs)
+        write_order(order, resolved.destination.name, resolved.schema)
+        order, _, schema = read_order(trip.sync, trip.run_id, plan, trip.folder)
+        store.update_run(lease, trip.run_id, phase="planned", plan_id=plan.plan_id, folder=trip.folder.name)
+        project.listener(events.RunStarted(trip.sync, trip.run_id))
+        found.append(_deliver(trip, order, resolved.destination, schema, ledger))
+        project.listener(events.RunFinished(trip.sync, trip.run_id, found[-1].status))
+        if found[-1].status in ("paused", "failed"):
+            break
+    return found
+
+
+def _trip(project: Project, resolved: Resolved, lease: Lease, entitled: Callable[[], bool], purpose: Purpose) -> Trip:
+    """A run that begins, with a folder that is its own."""
+    clock = project.clock
+    run_id = clock.new_id("run")
+    folder = project.store.folder / "plans" / run_id
+    private_folder(folder)
+    return Trip(
+        project, resolved.name, run_id, lease, folder, clock.now(), clock.monotonic(), purpose, entitled=entitled
+    )
 
 
 # -- a fresh run
@@ -225,6 +285,8 @@ def _planned(
     if not plan.counts.operations:
         forget_undone(project, trip.sync)
         refused.forget(project.store, trip.sync)
+        if not plan.counts.invalid:
+            settle_doubt(project.store, trip.sync)
         status: Status = "partial" if plan.counts.invalid else "succeeded"
         result = _result_of(trip, plan, status, Tally())
         if plan.counts.invalid:
@@ -235,6 +297,7 @@ def _planned(
         return result
     plan.write(trip.folder)
     order = ordered(resolved, trip.run_id, plan, trip.folder, verbs or resolved.verbs)
+    order = replace(order, in_doubt=is_doubted(project.store, trip.sync))
     write_order(order, resolved.destination.name, resolved.schema)
     project.store.update_run(trip.lease, trip.run_id, phase="planned", plan_id=plan.plan_id, folder=trip.folder.name)
     _wait_for_hold(trip)
@@ -314,10 +377,12 @@ def _deliver(
     clean = not (tally.rejected or tally.waiting or tally.unknown or tally.unsent or plan.counts.invalid)
     result = _result_of(trip, plan, "succeeded" if clean else "partial", tally)
     project.store.commit(trip.lease, trip.run_id, folded, status=result.status, result=result.as_dict())
-    if plan.purpose != "undo":
+    if plan.purpose not in ("undo", "settle"):
         refused.keep(project.store, order, tally)
     if plan.purpose == "sync":
         forget_undone(project, trip.sync)
+    if order.in_doubt and not plan.counts.invalid:
+        settle_doubt(project.store, trip.sync)
     return result
 
 
@@ -378,6 +443,7 @@ def _discard(project: Project, record: RunRecord, lease: Lease, hold_seconds: fl
         unanswered = [entry.intent.number for entry in entries if entry.outcomes is None]
         if unanswered:
             project.store.journal(lease, record.run_id).doubt(unanswered, hold_seconds)
+        doubt(project.store, [record.sync])
         ledger = project.store.ledger(record.sync)
         project.store.distrust(lease, replace(ledger, generation=ledger.generation + 1, distrusted=True))
     project.store.update_run(lease, record.run_id, phase="closed", status="cancelled")

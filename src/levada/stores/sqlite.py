@@ -35,6 +35,7 @@ from levada.stores.leases import Leases
 from levada.stores.ledgers import FOLDER as LEDGERS
 from levada.stores.ledgers import Ledgers
 from levada.stores.machine import THIS_MACHINE, Machine
+from levada.stores.moments import Moments
 from levada.stores.rows import ACCEPT_HINT
 from levada.stores.runs import Runs
 from levada.stores.upkeep import Upkeep
@@ -58,6 +59,7 @@ class SqliteStore:
         self._leases = Leases(database, self._meta, clock, machine, self._me)
         self._runs = Runs(database, self._leases, clock)
         self._holds = Holds(database, clock, machine)
+        self._moments = Moments(clock, machine)
         self._ledgers = Ledgers(database, self._meta, self._leases, self._runs, folder)
         self._facts = Facts(database, clock, machine)
         self._vault = Vault(database, self._meta, environment)
@@ -197,6 +199,14 @@ class SqliteStore:
         done = acceptance.accept(self._folder)
         self.note(AuditEntry(isoformat(self._clock.now()), actor, "store.accept_rollback", "store", {"done": done}))
         return done
+
+    # -- moments
+
+    def moment(self) -> str:
+        return self._moments.now()
+
+    def seconds_since(self, moment: str) -> float:
+        return self._moments.seconds_since(moment)
 
     # -- holds, approvals, marks
 

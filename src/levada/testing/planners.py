@@ -25,7 +25,7 @@ from levada.errors import ConfigError, CorruptedError, SourceError
 from levada.mapping import FieldMapping, ValueLimits
 from levada.mapping import Mapping as FieldMappings
 from levada.plan import Plan
-from levada.planner import KindPolicy, Settled
+from levada.planner import REMOVAL, KindPolicy, Settled
 from levada.testing.planner_bench import (
     BOTH,
     Planned,
@@ -368,7 +368,7 @@ def an_unknown_removal_is_planned_again(bench: PlannerBench) -> None:
     assert bench.plan(people((2, "B", 2)), BOTH).counts == (0, 0, 1)
     back = bench.plan(people((1, "A", 1), (2, "B", 2)), BOTH)
     assert back.counts == (1, 0, 0)
-    assert back.by_key("added")[1]["operation"] is None
+    assert back.by_key("added")[1]["operation"] == REMOVAL
     bench.fold(back)
     assert bench.ledger.rows == 2
     assert bench.plan(people((1, "A", 1), (2, "B", 2)), BOTH).counts == (0, 0, 0)
