@@ -139,7 +139,7 @@ def _order(evidence: Evidence) -> Iterator[str]:
         if index == len(versions):
             past = any(_agrees(values, rows.get(key)) for _, rows in versions[:start])
             word = "backwards" if past else "foreign"
-            yield f"{word}: key {key} was {line['what']}d at {line['at']} to {values}, which the model did not say then"
+            yield f"{word}: key {key}, {line['what']} at {line['at']} of {values}, which the model did not say then"
         else:
             reached[key] = index
 
@@ -330,10 +330,8 @@ def _rest(evidence: Evidence) -> Iterator[str]:
     last = max((report["stage"] for report in quiet), default=0)
     writes = [line for line in evidence.requests if line["stage"] == last and line["writes"]]
     refused = _missed(evidence)
-    missing = bool(_given_up(evidence)) and (
-        evidence.restored or bool(evidence.reused)
-    )  # asked for again, ever so often
-    if writes and not (missing or len(writes) <= refused):
+    asked_again = bool(_given_up(evidence)) and (evidence.restored or bool(evidence.reused))
+    if writes and not (asked_again or len(writes) <= refused):
         yield f"restless: {len(writes)} writes in the run after two quiet ones, beginning with {dict(writes[0])}"
     for report in quiet:
         quarantined = evidence.repeats == "at_most_once" and evidence.letter == "D" and report.get("unknown")
@@ -346,13 +344,13 @@ def _rest(evidence: Evidence) -> Iterator[str]:
 
 
 def _missed(evidence: Evidence) -> int:
-    """How many records the last run names as refused, where people deleted some of which the sync holds the id.
+    """How many records the last run names as refused or not there, where people deleted some that the sync knows.
 
     What it wants to change of them is refused as not there: the run says so, and tries again ever more rarely.
     """
     last = evidence.reports[-1]
     deleted = {line["key"] for line in evidence.accepted if line["by"] == "person" and line["what"] == "delete"}
-    refused = int(last.get("rejected", 0)) + int(last.get("waiting", 0))
+    refused = sum(int(last.get(end, 0)) for end in ("rejected", "waiting", "suppressed"))
     if evidence.letter == "B" and deleted:
         return len(evidence.requests)  # a create that is repeated under its key is not seen through
     return refused if refused <= len(deleted) else 0

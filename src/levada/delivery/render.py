@@ -83,6 +83,13 @@ class PlanReader:
                     yield Chunk(kind, first, pa.Table.from_batches([batch]))
                     first += batch.num_rows
 
+    def range(
+        self, kind: Kind, verb: Verb, node: Node | None, start: int, stop: int, *, with_operations: bool
+    ) -> Chunk:
+        """Operations [start, stop) of a kind, in one chunk."""
+        parts = list(self.chunks(kind, verb, node, start=start, stop=stop, with_operations=with_operations))
+        return Chunk(kind, parts[0].first, pa.concat_tables([part.columns for part in parts]).combine_chunks())
+
     def with_operations(self, settled: Settled, stamps: Mapping[int, str]) -> Settled:
         """The same, with the ids under which unknown operations were sent, so that a later run can use them again.
 

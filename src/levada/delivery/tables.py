@@ -18,7 +18,7 @@ import pyarrow as pa
 from levada import events
 from levada.batch import Batch
 from levada.change import KINDS, Kind, Verb
-from levada.delivery.engine import BISECTION_PARTS_MAX
+from levada.delivery.attempts import BISECTION_PARTS_MAX
 from levada.delivery.order import DeliveryOrder
 from levada.delivery.progress import Progress, cleaned
 from levada.delivery.render import WIDE_CHUNK_ROWS, BatchMaker, Chunk, PlanReader, joined

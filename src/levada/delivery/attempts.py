@@ -1,0 +1,300 @@
+"""Brings a batch to its end: attempts, halves of what is refused whole, look-ups before creates, keys that expire.
+
+What happens to a batch whose answer was lost is decided by the destination's class (GUARANTEES 4): see
+`Attempts.settled`. What is not here: which batches there are, and in which order they go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+
+from levada import events
+from levada.batch import Batch
+from levada.change import Verb
+from levada.delivery.account import Account, NoLonger, Paused
+from levada.delivery.course import Course, Phase
+from levada.delivery.doubts import (
+    AT_MOST_ONCE,
+    KEY_EXPIRED,
+    MARK,
+    ROLLED_BACK,
+    UNANSWERED,
+    Keys,
+    has_open,
+    is_open,
+    repeated,
+)
+from levada.delivery.journaling import JournalTask
+from levada.delivery.order import DeliveryOrder
+from levada.delivery.render import BatchMaker, Chunk, PlanReader
+from levada.delivery.wire import Lost
+from levada.destination import Destination
+from levada.errors import ConfigError, DestinationError
+from levada.outcome import DELIVERED, FUNCTION_FAILED, Outcome, Outcomes
+from levada.planner import REMOVAL
+from levada.retry import RetryPolicy
+from levada.template import parse
+
+NOT_APPLIED = Outcomes(Outcome("not_applied"))
+BISECTION_PARTS_MAX = 400
+"""A batch refused as a whole is divided into at most so many parts; what is left is refused as it stands."""
+
+
+class Attempts:
+    """Sends the batches of one order, each until its end is known or patience is over."""
+
+    def __init__(
+        self,
+        order: DeliveryOrder,
+        destination: Destination,
+        account: Account,
+        course: Course,
+        *,
+        policy: RetryPolicy,
+        keys: Keys,
+        listener: events.Listener,
+        clean: Callable[[str], str],
+    ) -> None:
+        self._order = order
+        self._destination = destination
+        self._account = account
+        self._course = course
+        self._policy = policy
+        self._keys = keys
+        self._listener = listener
+        self._clean = clean
+        self._maker = BatchMaker(order)
+        self._resent: set[int] = set()
+        self._vouched = False
+
+    async def settled(self, batch: Batch, journal: JournalTask, phase: Phase) -> Outcomes:
+        """Send until no record's end is open or patience is over; what is open then stays unknown."""
+        delivery_class = self._destination.spec.delivery_class(batch.verb)
+        doubtful = batch.number in self._course.doubtful
+        if doubtful and delivery_class == "C":
+            await self._hold()
+        kept = self._course.kept.get(batch.number)
+        at_most_once = delivery_class == "D" and self._order.repeats == "at_most_once"
+        lost = self._lost_before(batch, kept)
+        final = self._left_out(batch, phase) | batch.notes.get("waiting", {})
+        if kept is not None:
+            final = {i: kept.of(i) for i in range(len(batch))} | final
+        if at_most_once:
+            final |= dict.fromkeys(lost, AT_MOST_ONCE)
+        open_indices = [i for i in range(len(batch)) if i not in final or is_open(final[i])]
+        if not open_indices:
+            return Outcomes(final[0], final).simplified()
+        identifiers: dict[int, str] = dict(kept.identifiers) if kept is not None else {}
+        request_id = ""
+        for attempt in range(1, self._policy.attempts_max + 1):
+            current = batch if len(open_indices) == len(batch) else batch.take(open_indices)
+            if attempt > 1:
+                current = replace(current, attempt=attempt)
+            lost_before = doubtful or attempt > 1
+            try:
+                outcomes = await self._attempt(current, batch.number, journal, phase, lost_before=lost_before)
+            except Paused as paused:
+                if attempt == 1 and kept is None:
+                    raise  # no record of the batch was sent: all of it stays open
+                self._course.stop(paused.reason, paused.message)
+                break
+            answered = outcomes.counts(len(current)).keys() - {"unknown", "not_applied"}
+            self._vouched = self._vouched or bool(answered)
+            if attempt == 1 and not final and not lost and not has_open(outcomes, len(batch)):
+                return outcomes
+            request_id = outcomes.request_id or request_id
+            still_open: list[int] = []
+            for place, index in enumerate(open_indices):
+                outcome = outcomes.of(place)
+                final[index] = repeated(outcome) if delivery_class == "D" and index in lost else outcome
+                if place in outcomes.identifiers:
+                    identifiers[index] = outcomes.identifiers[place]
+                if outcome.end == "unknown":
+                    lost.add(index)
+                    final[index] = AT_MOST_ONCE if at_most_once else final[index]
+                if is_open(final[index]):
+                    still_open.append(index)
+            if not still_open:
+                break
+            open_indices = still_open
+            if any(final[i].code == FUNCTION_FAILED for i in open_indices):
+                self._give_up([final[index] for index in open_indices], batch.number)
+                break
+            unsure = any(final[i].end == "unknown" for i in open_indices)
+            if self._course.pause is not None and not unsure:
+                break  # after a pause in the middle of a halved batch, what is left of it stays unsent
+            if attempt < self._policy.attempts_max:
+                try:
+                    await self._account.wait_before_resend(attempt)
+                except Paused as paused:
+                    self._course.stop(paused.reason, paused.message)
+                    break
+                if unsure and delivery_class == "C":
+                    await self._hold()
+        else:
+            self._give_up([final[index] for index in open_indices], batch.number)
+        exceptions = {index: outcome for index, outcome in final.items() if outcome != DELIVERED}
+        return Outcomes(DELIVERED, exceptions, identifiers=identifiers, request_id=request_id)
+
+    def _lost_before(self, batch: Batch, kept: Outcomes | None) -> set[int]:
+        """The records of a batch that were sent before, by this run or an earlier one, and not answered for."""
+        earlier = set(batch.notes.get("earlier", ()))
+        if kept is not None:
+            return earlier | {i for i in range(len(batch)) if kept.of(i).end == "unknown"}
+        return set(range(len(batch))) if batch.number in self._course.doubtful else earlier
+
+    def _left_out(self, batch: Batch, phase: Phase) -> dict[int, Outcome]:
+        """The records of class B that must not be sent: an earlier create is in doubt, and has to be settled first."""
+        if self._order.plan.purpose == "settle":
+            return {}
+        found = dict.fromkeys(range(len(batch)), ROLLED_BACK) if phase.keyed and self._order.in_doubt else {}
+        for index, stamp in batch.notes.get("unanswered", {}).items():
+            if MARK in stamp:
+                found[index] = UNANSWERED if self._keys.remembered(stamp) else KEY_EXPIRED
+            elif stamp == REMOVAL and phase.keyed:
+                found[index] = UNANSWERED
+        return found
+
+    def _give_up(self, left: Sequence[Outcome], number: int) -> None:
+        """Patience with a batch is over. Where no batch of this process was ever answered for, that is an outage.
+
+        A batch that an earlier process gave up on in the same way ends as unknown, so that a record which the
+        destination cannot digest does not hold up all others for ever. Raises Paused.
+        """
+        failed = next((outcome for outcome in left if outcome.code == FUNCTION_FAILED), None)
+        if failed is not None and not self._vouched:
+            raise Paused("setup", self._clean(failed.reason))
+        unknown = next((outcome for outcome in left if outcome.end == "unknown"), None)
+        if unknown is not None and not self._vouched and number not in self._course.left_over:
+            # its further words may repeat rows; `levada records` shows them
+            what = self._clean(unknown.reason.partition(": ")[0])
+            raise Paused("outage", f"{self._destination.name} answers for no record: {what}")
+
+    async def _attempt(
+        self, batch: Batch, number: int, journal: JournalTask, phase: Phase, *, lost_before: bool
+    ) -> Outcomes:
+        """One attempt at a batch; for class C, records that may exist already are looked up first."""
+        spec = self._destination.spec
+        if spec.delivery_class(batch.verb) == "C" and batch.verb == "create":
+            needs_look = lost_before or self._order.mode in ("upsert", "mirror")
+            earlier = batch.notes.get("earlier", ())
+            if needs_look or earlier:
+                return await self._look_then_send(batch, number, journal, phase)
+        if phase.keyed and (lost_before or self._order.plan.purpose == "settle"):
+            self._resent.add(number)
+        parts = [BISECTION_PARTS_MAX if len(batch) > 1 else 1]
+        return await self._send(batch, number, journal, parts)
+
+    async def _send(self, batch: Batch, number: int, journal: JournalTask, parts: list[int]) -> Outcomes:
+        """Send a batch, halving it while the destination refuses it whole without naming a record."""
+        parts[0] -= 1
+        try:
+            talk = self._destination.deliver(batch)
+            outcomes = await self._account.talk(talk, write=True, allowed=self._allowed(number))
+        except NoLonger:
+            return Outcomes(KEY_EXPIRED)
+        except Lost as lost:
+            await self._doubt(number, journal)
+            return batch.unknown(str(lost))
+        except Paused as paused:
+            if paused.written:
+                await self._doubt(number, journal)
+            raise
+        if outcomes.any(len(batch), "unknown"):
+            await self._doubt(number, journal)
+        if outcomes.attributed or len(batch) == 1 or parts[0] <= 0:
+            return replace(outcomes, attributed=True)
+        half = math.ceil(len(batch) / 2)
+        left = await self._send_or_leave(batch.slice(0, half), number, journal, parts)
+        right = await self._send_or_leave(batch.slice(half, len(batch) - half), number, journal, parts)
+        return Outcomes.joined([(half, left), (len(batch) - half, right)])
+
+    def _allowed(self, number: int) -> Callable[[], bool] | None:
+        """For a repeat under a key: what is asked right before each sending."""
+        if number not in self._resent:
+            return None
+        return lambda: self._keys.remembered(self._course.stamps[number])
+
+    async def _send_or_leave(self, batch: Batch, number: int, journal: JournalTask, parts: list[int]) -> Outcomes:
+        """As `_send`, but a pause leaves this part unsent instead of losing the outcomes of the others."""
+        if self._course.halted:
+            return NOT_APPLIED
+        try:
+            return await self._send(batch, number, journal, parts)
+        except Paused as paused:
+            self._course.stop(paused.reason, paused.message)
+            return NOT_APPLIED
+
+    async def _look_then_send(self, batch: Batch, number: int, journal: JournalTask, phase: Phase) -> Outcomes:
+        """Update the records that are there, create the others (E6: a failed look-up says neither)."""
+        try:
+            found = await self._account.talk(self._destination.look_up(batch))
+        except DestinationError as error:
+            return Outcomes(Outcome("not_applied", f"look-up: {error.message}", "look_up_failed"))
+        present = sorted(found.identifiers)
+        if present and not self._has("update"):
+            present = []  # what is there stays as it is: this object's records are made and never changed
+        absent = [index for index in range(len(batch)) if index not in found.identifiers]
+        merged: dict[int, Outcome] = {}
+        identifiers = dict(found.identifiers)
+        at_once = self._destination.limits(self._order.object, "update").records_per_request if present else 1
+        parts = [(present[start : start + at_once], True) for start in range(0, len(present), at_once)]
+        for indices, is_there in (*parts, (absent, False)):
+            if not indices:
+                continue
+            part = batch.take(indices)
+            if is_there:
+                part = await self._as_update(part, phase, [found.identifiers[i] for i in indices])
+            outcomes = await self._send_or_leave(part, number, journal, [BISECTION_PARTS_MAX])
+            for place, index in enumerate(indices):
+                merged[index] = outcomes.of(place)
+                if place in outcomes.identifiers:
+                    identifiers[index] = outcomes.identifiers[place]
+        exceptions = {index: outcome for index, outcome in merged.items() if outcome != DELIVERED}
+        return Outcomes(DELIVERED, exceptions, identifiers=identifiers)
+
+    def _has(self, verb: Verb) -> bool:
+        try:
+            self._destination.template(self._order.object, verb)
+        except ConfigError:
+            return False
+        return True
+
+    async def _as_update(self, batch: Batch, phase: Phase, identifiers: list[str]) -> Batch:
+        """The records of a create, rendered for the verb update, with the destination's ids."""
+        reader = PlanReader(self._order)
+        try:
+            base = self._order.plan.first(phase.kind)
+            start = batch.sequence - base
+            chunk = await asyncio.to_thread(self._matching, reader, phase, batch, start)
+        finally:
+            reader.close()
+        made = self._maker.batch(chunk, "update", batch.number, 0, len(chunk))
+        return replace(made, identifiers=pa.array(identifiers, pa.string()), attempt=batch.attempt)
+
+    def _matching(self, reader: PlanReader, phase: Phase, batch: Batch, start: int) -> Chunk:
+        """The rows of `batch`, rendered for update, in its order."""
+        wanted = batch.keys.to_pylist()
+        stop = start + self._destination.limits(self._order.object, phase.verb).records_per_request
+        template = self._destination.template(self._order.object, "update")
+        node = None if template is None else parse(template)
+        span = reader.range(phase.kind, "update", node, start, stop, with_operations=not phase.idempotent)
+        keys = span.columns.select([f"key.{key}" for key in self._order.plan.keys])
+        rows = keys.rename_columns(list(self._order.plan.keys)).to_pylist()
+        places = [rows.index(row) for row in wanted]
+        return Chunk(phase.kind, span.first + places[0], span.columns.take(pa.array(places, pa.int64())))
+
+    async def _doubt(self, number: int, journal: JournalTask) -> None:
+        self._course.doubtful.add(number)
+        await journal.doubt(number, self._destination.spec.settling_seconds)
+
+    async def _hold(self) -> None:
+        """Class C: wait until a lost request can no longer be applied, and an applied one be found."""
+        wait = self._destination.spec.settling_seconds
+        self._listener(events.DeliveryWaiting(self._order.sync, "hold", wait))
+        await asyncio.sleep(wait)
