@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import levada.stores
-from claims import full
+from claims import Figure, full
 from simulation import oracle
 from simulation.museum import MUTANTS, Mutant, caught
 from simulation.play import Played, campaign, of_seed, play
@@ -151,6 +152,16 @@ def test_a_published_failure_is_caught(mutant: Mutant) -> None:
     with campaign():
         assert not play(mutant.first, mutant.planner).findings
         assert caught(mutant) is not None
+
+
+@pytest.mark.claim("H5")
+def test_the_museum_is_as_large_as_it_is_said_to_be(figure: Figure) -> None:
+    """Each mutant is caught at the schedule that is named for it, and what it rebuilds was published."""
+    rebuilt = {each for mutant in MUTANTS for each in re.findall(r"I\.[a-z]|\b\d+(?:\.\d+)?\b", mutant.like)}
+    with campaign():
+        seen = [mutant.name for mutant in MUTANTS if caught(mutant, seeds_max=0) is not None]
+    assert len(seen) == len(MUTANTS) >= 25
+    figure("H5", f"{len(seen)} mutants of the engine, after {len(rebuilt)} published failures, all caught")
 
 
 UNHEARD = Stage(faults=tuple((number, "lie_empty") for number in range(1, 40)))
