@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from levada import Project
-from levada_process import small_project, write_customers
+from levada_process import levada, small_project, write_customers
 from servers.records import records_server
 
 SYNC = "model: customers\nto: crm.orders\nmode: upsert\ndelivery: at_most_once\nguard: {changed_max: none}\n"
@@ -45,3 +47,21 @@ def test_a_change_after_a_lost_change_is_an_event_of_its_own(tmp_path: Path) -> 
         write_customers(tmp_path, 3)
         assert Project.open(tmp_path).run("customers_to_crm").status == "succeeded"
         assert [event["data"]["score"] for event in records.events if event["match"]["id"] == 2] == [20, 21, 20]
+
+
+@pytest.mark.parametrize(
+    ("delivery", "said"), [("at_most_once", "1 possibly missing"), ("at_least_once", "1 possibly duplicated")]
+)
+def test_what_may_be_missing_or_there_twice_is_counted_by_the_run_and_listed_later(
+    delivery: str, said: str, tmp_path: Path
+) -> None:
+    """Class D says how many records it cannot vouch for: when it ends, in `levada runs` and in `levada records`."""
+    with records_server() as records:
+        sync = SYNC.replace("at_most_once", delivery)
+        small_project(tmp_path, 4, {"destination": webhook(records.url), "sync": sync})
+        records.behave = lambda number, path: "lose" if number == 2 else "ok"
+        assert said in levada(tmp_path, "run").out
+        assert said in levada(tmp_path, "runs").out
+        code = "at_most_once" if delivery == "at_most_once" else "possibly_duplicated"
+        assert code in levada(tmp_path, "records", "customers_to_crm", "--json").out
+        assert len(records.events) == (4 if delivery == "at_most_once" else 5)

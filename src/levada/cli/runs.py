@@ -7,7 +7,7 @@ import click
 from levada.cli.invocation import Invocation
 from levada.cli.invocation import command as declared
 
-WORDS_LEFT = ("rejected", "waiting", "invalid", "unknown", "unsent")
+WORDS_LEFT = ("rejected", "waiting", "invalid", "unknown", "unsent", "possibly_duplicated", "possibly_missing")
 
 
 @declared("runs")
@@ -29,7 +29,7 @@ def command(invocation: Invocation, sync: str | None, limit: int) -> int:
     rows = []
     for one in documents:
         delivered = sum((one.get("delivered") or {}).values())
-        left = [f"{one[word]:,} {word}" for word in WORDS_LEFT if one.get(word)]
+        left = [f"{one[word]:,} {word.replace('_', ' ')}" for word in WORDS_LEFT if one.get(word)]
         standing = f"paused ({one['paused']})" if one.get("paused") else one["status"] or "unfinished"
         purpose = "" if one["purpose"] == "sync" else f" ({one['purpose']})"
         started = one["started_at"][5:16].replace("T", " ")
