@@ -18,10 +18,11 @@ from levada_process import levada, write
 ZONES = sorted(zoneinfo.available_timezones() - {"localtime", "posixrules"})
 DRAWN = random.Random("zones").sample(ZONES, 5)
 YEARS = (1950, 1999, 2024, 2026)
+MODEL = "models/values.sql"
 PROJECT = {
     "levada.yml": "name: zones\n",
     "sources/warehouse.yml": "type: files\npath: data\n",
-    "models/values.sql": "/*\nsource: warehouse\nkey: id\n*/\nselect * from model\n",
+    MODEL: "/*\nsource: warehouse\nkey: id\n*/\nselect *, {more} from model\n",
     "destinations/there.yml": "type: files\npath: out\nformat: jsonl\n",
     "syncs/values.yml": "model: values\nto: there.values\nmode: append\nfields: all\n",
 }
@@ -38,6 +39,13 @@ def changes(zone: str) -> list[dt.datetime]:
                 found += [hour, later - dt.timedelta(microseconds=1), later]
             hour = later
     return found
+
+
+def project(folder: Path, model: pa.Table, more: str) -> None:
+    """A project whose model is this table, and a column made of it in SQL."""
+    write(folder, {**PROJECT, MODEL: PROJECT[MODEL].format(more=more)})
+    (folder / "data").mkdir()
+    pq.write_table(model, folder / "data/model.parquet")
 
 
 def sent(folder: Path, **variables: str) -> list[dict[str, object]]:
@@ -57,14 +65,11 @@ def test_an_instant_is_the_same_from_a_column_of_any_zone(tmp_path: Path, figure
     instants = sorted({moment for zone in (ZONES if claims.full() else DRAWN) for moment in changes(zone)})
     instants += [dt.datetime(1, 1, 2, tzinfo=dt.UTC), dt.datetime(9999, 12, 30, 23, 59, 59, 999_999, tzinfo=dt.UTC)]
     columns = {zone.replace("/", "__"): pa.array(instants, pa.timestamp("us", tz=zone)) for zone in ZONES}
-    write(tmp_path, PROJECT)
-    (tmp_path / "data").mkdir()
-    table = pa.table({"id": range(len(instants)), **columns})
-    pq.write_table(table, tmp_path / "data/model.parquet")
+    project(tmp_path, pa.table({"id": range(len(instants)), **columns}), "'UTC' as zone")
     rows = sent(tmp_path)
     assert len(rows) == len(instants)
     for row in rows:
-        values = {value for name, value in row.items() if name != "id"}
+        values = {value for name, value in row.items() if name not in ("id", "zone")}
         assert values == {shown(instants[int(str(row["id"]))])}, row
     figure("H12", f"{len(rows):,} instants in columns of {len(columns)} zones, every one the same instant")
 
@@ -78,18 +83,17 @@ def test_days_and_instants_are_the_same_on_a_machine_of_any_zone(tmp_path: Path,
         folder = tmp_path / str(number)
         instants = [*changes(zone), dt.datetime(2026, 6, 1, tzinfo=dt.UTC)]
         local = [moment.astimezone(zoneinfo.ZoneInfo(zone)).replace(tzinfo=None) for moment in instants]
-        write(folder, PROJECT)
-        (folder / "data").mkdir()
         columns = {
             "id": pa.array(range(len(instants))),
             "day": pa.array([moment.date() for moment in local]),
             "naive": pa.array(local, pa.timestamp("us")),
             "instant": pa.array(instants, pa.timestamp("us", tz=zone)),
         }
-        pq.write_table(pa.table(columns), folder / "data/model.parquet")
+        project(folder, pa.table(columns), "instant::date as utc_day")
         for row in sent(folder, TZ=zone):
             place = int(str(row["id"]))
             assert row["day"] == local[place].date().isoformat(), (zone, row)
             assert row["naive"] == local[place].isoformat(timespec="microseconds"), (zone, row)
             assert row["instant"] == shown(instants[place]), (zone, row)
+            assert row["utc_day"] == instants[place].date().isoformat(), (zone, row)
     figure("H12", f"the machine set to each of {len(zones)} zones: every day, time and instant as in the model")
