@@ -147,7 +147,10 @@ class Response:
 
     def json(self) -> Any:
         """The body as JSON. Raises ValueError if it is none: what that means is the connector's to say."""
-        return json.loads(self.body)
+        try:
+            return json.loads(self.body)
+        except RecursionError:
+            raise ValueError("nested too deep") from None
 
     @property
     def request_id(self) -> str:

@@ -95,6 +95,13 @@ class Outcomes:
         return Outcomes(common, exceptions, identifiers=identifiers, request_id=request_id)
 
 
+def readable(text: str) -> str:
+    """The same with a replacement character for each half of one: what tools say when they cut text by UTF-16."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def shortened(text: str) -> str:
     """A destination's words, on one line and at most REASON_CHARACTERS_MAX long."""
     line = " ".join(text.split())

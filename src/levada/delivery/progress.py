@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from levada import events
 from levada.delivery.order import DeliveryOrder
-from levada.outcome import DELIVERED, Outcome, Outcomes
+from levada.outcome import DELIVERED, Outcome, Outcomes, readable
 
 
 @dataclass(slots=True)
@@ -35,8 +35,14 @@ class Progress:
 
 
 def cleaned(outcomes: Outcomes, clean: Callable[[str], str]) -> Outcomes:
-    """The same, without secrets in the destination's words, codes and names for requests."""
-    request_id = clean(outcomes.request_id) if outcomes.request_id else ""
+    """The same, without secrets in the destination's words, codes and names for requests, and of readable text.
+
+    An identifier that is no text cannot be sent back, and is left out.
+    """
+    request_id = clean(readable(outcomes.request_id)) if outcomes.request_id else ""
+    kept = {index: name for index, name in outcomes.identifiers.items() if name == readable(name)}
+    if len(kept) < len(outcomes.identifiers):
+        outcomes = replace(outcomes, identifiers=kept)
     if outcomes.common == DELIVERED and not outcomes.exceptions:
         return outcomes if request_id == outcomes.request_id else replace(outcomes, request_id=request_id)
     exceptions = {index: _clean(outcome, clean) for index, outcome in outcomes.exceptions.items()}
@@ -45,4 +51,4 @@ def cleaned(outcomes: Outcomes, clean: Callable[[str], str]) -> Outcomes:
 
 
 def _clean(outcome: Outcome, clean: Callable[[str], str]) -> Outcome:
-    return replace(outcome, reason=clean(outcome.reason), code=clean(outcome.code))
+    return replace(outcome, reason=clean(readable(outcome.reason)), code=clean(readable(outcome.code)))

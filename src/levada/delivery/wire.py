@@ -8,6 +8,7 @@ may have been applied). What to do about either is `levada.delivery.account`'s.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from levada.delivery.addresses import AddressPolicy
 from levada.destination import Response
 from levada.errors import ConfigError
+from levada.outcome import readable
 
 if TYPE_CHECKING:
     import aiohttp
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 """A longer answer is cut off and counts as lost."""
+ANSWERS_BYTES_MAX = 2 * ANSWER_BYTES_MAX
+"""So much of all answers that are under way at once; the one that goes past it is lost."""
 CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 15.0
 """How long an unused connection is kept: shorter than most servers keep theirs, so that we close first."""
@@ -95,6 +99,7 @@ class HttpWire:
         self._session: aiohttp.ClientSession | None = None
         self._checked: dict[str, yarl.URL] = {}
         self._trusts: dict[Path | None, ssl.SSLContext] = {}
+        self._under_way = 0
 
     async def send(self, outgoing: Outgoing) -> Response:
         import aiohttp
@@ -115,7 +120,8 @@ class HttpWire:
                 ssl=self._trust(url),
             ) as answer:
                 body = await self._whole_body(answer)
-                headers = {name.lower(): value for name, value in answer.headers.items()}
+                # what is no UTF-8 comes as halves of characters
+                headers = {name.lower(): readable(value) for name, value in answer.headers.items()}
                 return Response(answer.status, headers, body)
         except aiohttp.ClientConnectorCertificateError as error:
             raise Untrusted(_of_certificate(error.certificate_error)) from error
@@ -183,8 +189,7 @@ class HttpWire:
             self._trusts[file] = trusting(file)
         return self._trusts[file]
 
-    @staticmethod
-    async def _whole_body(answer: aiohttp.ClientResponse) -> bytes:
+    async def _whole_body(self, answer: aiohttp.ClientResponse) -> bytes:
         length = answer.content_length
         if length is not None and length > ANSWER_BYTES_MAX:
             raise Lost(f"an answer of {length:,} bytes is more than is read")
@@ -192,12 +197,18 @@ class HttpWire:
             return await answer.read()
         parts: list[bytes] = []
         size = 0
-        async for part in answer.content.iter_chunked(65_536):
-            size += len(part)
-            if size > ANSWER_BYTES_MAX:
-                raise Lost(f"an answer of over {ANSWER_BYTES_MAX:,} bytes is more than is read")
-            parts.append(part)
-        return b"".join(parts)
+        try:
+            async for part in answer.content.iter_chunked(65_536):
+                size += len(part)
+                self._under_way += len(part)
+                if size > ANSWER_BYTES_MAX:
+                    raise Lost(f"an answer of over {ANSWER_BYTES_MAX:,} bytes is more than is read")
+                if self._under_way > ANSWERS_BYTES_MAX:
+                    raise Lost(f"answers of over {ANSWERS_BYTES_MAX:,} bytes at once are more than is read")
+                parts.append(part)
+            return b"".join(parts)
+        finally:
+            self._under_way -= size
 
 
 def trusting(file: Path | None) -> ssl.SSLContext:
@@ -229,19 +240,43 @@ def _plain(error: BaseException) -> str:
 def _last_look_connector(**options: Any) -> aiohttp.TCPConnector:
     """A connector that asks, with the connection in its hand, whether the request may still leave.
 
-    Making a connection takes long enough for a process to be stopped in between, and overtaken.
+    Making a connection takes long enough for a process to be stopped in between, and overtaken. And a kept connection
+    on which the server has spoken meanwhile (a time-out, an answer twice), or has gone, is not used: its words would be
+    taken for the answer to the next request.
     """
     import aiohttp
 
     class LastLookConnector(aiohttp.TCPConnector):
         async def connect(self, *arguments: Any, **named: Any) -> Any:
             connection = await super().connect(*arguments, **named)
+            while _has_spoken(connection):
+                connection.close()
+                connection = await super().connect(*arguments, **named)
             if not _entitled.get()():
                 connection.close()
                 raise Overtaken
             return connection
 
     return LastLookConnector(**options)
+
+
+def _has_spoken(connection: aiohttp.connector.Connection) -> bool:
+    """Has anything come over a connection that nobody asked for: words, or its end?
+
+    A connection is used once before it counts as kept. On a new one TLS still says things of its own.
+    """
+    protocol, transport = connection.protocol, connection.transport
+    if protocol is None or transport is None:
+        return False
+    kept = getattr(protocol, "_levada_kept", False)
+    protocol._levada_kept = True  # type: ignore[attr-defined]
+    if not kept:
+        return False
+    if protocol.should_close:
+        return True
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket"), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _checking_resolver(policy: AddressPolicy) -> Any:

@@ -13,7 +13,14 @@ from typing import Any, Final
 
 from levada.destination import Response
 from levada.errors import ConfigError
+from levada.outcome import readable
 from levada.template import as_text, field_steps
+
+DOCUMENT_BYTES_MAX = 32 * 1024 * 1024
+VALUES_MAX = 2_000_000
+"""A document is as large in memory as it has values, about a hundred bytes each, however short they are written."""
+EXPONENT_MAX = 308
+"""What a double can have. A larger one, or as small a one, is no value of a tool's, and long when written out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +32,36 @@ MISSING: Final = Missing()
 
 
 def read_json(text: bytes | str) -> Any:
-    """A document with its numbers exact. Raises ValueError for what is none: NaN, nesting without end, HTML."""
+    """A document with its numbers exact.
+
+    Raises ValueError for what is none (NaN, numbers past all bounds, nesting without end, HTML), for an object that
+    says two things under one name (which of them holds is anybody's guess), and for over DOCUMENT_BYTES_MAX or
+    VALUES_MAX.
+    """
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if len(data) > DOCUMENT_BYTES_MAX or sum(map(data.count, (b",", b"[", b"{"))) > VALUES_MAX:
+        raise ValueError("larger than any answer has to be")
     try:
-        return json.loads(text, parse_float=Decimal, parse_constant=_refuse)
+        return json.loads(text, parse_float=_number, parse_constant=_refuse, object_pairs_hook=_object)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def _number(text: str) -> Decimal:
+    try:
+        found = Decimal(text)
+    except ArithmeticError:
+        raise ValueError("a number past all bounds") from None
+    if abs(found.adjusted()) > EXPONENT_MAX:
+        raise ValueError("a number past all bounds")
+    return found
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members) and any(not same(value, found[name]) for name, value in members):
+        raise ValueError("an object says two things under one name")
+    return found
 
 
 def _refuse(token: str) -> None:
@@ -73,11 +105,12 @@ def look(value: Any, place: str) -> Any:
 
 
 def text_at(value: Any, place: str | None) -> str:
-    """What is at a place as text; empty if there is nothing, or no single value."""
+    """What is at a place as text; empty if there is nothing, no single value, or no text (half a character)."""
     if place is None:
         return ""
     found = look(value, place)
-    return as_text(found) if isinstance(found, str | int | Decimal) else ""
+    text = as_text(found) if isinstance(found, str | int | Decimal) else ""
+    return text if text == readable(text) else ""
 
 
 def same(left: Any, right: Any) -> bool:
@@ -105,11 +138,11 @@ CODE_PLACES: Sequence[str] = (
 def words(value: Any, place: str | None = None) -> str:
     """The words of a refusal: at the place given, or where tools usually put them."""
     if isinstance(value, str):
-        return value
+        return readable(value)
     for candidate in (place,) if place is not None else MESSAGE_PLACES:
-        found = text_at(value, candidate)
-        if found:
-            return found
+        found = look(value, candidate)
+        if found and isinstance(found, str | int | Decimal):
+            return readable(as_text(found))
     return ""
 
 
