@@ -65,7 +65,7 @@ class Matrix:
 
     def back(self, start: Start) -> None:
         world = self.world
-        if world.letter == "T postgres":
+        if world.letter in ("T postgres", "T mariadb"):
             world.prepare()
             return
         copied(start.folder, world.folder)

@@ -10,14 +10,16 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import duckdb
 import psycopg
+import pymysql
 
 from levada_process import write
 from processes.destination import Accepted, Destination, Held
 
-Letter = Literal["T", "T append", "T duckdb", "T postgres", "A", "B", "C", "D", "D once"]
+Letter = Literal["T", "T append", "T duckdb", "T postgres", "T mariadb", "A", "B", "C", "D", "D once"]
 Row = dict[str, Any]
 Rows = dict[int, Row]
 
@@ -64,6 +66,7 @@ _HTTP = """type: http
 base_url: {url}
 limits: {{records_per_request: {batch}, concurrent_requests: {lanes}}}
 max_server_seconds: {hold}
+timeout_seconds: {timeout}
 {idempotency}objects:
   people:{verbs}"""
 _SYNC = """model: people
@@ -93,6 +96,17 @@ create function note() returns trigger language plpgsql as $$ begin
     values (case tg_op when 'INSERT' then 'create' else 'update' end, new.id, new.name, new.score); end if;
   return null; end $$;
 create trigger note after insert or update or delete on people for each row execute function note();
+"""
+MY_LOG = """
+create table people (id integer primary key, name text, score integer) engine=innodb;
+create table accepted (number integer auto_increment primary key, verb text, id integer, name text, score integer)
+  engine=innodb;
+create trigger made after insert on people for each row
+  insert into accepted (verb, id, name, score) values ('create', new.id, new.name, new.score);
+create trigger changed after update on people for each row
+  insert into accepted (verb, id, name, score) values ('update', new.id, new.name, new.score);
+create trigger gone after delete on people for each row
+  insert into accepted (verb, id) values ('delete', old.id);
 """
 FIRST: Rows = {n: {"id": n, "name": f"p{n}", "score": n * 10} for n in range(1, 9)}
 
@@ -132,6 +146,11 @@ class World:
     folder: Path
     server: Destination
     postgres: str = ""
+    mariadb: str = ""
+    #: where the project is told to find the destination, if that is not where it is: a proxy
+    through: str = ""
+    timeout_seconds: float = 60.0
+    hold_seconds: float = HOLD_SECONDS
     lanes: int = LANES
     batch: int = BATCH
     first: Rows = field(default_factory=lambda: FIRST)
@@ -153,19 +172,20 @@ class World:
         if self.http:
             self.server.put_back(Held())
         verbs = _VERBS.get(self.letter[0], "")
-        kind = {"T duckdb": "duckdb", "T postgres": "postgres"}.get(self.letter, "sqlite")
+        kind = {"T duckdb": "duckdb", "T postgres": "postgres", "T mariadb": "mysql"}.get(self.letter, "sqlite")
         if self.http:
             idempotency = "idempotency_seconds: 86400\n" if self.letter == "B" else ""
             there = _HTTP.format(
-                url=self.server.url,
+                url=self.through or self.server.url,
                 batch=self.batch,
                 lanes=self.lanes,
-                hold=HOLD_SECONDS,
+                hold=self.hold_seconds,
+                timeout=self.timeout_seconds,
                 idempotency=idempotency,
                 verbs=verbs,
             )
-        elif kind == "postgres":
-            there = f"type: postgres\nurl: {self.postgres}\n"
+        elif kind in ("postgres", "mysql"):
+            there = f"type: {kind}\nurl: {self.through or self.postgres or self.mariadb}\n"
         else:
             there = f"type: {kind}\npath: there.{kind}\ncreate_tables: true\n"
         mode = "append" if self.appends else "mirror"
@@ -185,6 +205,11 @@ class World:
         if kind == "postgres":
             with psycopg.connect(self.postgres, autocommit=True) as connection:
                 connection.execute(PG_LOG)
+        elif kind == "mysql":
+            for table in ("people", "accepted", "_levada_marks"):
+                self._said_by_mariadb(f"drop table if exists {table}")
+            for statement in MY_LOG.strip().rstrip(";").split(";"):
+                self._said_by_mariadb(statement)
         elif kind == "sqlite":
             with closing(sqlite3.connect(self.folder / "there.sqlite")) as connection:
                 connection.executescript(TRIGGERS.replace("primary key, name", ", name", 1 if self.appends else 0))
@@ -210,6 +235,8 @@ class World:
         elif self.letter == "T postgres":
             with psycopg.connect(self.postgres) as postgres:
                 rows = postgres.execute(query).fetchall()
+        elif self.letter == "T mariadb":
+            rows = self._said_by_mariadb(query)
         return [
             Accepted(n, verb, key, None if verb == "delete" else {"id": key, "name": name, "score": score}, str(key))
             for n, verb, key, name, score in rows
@@ -226,10 +253,26 @@ class World:
         elif self.letter == "T postgres":
             with psycopg.connect(self.postgres) as postgres:
                 rows = postgres.execute(query).fetchall()
+        elif self.letter == "T mariadb":
+            rows = self._said_by_mariadb(query)
         else:
             with duckdb.connect(str(self.folder / "there.duckdb"), read_only=True) as duck:
                 rows = duck.execute(query).fetchall()
         return [{"id": key, "name": name, "score": score} for key, name, score in rows]
+
+    def _said_by_mariadb(self, statement: str) -> list[tuple[Any, ...]]:
+        parts = urlsplit(self.mariadb)
+        connection = pymysql.connect(
+            host=parts.hostname,
+            port=parts.port or 0,
+            user=parts.username,
+            password=parts.password or "",
+            database=parts.path[1:],
+            autocommit=True,
+        )
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
 
     def writes(self) -> int:
         """How many writing requests the server has had; for a database, how many changes."""
