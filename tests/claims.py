@@ -30,6 +30,7 @@ CLAIMS: dict[str, str] = {
     "H13": "No secret and no person in any log, answer, error or store",
     "H15": "An unchanged model causes no write request",
     "S15": "Addresses that a connection may not reach are refused in every notation",
+    "S17": "Answers that mean harm are bounded and believed in nothing",
     "S18": "A server whose certificate cannot be trusted is refused",
     "S19": "A user's SQL cannot write",
     "S21": "A user's expressions and templates cannot escape",

@@ -95,7 +95,8 @@ def main() -> None:
                 pid = pids.pop(key.fd)
                 selector.unregister(key.fd)
                 os.close(key.fd)
-                tell(pid=pid, code=os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+                _, status, usage = os.wait4(pid, 0)
+                tell(pid=pid, code=os.waitstatus_to_exitcode(status), peak=usage.ru_maxrss)
                 continue
             read = os.read(0, 65_536)
             if not read:
