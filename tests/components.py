@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import pytest
 
+from processes import cgroup
 from servers import mariadb, postgres
 
 
@@ -54,6 +55,7 @@ COMPONENTS: dict[str, Callable[[], str | None]] = {
     "steps": _no_steps,
     "strace": _no_strace,
     "mariadb": mariadb.missing,
+    "memory limit": cgroup.missing,
 }
 """Name of a component: a function that says why it is missing, or None."""
 

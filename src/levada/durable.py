@@ -1,10 +1,12 @@
-"""Files and folders that are private and survive a power cut: modes, fsync, renaming, locking.
+"""Files and folders that are private and survive a power cut: modes, fsync, renaming, locking; and what is said when
+the disk is full or fails.
 
 What is not here: what the files mean.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -16,6 +18,8 @@ from levada.errors import StoreError
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""There is no room: of the disk, of a quota, of the limit on the size of files."""
 LOCK_POLL_SECONDS = 0.02
 LOCK_WAIT_SECONDS = 30.0
 _LOCK_POLLS_MAX = int(LOCK_WAIT_SECONDS / LOCK_POLL_SECONDS)
@@ -45,7 +49,8 @@ def sync_path(path: Path) -> None:
     """Return when the file's content, or the names inside the folder, are on disk. One is not the other."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        with _named(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -55,15 +60,45 @@ def write_durably(path: Path, content: bytes) -> None:
     partial = path.with_name(f"{path.name}.partial")
     descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
     try:
-        os.fchmod(descriptor, FILE_MODE)
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
+        with _named(partial):
+            os.fchmod(descriptor, FILE_MODE)
+            view = memoryview(content)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
     partial.replace(path)
     sync_path(path.parent)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """A call on an open file fails without its name: say it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def system_error(path: Path, error: OSError) -> StoreError:
+    """A system call for a file of the state that failed, as what it means; `path` where the error names none."""
+    named = Path(error.filename) if error.filename else path
+    if error.errno in FULL:
+        return disk_full(named)
+    return StoreError(
+        f"{named}: {error.strerror or error}",
+        code="store.io",
+        hint="Levada's state folder must be on a healthy local disk and belong to the user who runs it",
+    )
+
+
+def disk_full(path: Path) -> StoreError:
+    return StoreError(
+        f"no space left for {path}",
+        code="store.disk_full",
+        hint="free some space and run again: what was stored is intact, and the run resumes",
+    )
 
 
 @contextmanager

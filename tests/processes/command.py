@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,8 @@ class Step:
 class Strike:
     """Send the process a signal before or after its step of this number.
 
-    `only`: count the steps over TCP of this call and no others, for what has to be there whatever else happens.
-    `error`: no signal, the write or fsync itself fails with this errno; `on`: and so does every later one of a file.
+    `only`: count the steps of this call and no others, for what has to be there whatever else happens.
+    `error`: no signal, the step itself fails with this errno; `on`: and so does every later one of a file.
     """
 
     number: int
@@ -57,6 +57,15 @@ class Strike:
         if self.error:
             return f"{errno.errorcode[self.error]} {'from' if self.on else 'at'} step {self.number}"
         return f"{signal.Signals(self.signal).name} {'after' if self.after else 'before'} step {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """By how many seconds a process's clocks are off those of this machine, from its step of this number on."""
+
+    wall: int = 0
+    monotonic: int = 0
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,7 @@ class Commands:
         *arguments: str,
         strike: Strike | None = None,
         constants: Mapping[str, object] | None = None,
+        clocks: Clocks = Clocks(),
     ) -> int:
         """Start `levada …` in a folder; returns its process id."""
         number = next(self._numbers)
@@ -113,6 +123,7 @@ class Commands:
             "trace": str(trace),
             "strike": asdict(strike) if strike else None,
             "constants": dict(constants or {}),
+            "clocks": astuple(clocks),
         }
         assert self.forge.stdin is not None
         self.forge.stdin.write(json.dumps(asked).encode() + b"\n")
@@ -139,9 +150,15 @@ class Commands:
         trace = self._files[pid][2]
         return _steps(trace.read_text(encoding="utf-8")) if trace.exists() else []
 
-    def run(self, folder: Path, *arguments: str, strike: Strike | None = None) -> Ended:
+    def run(
+        self,
+        folder: Path,
+        *arguments: str,
+        strike: Strike | None = None,
+        clocks: Clocks = Clocks(),
+    ) -> Ended:
         """Run `levada …` to its end, or to the strike."""
-        return self.wait(self.start(folder, *arguments, strike=strike))
+        return self.wait(self.start(folder, *arguments, strike=strike, clocks=clocks))
 
     def _told(self) -> dict[str, int]:
         assert self.forge.stdout is not None

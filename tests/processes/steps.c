@@ -1,10 +1,11 @@
 /* Counts the steps of a process that outlive it, and signals it before or after the one that was asked for, or lets
- * steps fail: the one with that number, or from it on all writes and fsyncs of files.
+ * steps fail: the one with that number, or from it on all that happen to files, as on a disk that is broken or full.
  *
  * A step is a system call that changes a file below one folder (write, fsync, truncate, create, rename, unlink,
  * mkdir …) or that connects, sends or receives over TCP. Loaded with LD_PRELOAD; idle until steps_arm is called, or
- * until STEPS_FOLDER is in the environment when the program starts. Every step is a line of the trace file:
- * number, call, path below the folder (or "tcp"). test_crash_points.py compares the trace with strace's.
+ * until STEPS_FOLDER is in the environment when the program starts (with STEPS_FAIL_CALL and STEPS_FAIL_NUMBER that call
+ * of that name fails once). Every step is a line of the trace file:
+ * number, call, path below the folder (or "tcp"). test_steps.py compares the trace with strace's. It also turns clocks.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -22,7 +23,9 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 static char folder[PATH_MAX];
@@ -34,10 +37,12 @@ static int wanted_signal;
 static int wanted_error; /* errno of a step that is to fail instead of a signal; 0: none */
 static __thread int of_file;
 static int wanted_on;    /* fail every step of a file from the wanted one on */
-static char only[32]; /* if not empty, only calls of this name over TCP are counted for the strike */
+static char only[32]; /* if not empty, only calls of this name are counted for the strike */
 static atomic_long matched;
 static int trace = -1;
 static atomic_int armed;
+static long wall_offset, monotonic_offset; /* seconds that the clocks are wrong by, from the step `clocks_from` on */
+static long clocks_from;
 
 void steps_arm(const char *below, const char *trace_file, long number, int after, int signal_number,
                const char *only_call) {
@@ -58,9 +63,18 @@ void steps_fail(int error, int from_there_on) {
     wanted_on = from_there_on;
 }
 
+/* The wall clock is set, or the machine has been up for longer, from that step on; 0: from now on. */
+void steps_clocks(long wall_seconds, long monotonic_seconds, long from_step) {
+    wall_offset = wall_seconds;
+    monotonic_offset = monotonic_seconds;
+    clocks_from = from_step;
+}
+
 __attribute__((constructor)) static void arm_from_environment(void) {
     const char *below = getenv("STEPS_FOLDER"), *file = getenv("STEPS_TRACE");
-    if (below && file) steps_arm(below, file, -1, 0, 0, "");
+    const char *call = getenv("STEPS_FAIL_CALL"), *number = getenv("STEPS_FAIL_NUMBER");
+    if (below && file) steps_arm(below, file, number ? atol(number) : -1, 0, 0, call ? call : "");
+    if (call && number) steps_fail(EIO, 0);
 }
 
 static void strike(void) {
@@ -76,7 +90,7 @@ static long before(const char *call, const char *where) {
     int length = snprintf(line, sizeof line, "%ld\t%s\t%s\n", number, call, where);
     syscall(SYS_write, trace, line, (size_t)length);
     if (only[0]) {
-        if (strcmp(where, "tcp") != 0 || strcmp(call, only) != 0) return -1;
+        if (strcmp(call, only) != 0) return -1;
         number = atomic_fetch_add(&matched, 1);
     }
     if (number == wanted && !wanted_after) strike();
@@ -139,6 +153,11 @@ static int fails(long number) {
     return 1;
 }
 
+/* Taking something away works on a full disk. */
+static int needs_room(const char *call) {
+    return wanted_error != ENOSPC || (call[0] != 'u' && strncmp(call, "rem", 3) != 0 && strcmp(call, "rmdir") != 0);
+}
+
 static int on(void) { return atomic_load_explicit(&armed, memory_order_relaxed); }
 
 static long begin_fd(const char *call, int fd) {
@@ -158,6 +177,7 @@ static long begin_path(const char *call, int at, const char *path) {
     int kept = errno;
     const char *where = of_path(at, path, room);
     long number = where ? before(call, where) : -1;
+    of_file = where != NULL;
     errno = kept;
     return number;
 }
@@ -222,6 +242,7 @@ int connect(int fd, const struct sockaddr *to, socklen_t length) {
     int name parameters {                                 \
         REAL(name);                                       \
         long number = begin_path(#name, at, path);        \
+        if (needs_room(#name) && fails(number)) return -1; \
         int found = real arguments;                       \
         after(number);                                    \
         return found;                                     \
@@ -261,6 +282,7 @@ static long begin_open(int at, const char *path, int flags) {
         REAL(name);                                      \
         MODE(flags, last)                                \
         long number = begin_open(at, path, flags);       \
+        if (fails(number)) return -1;                    \
         int found = real arguments;                      \
         after(number);                                   \
         return found;                                    \
@@ -270,3 +292,29 @@ OPEN_STEP(open, (const char *path, int flags, ...), AT_FDCWD, flags, (path, flag
 OPEN_STEP(open64, (const char *path, int flags, ...), AT_FDCWD, flags, (path, flags, mode))
 OPEN_STEP(openat, (int at, const char *path, int flags, ...), at, flags, (at, path, flags, mode))
 OPEN_STEP(openat64, (int at, const char *path, int flags, ...), at, flags, (at, path, flags, mode))
+
+static int turned(void) { return (wall_offset || monotonic_offset) && atomic_load(&counted) >= clocks_from; }
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    REAL(clock_gettime);
+    int found = real(clock, now);
+    if (found == 0 && turned()) {
+        if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) now->tv_sec += wall_offset;
+        if (clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME) now->tv_sec += monotonic_offset;
+    }
+    return found;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    REAL(gettimeofday);
+    int found = real(now, zone);
+    if (found == 0 && turned()) now->tv_sec += wall_offset;
+    return found;
+}
+
+time_t time(time_t *kept) {
+    REAL(time);
+    time_t now = real(NULL) + (turned() ? wall_offset : 0);
+    if (kept) *kept = now;
+    return now;
+}

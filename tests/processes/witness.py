@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,9 +35,18 @@ class Event:
     target: str = ""
 
 
-def watched(folder: Path, trace: Path, arguments: Sequence[str], *, boot: Path | None = None) -> Ended:
-    """Run `levada …` in the folder under strace. `boot`: a file that holds the id of another boot than this one."""
+def watched(
+    folder: Path,
+    trace: Path,
+    arguments: Sequence[str],
+    *,
+    boot: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Ended:
+    """Run `levada …` in the folder under strace. `boot`: a file that holds the id of another boot than this one.
+    `variables`: for the environment of levada alone."""
     traced = ["strace", "-f", "--seccomp-bpf", "-qq", "-y", "-xx", "-s", "100000000", "-ttt", "-o", str(trace)]
+    traced += [word for name, value in (variables or {}).items() for word in ("-E", f"{name}={value}")]
     command = [*traced, "-e", f"trace={','.join(CALLS)}", sys.executable, "-m", "levada", *arguments]
     if boot is not None:
         mounted = 'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"'

@@ -57,6 +57,7 @@ def run(asked: dict[str, Any]) -> int:
             ctypes.c_int(strike["signal"]),
             ctypes.c_char_p(strike["only"].encode()),
         )
+        steps.steps_clocks(*(ctypes.c_long(number) for number in asked["clocks"]))
         steps.steps_fail(ctypes.c_int(strike.get("error", 0)), ctypes.c_int(strike.get("on", False)))
     code = execute(asked["arguments"])
     sys.stdout.flush()

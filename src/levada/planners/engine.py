@@ -7,6 +7,7 @@ so a model's query reaches its source and nothing else. Not here: what is comput
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from levada.durable import FULL, disk_full, system_error
 from levada.errors import LevadaError, SourceError, StoreError
 from levada.planners import sql
 from levada.planners.expressions import FUNCTIONS as SCALARS
@@ -31,6 +33,8 @@ ROW_GROUP_ROWS = 122_880
 ROW_GROUP_BYTES = "4MB"
 """Row groups are cut by size as well, or wide rows would fill the memory while they are written."""
 PARTS_MAX = 1_000
+_PATH = re.compile(r"""["'](/[^"'\\]+)""")
+"""A path as DuckDB names it in an error, which is JSON at times."""
 
 
 class Engine:
@@ -46,6 +50,7 @@ class Engine:
         import duckdb
 
         self.spill = spill
+        self._ours = (spill, *folders)
         self.connection: duckdb.DuckDBPyConnection = duckdb.connect(
             ":memory:",
             config={
@@ -90,7 +95,7 @@ class Engine:
         shutil.rmtree(self.spill, ignore_errors=True)
 
     def run(self, statement: str, values: Sequence[object] | None = None) -> duckdb.DuckDBPyConnection:
-        """Execute one statement of ours. Raises StoreError for a full disk or too little memory."""
+        """Execute one statement of ours. Raises StoreError for a full or failing disk, or too little memory."""
         import duckdb
 
         try:
@@ -102,11 +107,23 @@ class Engine:
                 hint="raise planner.memory in levada.yml, or free disk space for its spill files",
             ) from error
         except duckdb.IOException as error:
-            if "No space left" in str(error) or "max_temp_directory_size" in str(error):
-                raise StoreError(
-                    "the disk is full", code="store.disk_full", hint="free some space and run again"
-                ) from error
-            raise
+            found = self._of_the_disk(str(error))
+            if found is None:
+                raise
+            raise found from error
+
+    def _of_the_disk(self, text: str) -> StoreError | None:
+        """The error of a file of ours that could not be read or written, from DuckDB's words; None for any other."""
+        if "max_temp_directory_size" in text:
+            return disk_full(self.spill)
+        number = next((number for number in (errno.EIO, errno.EROFS, *FULL) if os.strerror(number) in text), None)
+        named = next((Path(name) for name in _PATH.findall(text) if self._is_ours(Path(name))), None)
+        if number is None or (named is None and number not in FULL):
+            return None
+        return system_error(named or self.spill, OSError(number, os.strerror(number)))
+
+    def _is_ours(self, path: Path) -> bool:
+        return any(path.is_relative_to(folder) for folder in self._ours)
 
     def rows(self, statement: str, values: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
         """A small result."""

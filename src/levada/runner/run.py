@@ -6,7 +6,6 @@ thrown away: it is resumed by the next start of its sync, unless nothing of it c
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from levada.delivery.doubts import MARK, Keys
 from levada.delivery.order import DeliveryOrder, DeliveryReport
 from levada.delivery.settled import settle
 from levada.destination import Destination, TableDestination
-from levada.durable import private_folder
+from levada.durable import private_folder, system_error
 from levada.errors import AuthError, ConfigError, CorruptedError, FullError, LevadaError, StoreError, UnavailableError
 from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
@@ -129,6 +128,8 @@ def run(
             if settled and settled[-1].status in ("paused", "failed"):
                 return replace(settled[-1], resumed=before[:-1])
             fresh = _fresh(project, resolved, lease, purpose, make, verbs, heartbeat.holds)
+    except OSError as error:
+        raise system_error(store.folder, error) from error
     finally:
         store.release(lease)
     _sweep(project)
@@ -251,9 +252,10 @@ def _fresh(
     except LevadaError as error:
         result = _failed(trip, error)
     except OSError as error:
-        if _was_begun(trip):
-            raise _system_error(trip, error) from error
-        raise _failed_by_system(trip, error) from error
+        found = system_error(trip.folder, error)
+        if not _was_begun(trip):
+            _failed(trip, found)
+        raise found from error
     except BaseException:
         if not _was_begun(trip):
             _close(trip, trip.result("cancelled", message="stopped before anything was sent"))
@@ -495,19 +497,3 @@ def _failed(trip: Trip, error: LevadaError, plan: Plan | None = None) -> RunResu
     result = trip.result("failed", counts=counts, tally=tally, plan_id=plan_id, error=error, notices=trip.notices)
     _close(trip, result)
     return result
-
-
-def _failed_by_system(trip: Trip, error: OSError) -> StoreError:
-    """A full or broken disk while planning: nothing was sent."""
-    found = _system_error(trip, error)
-    _failed(trip, found)
-    return found
-
-
-def _system_error(trip: Trip, error: OSError) -> StoreError:
-    full = error.errno == errno.ENOSPC
-    return StoreError(
-        f"the disk is full: {trip.folder}" if full else f"{error}",
-        code="store.disk_full" if full else "store.io",
-        hint="make room and run again: nothing is lost",
-    )

@@ -6,14 +6,13 @@ each other anyway, and readers are short. What is not here: what the tables mean
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from levada.durable import private_file, private_folder, sync_path
+from levada.durable import disk_full, private_file, private_folder, sync_path, system_error
 from levada.errors import CorruptedError, StoreError
 from levada.stores.rows import ACCEPT_HINT, Row
 from levada.stores.statements import migrations, sql
@@ -159,30 +158,12 @@ def translated(path: Path) -> Iterator[None]:
         raise system_error(path, error) from error
 
 
-def system_error(path: Path, error: OSError) -> StoreError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return _disk_full(path)
-    return StoreError(
-        f"{error.filename or path}: {error.strerror or error}",
-        code="store.io",
-        hint="Levada's state folder must be on a healthy local disk and belong to the user who runs it",
-    )
-
-
-def _disk_full(path: Path) -> StoreError:
-    return StoreError(
-        f"no space left for {path}",
-        code="store.disk_full",
-        hint="free some space and run again: what was stored is intact, and the run resumes",
-    )
-
-
 def _store_error(path: Path, error: sqlite3.Error) -> StoreError:
     code = getattr(error, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
     match primary:
         case sqlite3.SQLITE_FULL:
-            return _disk_full(path)
+            return disk_full(path)
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StoreError(
                 f"{path} has been locked by another process for {BUSY_SECONDS:.0f} s",
@@ -198,7 +179,7 @@ def _store_error(path: Path, error: sqlite3.Error) -> StoreError:
             )
         case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
             if code == sqlite3.SQLITE_IOERR_WRITE and _beyond_file_size(path):
-                return _disk_full(path)
+                return disk_full(path)
             return StoreError(
                 f"{path} cannot be read or written: {error}",
                 code="store.io",
