@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from levada.destination import Response
 from levada.errors import ConfigError
 
 HERE = AddressPolicy(private=True)
+TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Request-Id: r1\r\n\r\n{}"
 
 
@@ -134,6 +136,49 @@ def test_a_kept_connection_that_breaks_does_not_repeat_a_write() -> None:
     with server(OK, OK, OK) as (url, seen):
         asyncio.run(twice(url))
         assert len(seen) <= 2
+
+
+@pytest.mark.parametrize("heard", [True, False], ids=["heard", "not yet read"])
+@pytest.mark.parametrize("said", [OK.replace(b"r1", b"r2"), TIMED_OUT, b"x", b""])
+def test_what_a_server_says_unasked_is_no_answer_to_the_next_request(said: bytes, heard: bool) -> None:
+    """An answer twice, a time-out, a connection that ends: a new connection is made, and its answer is the answer."""
+    unasked = threading.Event()
+    ask = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        for number in (1, 3):
+            with listener.accept()[0] as connection:
+                connection.settimeout(5)
+                connection.recv(65_536)
+                connection.sendall(OK.replace(b"r1", b"r%d" % number))
+                if number == 1:
+                    assert ask.wait(5)
+                    connection.sendall(said) if said else connection.shutdown(socket.SHUT_WR)
+                    unasked.set()
+                    # until the client lets go of it, in whatever way
+                    with contextlib.suppress(OSError):
+                        connection.recv(1)
+
+    async def twice(url: str) -> list[str]:
+        wire = HttpWire(HERE)
+        try:
+            first = await wire.send(Outgoing("POST", url, body=b"{}", timeout_seconds=5))
+            ask.set()
+            # what stands in the way of the event loop keeps it from reading
+            assert await asyncio.to_thread(unasked.wait, 5) if heard else unasked.wait(5)
+            await asyncio.sleep(0.05 if heard else 0)
+            return [
+                first.request_id,
+                (await wire.send(Outgoing("POST", url, body=b"{}", timeout_seconds=5))).request_id,
+            ]
+        finally:
+            await wire.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        assert asyncio.run(twice(f"http://127.0.0.1:{listener.getsockname()[1]}")) == ["r1", "r3"]
+        thread.join(5)
 
 
 def test_no_answer_in_time_is_lost() -> None:
