@@ -49,12 +49,22 @@ def _no_strace() -> str | None:
     return (traced.stderr.strip() or "strace refuses") if traced.returncode else None
 
 
+def _no_netns() -> str | None:
+    """A network of one's own, in which there is nobody: needs a root that may make one."""
+    try:
+        made = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        return str(error)
+    return (made.stderr.strip() or "unshare refuses") if made.returncode else None
+
+
 COMPONENTS: dict[str, Callable[[], str | None]] = {
     "postgres": postgres.missing,
     "tmpfs": _no_tmpfs,
     "steps": _no_steps,
     "strace": _no_strace,
     "mariadb": mariadb.missing,
+    "netns": _no_netns,
     "memory limit": cgroup.missing,
 }
 """Name of a component: a function that says why it is missing, or None."""
