@@ -8,6 +8,7 @@ that cuts (RST, FIN), stalls or dribbles. docs/internals/network.md says where.
 from __future__ import annotations
 
 import itertools
+import os
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,9 @@ from processes.worlds import Letter, World
 from servers.fault_proxy import ALL, Fault, FaultProxy, Kind, Message, Side
 from servers.mariadb import MariadbServer, fresh_mariadb
 
+CUTS_FULL = int(os.environ.get("LEVADA_CUTS", "12"))
+"""Bytes that are drawn in the full size of each part of requests and answers, for each class, scenario and kind of cut;
+for a database five times as many of each direction."""
 TIMEOUT_SECONDS = 0.3
 """How long these projects wait for an answer that is stalled."""
 CUTTING: tuple[Kind, ...] = ("reset", "end")
@@ -97,7 +101,7 @@ def test_a_connection_cut_at_any_byte_is_never_taken_for_a_delivery(
             found = list(regions(*cuts.undisturbed(start)))
             if not claims.full():
                 found = some_of(letter, found)
-            chosen = places(found, chance, 40 if claims.full() else 1)
+            chosen = places(found, chance, CUTS_FULL if claims.full() else 1)
             for turn, (region, place) in enumerate(chosen):
                 for kind in CUTTING if claims.full() else (CUTTING[turn % 2],):
                     fault = Fault(kind, region.side, place, region.number, times=1 + (turn % 5 == 4))
@@ -123,7 +127,7 @@ def test_a_connection_that_stalls_or_dribbles_is_waited_for_in_bounds(
         found = [region for region in regions(*cuts.undisturbed(start)) if region.name in ("body", "head", "headers")]
         sides = [region for region in found if claims.full() or region.name == "body"]
         for kind, (region, place) in itertools.product(
-            WAITING, list(places(sides, chance, 10 if claims.full() else 1))
+            WAITING, list(places(sides, chance, CUTS_FULL if claims.full() else 1))
         ):
             # a request that stalls at a byte of its own and comes late comes whole
             if claims.full() or (kind, region.side) in (
@@ -185,7 +189,7 @@ def database_cuts(world: World, forge: Commands, folder: Path, proxy: FaultProxy
     sides: tuple[tuple[Side, list[Message]], ...] = (("request", requests), ("answer", answers))
     for side, messages in sides:
         longest = max(messages, key=lambda message: message.size)
-        size = min(longest.size, 200) if claims.full() else int(side == "answer")
+        size = min(longest.size, 5 * CUTS_FULL) if claims.full() else int(side == "answer")
         for place in sorted(chance.sample(range(longest.size), size)):
             kind = chance.choice(CUTTING)
             cuts.one(start, Fault(kind, side, place, longest.number), f"{side}: any byte", edit=bool(place % 2))
