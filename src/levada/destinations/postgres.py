@@ -31,7 +31,15 @@ from levada.model import Declaration
 TITLE = "PostgreSQL"
 DOCS = "docs/reference/table-destinations.md"
 RECORDS_PER_BATCH = 100_000
-CONNECT_SECONDS = 15
+CONNECTION_DEFAULTS = {
+    "application_name": "levada",
+    "connect_timeout": "15",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "4",
+    "tcp_user_timeout": "70000",
+}
+"""Settings of libpq that hold unless the URL says otherwise: a server that is gone is noticed within about a minute."""
 LOCK_SECONDS = 60
 SETTINGS = frozenset(
     {
@@ -271,7 +279,7 @@ class PostgresEngine:
         return self.connect()
 
     def _uri(self) -> str:
-        settings = {"connect_timeout": str(CONNECT_SECONDS), "application_name": "levada", **self.url.settings}
+        settings = {**CONNECTION_DEFAULTS, **self.url.settings}
         if "sslmode" not in settings and not self.url.is_loopback:
             settings["sslmode"] = "verify-full"
         if settings.get("sslmode") == "verify-full":
