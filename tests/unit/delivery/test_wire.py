@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,6 +117,36 @@ def test_a_cut_answer_is_lost_and_never_sent_again(method: str, cut: bytes) -> N
         with pytest.raises(Lost):
             send(url, method)
         assert len(seen) == 1
+
+
+@pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
+def test_a_connection_that_breaks_while_a_large_body_is_sent_is_lost(reset: bool) -> None:
+    """The body is larger than what the system holds for us: the break comes between two of our writes."""
+    size = 32_000_000
+    heard = 0
+
+    def serve(listener: socket.socket) -> None:
+        nonlocal heard
+        with listener.accept()[0] as connection:
+            while heard < 200_000:
+                heard += len(connection.recv(65_536))
+            if reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    async def once(url: str) -> None:
+        wire = HttpWire(HERE)
+        try:
+            await wire.send(Outgoing("POST", url, body=b" " * size, timeout_seconds=10))
+        finally:
+            await wire.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        with pytest.raises(Lost):
+            asyncio.run(once(f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        thread.join(5)
+    assert 200_000 <= heard < size
 
 
 def test_a_kept_connection_that_breaks_does_not_repeat_a_write() -> None:
