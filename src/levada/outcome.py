@@ -29,6 +29,8 @@ class Outcome:
     code: str = ""
 
 
+GONE = "record_gone"
+"""The code of an update that met no record: the tool knows none by its id, or by what stands for one in the address."""
 FUNCTION_FAILED = "function_failed"
 """The code of an outcome that is open because the connector's own code failed: to try again would not help."""
 
@@ -53,6 +55,11 @@ class Outcomes:
 
     def of(self, index: int) -> Outcome:
         return self.exceptions.get(index, self.common)
+
+    def replaced(self, code: str, outcome: Outcome) -> Outcomes:
+        """The same, with another outcome for the records whose outcome has this code."""
+        changed = {index: outcome if each.code == code else each for index, each in self.exceptions.items()}
+        return replace(self, common=outcome if self.common.code == code else self.common, exceptions=changed)
 
     def counts(self, size: int) -> dict[End, int]:
         found: dict[End, int] = {}

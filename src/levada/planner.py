@@ -91,8 +91,9 @@ class PlanRequest:
 REMOVAL = "removed"
 """What stands in the place of an operation's id where it is a removal whose end is unknown."""
 
-Settlement = Literal["delivered", "rejected", "suppressed", "unsent", "unknown"]
-"""How an operation ended, as folding needs it. `unknown`: it may or may not have been applied."""
+Settlement = Literal["delivered", "rejected", "suppressed", "unsent", "unknown", "gone"]
+"""How an operation ended, as folding needs it. `unknown`: it may or may not have been applied. `gone`: a change that
+met no record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,8 @@ class Planner(Protocol):
     def fold(self, plan: Plan, plan_folder: Path, ledger: Ledger, settled: Settled) -> Ledger:
         """The next ledger. delivered: the new value; rejected, suppressed, unsent: as before; unknown: as
         sent, but never equal to anything (an added one *may be present*: a removal is planned for it, and its
-        `operation` id is kept; a removed one may be gone, and has REMOVAL for an id).
+        `operation` id is kept; a removed one may be gone, and has REMOVAL for an id); gone: no longer held, so that
+        the next plan adds it.
 
         Of a plan with purpose "settle" only what was delivered moves the ledger; all else stays as it was.
         """

@@ -200,9 +200,10 @@ class PlainPlanner:
             pq.read_table(folder / plan.files[kind].name, use_threads=False).to_pylist(), plan.first(kind)
         ):
             end, sent_as = ends.get(sequence, (settled.common, None))
-            if end not in (("delivered",) if plan.purpose == "settle" else ("delivered", "unknown")):
+            left = (kind, end) in (("removed", "delivered"), ("changed", "gone"))
+            if not left and end not in (("delivered",) if plan.purpose == "settle" else ("delivered", "unknown")):
                 continue
-            if kind == "removed" and end == "delivered":
+            if left:
                 found.append((row[f"key.{KEY}"], None))
                 continue
             entry: Entry = {

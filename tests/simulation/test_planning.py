@@ -27,7 +27,7 @@ from simulation.world import SCHEMA
 
 SEQUENCES = 40
 STEPS = 5
-ENDS: tuple[Settlement, ...] = ("delivered", "rejected", "suppressed", "unsent", "unknown")
+ENDS: tuple[Settlement, ...] = ("delivered", "rejected", "suppressed", "unsent", "unknown", "gone")
 ID, NAME, SCORE = (FieldMapping(name, "column", name) for name in ("id", "name", "score"))
 UPPER = FieldMapping("name", "sql", "upper(name)")
 FIELDS = tuple(Mapping(fields, ("id",)) for fields in ((ID, NAME, SCORE), (ID, NAME), (ID, UPPER, SCORE)))

@@ -139,6 +139,34 @@ def test_a_field_that_was_out_of_the_mapping_is_cleared_when_it_returns_empty(le
     assert not played(of_seed(235)).findings
 
 
+def test_a_worker_that_is_stopped_between_the_halves_of_a_refused_batch_writes_no_other_half() -> None:
+    """Found by seed 1007475: a table's writer looked at its lease before a batch, and not before its halves."""
+    rows = (Edit(1, "a"), Edit(2, "b"))
+    taken_over = Stage(edits=(Edit(2, "z"),), faults=((0, "refuse_batch"),), frozen=1)
+    for crash in range(8, 20):
+        stages = (Stage(crash=crash), taken_over)
+        assert not played(Schedule(0, "T", 2, 1, "at_least_once", None, rows, stages)).findings
+
+
+def test_a_record_that_is_gone_from_the_tool_is_created_by_the_next_run() -> None:
+    """Found by seed 1005938: an id out of an older copy of the state was asked for for ever, and never created."""
+    put_back = Stage(edits=(Edit(1, "z"),), restored=True)
+    assert not played(schedule("C", Stage(copied=True), Stage(edits=(Edit(1, None),)), put_back)).findings
+    found = played(schedule("C", Stage(), Stage(edits=(Edit(1, "z"),), human=(("delete", 1),)), Stage()))
+    assert found.evidence is not None
+    assert sorted(record["id"] for record in found.evidence.held) == [1, 2, 3]
+    first, second = (report for report in found.evidence.reports if report["stage"] in (1, 2))
+    assert (first["status"], first["rejected"], first["delivered"]["changed"]) == ("partial", 1, 0)
+    assert (second["status"], second["delivered"]["added"]) == ("succeeded", 1)
+
+
+def test_an_event_that_is_refused_after_a_lost_answer_is_counted_as_possibly_there() -> None:
+    """Found by seed 1007779: class D, sent again and again without an answer, then refused, and said to be nowhere."""
+    unheard = Stage(edits=(Edit(1, "z"),), faults=tuple((number, "lie_garbage") for number in range(8)))
+    refused = Stage(faults=((0, "refuse_batch"),))
+    assert not played(schedule("D", Stage(), unheard, refused, batch=1, lanes=1)).findings
+
+
 def test_a_pause_in_the_middle_of_a_batch_keeps_what_was_learnt_of_it() -> None:
     """Records delivered before the pause are delivered: they are neither sent nor counted again."""
     faults = ((0, "fewer"), (1, "expired"))

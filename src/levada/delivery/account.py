@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 from levada import events
 from levada.clock import Clock
 from levada.delivery.wire import Lost, NotSent, Outgoing, Overtaken, Untrusted, Wire
-from levada.destination import Auth, Credential, Destination, Request, Response, Talk
+from levada.destination import Auth, Credential, Destination, Request, Response, Talk, fits_header
 from levada.errors import AuthError, DestinationError, FullError, UnavailableError
 from levada.limits import RATE_MARGIN, Pace
 from levada.redaction import without_echo
@@ -245,6 +245,9 @@ class Account:
                 query.update(credential.query)
             if request.sign is not None:
                 headers.update(request.sign(int(self._clock.now().timestamp())))
+            if crooked := [name for name, value in headers.items() if not fits_header(value)]:
+                why = f"the header {crooked[0]} holds a line break or another control character, which cannot be sent"
+                raise Paused("setup", self._clean(f"{self.destination.name}: {why}: see its credentials and its file"))
             if not self._entitled():
                 raise Paused("operator", TAKEN_OVER)
             if request.allowed is not None and not request.allowed():

@@ -35,11 +35,12 @@ from levada.delivery.render import BatchMaker, Chunk, PlanReader
 from levada.delivery.wire import Lost
 from levada.destination import Destination
 from levada.errors import ConfigError, DestinationError
-from levada.outcome import DELIVERED, FUNCTION_FAILED, Outcome, Outcomes
+from levada.outcome import DELIVERED, FUNCTION_FAILED, GONE, Outcome, Outcomes
 from levada.planner import REMOVAL
 from levada.retry import RetryPolicy
 from levada.template import parse
 
+RECORD_GONE = Outcome("rejected", "the tool knows no such record any more: the next run creates it", GONE)
 NOT_APPLIED = Outcomes(Outcome("not_applied"))
 BISECTION_PARTS_MAX = 400
 """A batch refused as a whole is divided into at most so many parts; what is left is refused as it stands."""
@@ -188,7 +189,8 @@ class Attempts:
         if phase.keyed and (lost_before or self._order.plan.purpose == "settle"):
             self._resent.add(number)
         parts = [BISECTION_PARTS_MAX if len(batch) > 1 else 1]
-        return await self._send(batch, number, journal, parts)
+        outcomes = await self._send(batch, number, journal, parts)
+        return outcomes.replaced(GONE, RECORD_GONE) if phase.recreates else outcomes
 
     async def _send(self, batch: Batch, number: int, journal: JournalTask, parts: list[int]) -> Outcomes:
         """Send a batch, halving it while the destination refuses it whole without naming a record."""

@@ -22,6 +22,8 @@ class Phase:
     limits: Limits
     idempotent: bool
     keyed: bool
+    #: changes of records that may be created again once the tool says that they are gone
+    recreates: bool
 
 
 @dataclass(slots=True)

@@ -106,7 +106,7 @@ def begun(outcomes: Outcomes, size: int) -> Outcomes:
 
 
 def repeated(outcome: Outcome) -> Outcome:
-    """The end of a record of class D that was sent again after a lost answer."""
+    """The end of a record of class D that was sent again after a lost answer; one that is refused now may be there."""
     if outcome.end == "delivered":
         return TWICE
-    return replace(outcome, code=TWICE.code) if outcome.end == "unknown" else outcome
+    return replace(outcome, code=TWICE.code) if outcome.end in ("unknown", "rejected") else outcome

@@ -139,6 +139,9 @@ class HttpEngine:
             limits=limits,
             idempotent=delivery_class == "A",
             keyed=delivery_class == "B",
+            recreates=verb == "update"
+            and self._order.mode in ("upsert", "mirror")
+            and self._destination.spec.delivery_class("create") == "C",
         )
         lanes = phase.limits.concurrent_requests
         window = max(GROUP_MAX, lanes) if phase.idempotent else lanes

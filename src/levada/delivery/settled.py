@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from levada.change import Kind
 from levada.delivery.doubts import AT_MOST_ONCE, KEY_EXPIRED, TWICE, UNANSWERED
-from levada.outcome import Outcome, Outcomes
+from levada.outcome import GONE, Outcome, Outcomes
 from levada.plan import Plan
 from levada.planner import Settled, Settlement
 from levada.run import Tally
@@ -34,8 +34,10 @@ def settlement_of(outcome: Outcome, *, doubtful: bool) -> Settlement:
     """How one operation of an answered batch ended, for the ledger.
 
     A record refused after an attempt that may have been applied stays unknown: the refusal says nothing
-    about the earlier attempt (E7).
+    about the earlier attempt (E7). What is gone is gone, whatever was sent before.
     """
+    if outcome.end == "rejected" and outcome.code == GONE:
+        return "gone"
     match outcome.end:
         case "delivered":
             return "delivered"

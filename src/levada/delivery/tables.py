@@ -22,6 +22,7 @@ from levada.delivery.attempts import BISECTION_PARTS_MAX
 from levada.delivery.order import DeliveryOrder
 from levada.delivery.progress import Progress, cleaned
 from levada.delivery.render import WIDE_CHUNK_ROWS, BatchMaker, Chunk, PlanReader, joined
+from levada.delivery.wire import Overtaken
 from levada.destination import TableDestination, WriteOrder, Writer
 from levada.errors import FullError, UnavailableError
 from levada.outcome import Outcome, Outcomes
@@ -243,6 +244,10 @@ class TableEngine:
         for attempt in range(1, self._policy.attempts_max + 1):
             try:
                 outcomes = self._write_due(replace(batch, attempt=attempt), waiting, doubtful)
+            except Overtaken:
+                self._stop("operator", "stopped")
+                self._close()
+                return  # the run, and what becomes of this batch, are another process's
             except FullError as error:
                 self._stop("full", self._clean(error.message))
                 self._close()
@@ -293,10 +298,12 @@ class TableEngine:
         return True
 
     def _write(self, batch: Batch, doubtful: bool, parts: list[int]) -> Outcomes:
-        """Write a batch, halving it while it is refused whole."""
+        """Write a batch, halving it while it is refused whole. Raises Overtaken before a write that is not ours."""
         writer = self._open()
         if doubtful and batch.verb not in REPEATABLE and writer.applied(batch.number):
             return batch.delivered()
+        if not self._entitled():
+            raise Overtaken
         parts[0] -= 1
         self.writes += 1
         outcomes = writer.write(batch)

@@ -18,7 +18,7 @@ from levada.destinations.paths import MISSING, answer_words, code, document, loo
 from levada.destinations.reading import Entries, Expectation, Reading, StatusEnd
 from levada.destinations.requests import String, Values, record_of
 from levada.errors import DestinationError
-from levada.outcome import DELIVERED, UNKNOWN, End, Outcome, Outcomes, shortened
+from levada.outcome import DELIVERED, GONE, UNKNOWN, End, Outcome, Outcomes, shortened
 from levada.template import Names, Placeholder, as_text, parse_text
 
 WORDLESS = "refused without a word"
@@ -166,7 +166,7 @@ class Reader:
             if self.verb in _GONE_VERBS:
                 return batch.delivered()
             if self.verb == "update":
-                return Outcomes(Outcome("suppressed", "not found", "not_found"))
+                return Outcomes(Outcome("suppressed", "not found", GONE))
         return batch.refused(reason, code=own_code or str(response.status))
 
     def _named(self, batch: Batch, verdicts: _Verdicts) -> Outcomes | None:

@@ -56,6 +56,8 @@ class Fold:
         self.rows = ledger.rows
         self.nulls = {name: round(ledger.nulls.get(name, 1.0) * ledger.rows) for name in plan.fields}
         self.files = dict(plan.files)
+        #: does what was delivered stand for the whole ledger?
+        self.replaces = False
 
     def run(self) -> Ledger:
         """The next ledger, its files durable."""
@@ -69,8 +71,8 @@ class Fold:
         for file in self._plan_files():
             files.verify(self.folder, file, "the plan's file")
         replaced = self.recipe["everything"] and self._all_ended()
-        delivered = self._delivered_any()
-        if replaced and delivered:
+        self.replaces = replaced and self._delivered_any()
+        if self.replaces:
             self.rows, self.nulls = 0, dict.fromkeys(plan.fields, 0)
         self._prepare_exceptions()
         self._count_held_again(ignore=replaced)
@@ -78,7 +80,7 @@ class Fold:
             if kind in self.files:
                 self._fold_kind(kind)
         self._fold_refreshed()
-        earlier = () if replaced and delivered else ledger.segments
+        earlier = () if self.replaces else ledger.segments
         found = Ledger(
             sync=ledger.sync,
             folder=ledger.folder,
@@ -154,15 +156,16 @@ class Fold:
             f"LEFT JOIN named n ON n.sequence = f.file_row_number + {first}"
         )
         self._write_upsert(kind, rows)
-        if kind == "removed":
+        left = {"removed": "delivered", "changed": "gone"}.get(kind)
+        if left in self._settlements() and not (kind == "changed" and self.replaces):
             keys = sql.listed(key_name(name) for name in self.plan.keys)
-            target = self.engine.spill / "removed.parquet"
+            target = self.engine.spill / f"{kind}-left.parquet"
             befores = sql.listed(before_name(name) for name in self.plan.fields)
             count = self.engine.copy(
-                f"SELECT {sql.listed([keys, befores])} FROM ({rows}) WHERE s_end = 'delivered'", target
+                f"SELECT {sql.listed([keys, befores])} FROM ({rows}) WHERE s_end = '{left}'", target
             )
             if count:
-                self._count(kind, target, count)
+                self._count("removed", target, count)
                 self._take(target, count, "remove")
 
     def _write_upsert(self, kind: Kind, rows: str) -> None:

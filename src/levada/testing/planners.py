@@ -327,6 +327,18 @@ def what_was_refused_is_planned_again(bench: PlannerBench) -> None:
         assert planned.by_key("changed")[1]["before"]["name"] == "A"
 
 
+def what_is_gone_is_added_by_the_next_plan(bench: PlannerBench) -> None:
+    """A change that met no record: the ledger holds it no more, nor counts it, whatever was known before."""
+    bench.run(people((1, "A", 1), (2, None, 2)), BOTH)
+    rows = people((1, "Z", 1), (2, "B", 2))
+    planned = bench.plan(rows, BOTH)
+    gone = planned.sequence("changed", 2)
+    bench.fold(planned, Settled("delivered", exceptions((gone, "gone", None))))
+    assert (bench.ledger.rows, bench.ledger.nulls["name"]) == (1, 0.0)
+    again = bench.plan(rows, BOTH)
+    assert (again.counts, set(again.by_key("added"))) == ((1, 0, 0), {2})
+
+
 def exceptions_end_apart_from_the_rest(bench: PlannerBench) -> None:
     """Of one plan some are delivered and some are not."""
     planned = bench.plan(people((1, "A", 1), (2, "B", 2), (3, "C", 3)), BOTH)
@@ -643,6 +655,7 @@ CHECKS: tuple[Callable[[PlannerBench], None], ...] = (
     a_wider_type_sends_nothing,
     with_nulls_skip_a_null_is_no_difference,
     what_was_refused_is_planned_again,
+    what_is_gone_is_added_by_the_next_plan,
     exceptions_end_apart_from_the_rest,
     an_unknown_addition_may_be_present,
     an_unknown_change_is_sent_again,
