@@ -160,6 +160,11 @@ class Response:
         return ""
 
 
+def fits_header(value: str) -> bool:
+    """Can a header hold this? No control character but a tab: a line break would begin another header."""
+    return not any((letter < " " and letter != "\t") or letter == "\x7f" for letter in value)
+
+
 T = TypeVar("T")
 Talk = Generator[Request, Response, T]
 

@@ -18,7 +18,7 @@ from levada.destination import FieldSpec, Found, Page, Request, Response, Talk
 from levada.destinations.answers import record_texts
 from levada.destinations.language import FieldsDiscovery, LookUp, ObjectsDiscovery, Read
 from levada.destinations.paths import MISSING, answer_words, document, look, steps, text_at
-from levada.destinations.requests import Address, Unaddressable, Values, address, record_of
+from levada.destinations.requests import Address, Unaddressable, Unsendable, Values, address, record_of
 from levada.errors import DestinationError
 from levada.mapping import FieldType, ValueLimits
 from levada.outcome import shortened
@@ -77,6 +77,8 @@ def look_up(talk: LookUpTalk, batch: Batch) -> Talk[Found]:
             request = _look_up_request(talk, part)
         except Unaddressable:
             continue  # nothing can be there under an empty name
+        except Unsendable as error:
+            raise DestinationError(f"a record cannot be looked up: {error}") from None
         answer = yield request
         if answer.status in talk.declared.absent_statuses:
             continue

@@ -31,7 +31,7 @@ from levada.destinations.auth import auth_from
 from levada.destinations.language import VERBS, Action, FieldFacts, HttpOptions, LookUp, Object, Read
 from levada.destinations.paths import answer_words
 from levada.destinations.reading import Scalar
-from levada.destinations.requests import Sender, Unaddressable, address, scalars, sender
+from levada.destinations.requests import Sender, Unsendable, address, scalars, sender
 from levada.errors import ConfigError, DestinationError
 from levada.limits import Limits
 from levada.mapping import ValueLimits
@@ -160,9 +160,8 @@ class DeclaredDestination:
     def _send(self, ability: Ability, batch: Batch) -> Talk[Outcomes]:
         try:
             request = ability.sender.request(batch)
-        except Unaddressable as error:
-            reason = f"the request's address needs {error}, which is empty, . or .. here"
-            return batch.rejected(reason, code="value.unaddressable")
+        except Unsendable as error:
+            return batch.rejected(str(error), code="value.unaddressable")
         answer = yield request
         if ability.job is not None and answer.ok:
             return (yield from ability.job.follow(batch, answer))

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 from urllib.parse import quote, urlencode
 
 from levada.batch import Batch, python_rows
-from levada.destination import Request
+from levada.destination import Request, fits_header
 from levada.destinations.language import Action, Encoding, RequestDeclaration
 from levada.destinations.reading import Scalar
 from levada.errors import ConfigError
@@ -55,8 +55,12 @@ _NAME_BYTES: Final = 200
 _REMOVALS: Final = frozenset({"delete", "archive", "remove"})
 
 
-class Unaddressable(Exception):
-    """A record cannot be put into the request's address; says which placeholder is to blame."""
+class Unsendable(Exception):
+    """A record cannot be put into a request; says why, in a sentence."""
+
+
+class Unaddressable(Unsendable):
+    """It cannot be put into the request's address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,12 @@ class Address:
         return any(_is_of_record(each) for each in self.named())
 
     def request(self, values: Values, body: bytes | None = None, content_type: str = "", **more: Any) -> Request:
-        """Raises Unaddressable where a value in the path is missing, empty or a step of a path."""
+        """Raises Unaddressable where a value in the path is missing, empty or a step of a path, and Unsendable where a
+        header would hold what no header can."""
         headers = {name: values.text(node) for name, node in self.headers}
+        for name, text in headers.items():
+            if not fits_header(text):
+                raise Unsendable(f"the header {name} cannot hold a line break or another control character")
         if content_type:
             headers.setdefault("Content-Type", content_type)
         query = {name: values.text(node) for name, node in self.query}
@@ -120,7 +128,7 @@ class Values:
     def _step(self, place: Placeholder) -> str:
         text = as_text(self.of(place))
         if text in ("", ".", ".."):
-            raise Unaddressable(_shown(place))
+            raise Unaddressable(f"the request's address needs {_shown(place)}, which is empty, . or .. here")
         return quote(text, safe="")
 
 
@@ -158,7 +166,7 @@ class Sender:
         return len(render(self.body, longest).encode())
 
     def request(self, batch: Batch) -> Request:
-        """Raises Unaddressable."""
+        """Raises Unsendable."""
         values = Values(record_of(batch, 0, addressed=self.address.per_record))
         key = idempotency_key(batch)
         body = None if self.body is None else self._body(batch, values.record, key)

@@ -213,3 +213,19 @@ def test_a_token_that_is_refused_though_fresh_pauses_after_one_refresh(tmp_path:
     server.revoked = False
     assert made.deliver().tally.delivered_total == 40
     assert server.asked_with == ["refresh-0", "refresh-1", "refresh-2"]
+
+
+@pytest.mark.parametrize("token", ["geheim\n", "geheim\r\nX-Admin: yes", "geheim\0"])
+def test_a_credential_that_no_header_can_hold_is_said_so_and_nothing_is_sent(tmp_path: Path, token: str) -> None:
+    """A secret read from a file often ends in a line break: no bug, no other header, and the secret is not repeated."""
+    asked: list[Outgoing] = []
+
+    def script(outgoing: Outgoing, records: list[dict[str, Any]]) -> Answer:
+        asked.append(outgoing)
+        return ok()
+
+    made, _ = scene(tmp_path, script, added=2, auth=auth_from(AuthDeclaration.model_validate({"bearer": token})))
+    report = made.deliver()
+    assert (report.pause, asked) == ("setup", [])
+    assert "Authorization" in report.message
+    assert "geheim" not in report.message

@@ -97,6 +97,18 @@ def test_a_record_without_a_value_for_the_path_is_rejected_before_anything_is_se
     assert "{name}" in outcomes.of(0).reason
 
 
+@pytest.mark.parametrize("value", ["a\nX-Admin: yes", "a\r\n\r\nGET / HTTP/1.1", "a\0", "\x7f"])
+def test_a_record_whose_value_no_header_can_hold_is_rejected_by_itself(value: str) -> None:
+    """It would begin a header, or a request, of its own; the others of the batch go out."""
+    upsert = {"send": "POST /contacts", "headers": {"X-Name": "{name}"}}
+    destination = http({"contacts": {"upsert": upsert}})
+    outcomes, requests = held(destination.deliver(batch(destination, "upsert", [{"email": "a", "name": value}])))
+    assert not requests
+    assert outcomes.of(0).end == "rejected"
+    assert "X-Name" in outcomes.of(0).reason
+    assert request_of(destination, "upsert", [{"email": "a", "name": "a\tb é"}]).headers["X-Name"] == "a\tb é"
+
+
 def test_query_and_headers_take_values_and_constants() -> None:
     """Constants of the object go before those of the connector; values are sent as they are, encoded later."""
     destination = http(
