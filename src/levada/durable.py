@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
+import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from levada.errors import StoreError
 
@@ -20,6 +23,7 @@ FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """There is no room: of the disk, of a quota, of the limit on the size of files."""
+CHECKSUM = "checksum"
 LOCK_POLL_SECONDS = 0.02
 LOCK_WAIT_SECONDS = 30.0
 _LOCK_POLLS_MAX = int(LOCK_WAIT_SECONDS / LOCK_POLL_SECONDS)
@@ -70,6 +74,27 @@ def write_durably(path: Path, content: bytes) -> None:
         os.close(descriptor)
     partial.replace(path)
     sync_path(path.parent)
+
+
+def write_document(path: Path, document: Mapping[str, Any]) -> None:
+    """Replace the file, as `write_durably` does, by a JSON document that carries its own checksum. What JSON does not
+    know is written as its text."""
+    kept = json.loads(json.dumps(document, default=str))
+    write_durably(path, json.dumps({**kept, CHECKSUM: _checksum(kept)}, indent=1).encode())
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """What `write_document` wrote. Raises OSError, or ValueError if it is anything else."""
+    document = json.loads(path.read_bytes())
+    if not isinstance(document, dict):
+        raise ValueError("it is not an object")
+    if document.pop(CHECKSUM, None) != _checksum(document):
+        raise ValueError("it is not what was written: its checksum differs")
+    return document
+
+
+def _checksum(document: Mapping[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(document, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 @contextmanager

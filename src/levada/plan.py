@@ -23,14 +23,13 @@ A planner may keep more beside them for its own folding (the local one: `recipe.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from levada.change import KINDS, Counts, Kind
-from levada.durable import write_durably
+from levada.durable import read_document, write_document
 from levada.errors import CorruptedError
 from levada.guard import GuardDecision, GuardReason
 
@@ -100,17 +99,18 @@ class Plan:
 
     def write(self, folder: Path) -> None:
         """Write `plan.json` beside the operation files, durably. The plan exists from this moment on."""
-        text = json.dumps(self.as_dict(), ensure_ascii=False, indent=1, default=str)
-        write_durably(folder / "plan.json", text.encode())
+        write_document(folder / "plan.json", self.as_dict())
 
     @staticmethod
-    def read(folder: Path) -> Plan:
-        """The plan in a folder. Raises CorruptedError if it is missing or not what `write` wrote."""
+    def read(folder: Path, plan_id: str | None = None) -> Plan:
+        """The plan in a folder. Raises CorruptedError if it is missing, not what `write` wrote, or not `plan_id`."""
         path = folder / "plan.json"
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = read_document(path)
             if data.pop("format") != FORMAT:
                 raise ValueError("another format")
+            if plan_id not in (None, data["plan_id"]):
+                raise ValueError(f"it is {data['plan_id']} instead of {plan_id}")
             guard = data.pop("guard")
             reasons = tuple(GuardReason(**{**r, "keys": tuple(r["keys"])}) for r in guard["reasons"])
             return Plan(
@@ -128,7 +128,7 @@ class Plan:
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CorruptedError(
-                f"the plan in {folder} cannot be read: {error}",
+                f"the plan {path} cannot be read: {error}",
                 code="store.plan_corrupted",
                 hint="nothing of it can be sent; `levada run --discard-plan` drops it and plans anew",
             ) from error

@@ -11,7 +11,12 @@ from levada.errors import CorruptedError
 from levada.plan import PlanFile
 
 READ_BYTES = 1 << 20
+PLANS = "the plan's file"
+"""How a file of a plan is called: what cannot be read of it is dropped with the plan, and no ledger with it."""
 REBUILD_HINT = "`levada doctor` shows what is affected; `levada resync SYNC --rebuild` starts a new ledger"
+DISCARD_HINT = (
+    "`levada run SYNC --discard-plan` drops the plan; what it may have sent counts as unknown, and is compared anew"
+)
 
 
 def digest_of(path: Path) -> str:
@@ -33,7 +38,7 @@ def describe(path: Path, rows: int) -> PlanFile:
 
 
 def verify(folder: Path, file: PlanFile, what: str) -> None:
-    """Raises CorruptedError naming the file if it is missing or not what was written."""
+    """Raises CorruptedError naming the file if it is missing or not what was written. `what`: PLANS or the ledger's."""
     path = folder / file.name
     try:
         found = path.stat().st_size
@@ -43,7 +48,8 @@ def verify(folder: Path, file: PlanFile, what: str) -> None:
     except OSError as error:
         problem = f"cannot be read ({error.strerror or error})"
     if problem:
-        raise CorruptedError(f"{what} {path} {problem}", code="store.ledger_corrupted", hint=REBUILD_HINT)
+        code, hint = ("plan", DISCARD_HINT) if what == PLANS else ("ledger", REBUILD_HINT)
+        raise CorruptedError(f"{what} {path} {problem}", code=f"store.{code}_corrupted", hint=hint)
 
 
 def linked(source: Path, folder: Path, name: str) -> Path:

@@ -6,7 +6,6 @@ One fresh, restricted DuckDB per call. The steps are in the modules beside this 
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from levada import events
 from levada.change import KINDS
 from levada.clock import Clock, SystemClock, isoformat
-from levada.durable import write_durably
+from levada.durable import read_document, write_document
 from levada.errors import CorruptedError, StoreError
 from levada.mapping import Mapping
 from levada.plan import Plan
@@ -173,7 +172,7 @@ class LocalPlanner:
 
     def fold(self, plan: Plan, plan_folder: Path, ledger: Ledger, settled: Settled) -> Ledger:
         """See Planner.fold. What was delivered whole becomes part of the ledger as it is, by a hard link."""
-        recipe = read_recipe(plan_folder)
+        recipe = read_recipe(plan, plan_folder)
         ledger.folder.mkdir(parents=True, exist_ok=True)
         work = ledger.folder.absolute() / self.clock.new_id("work")
         with self._engine(work, [ledger.folder.absolute(), plan_folder.absolute()], None) as engine:
@@ -215,7 +214,7 @@ class LocalPlanner:
         folder = request.folder.absolute()
         folder.mkdir(parents=True, exist_ok=True)
         verification = Verification(request.ledger)
-        recipe = read_recipe(plan_folder)
+        recipe = read_recipe(plan, plan_folder)
         folders = [folder, plan_folder.absolute(), request.ledger.folder.absolute()]
         with self._engine(folder / "work", folders, None, verification) as engine:
             made = reversal.Reversal(engine, plan, plan_folder.absolute(), settled, request, recipe, folder).run()
@@ -283,19 +282,20 @@ def _notices(found: Difference) -> tuple[str, ...]:
 
 def write_plan(plan: Plan, folder: Path, recipe: dict[str, Any]) -> None:
     """`plan.json` last, everything durable."""
-    write_durably(folder / RECIPE, json.dumps(recipe, ensure_ascii=False).encode())
+    write_document(folder / RECIPE, {**recipe, "plan_id": plan.plan_id})
     plan.write(folder)
 
 
-def read_recipe(folder: Path) -> dict[str, Any]:
-    """What `write_plan` kept beside a plan. Raises CorruptedError if it is not there."""
+def read_recipe(plan: Plan, folder: Path) -> dict[str, Any]:
+    """What `write_plan` kept beside a plan. Raises CorruptedError if it is not there, or another plan's."""
     try:
-        found = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
-        assert isinstance(found, dict)
+        found = read_document(folder / RECIPE)
+        if found["plan_id"] != plan.plan_id:
+            raise ValueError(f"it belongs to the plan {found['plan_id']}")
         return found
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise CorruptedError(
-            f"the plan in {folder} cannot be read: {error}",
+            f"{folder / RECIPE} cannot be read: {error}",
             code="store.plan_corrupted",
             hint="`levada run --discard-plan` drops it and plans anew",
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,11 +9,14 @@ import pyarrow as pa
 
 from levada.change import Kind, Verb
 from levada.delivery.order import DeliveryOrder
-from levada.durable import write_durably
+from levada.durable import read_document, write_document
 from levada.errors import CorruptedError
 from levada.mapping import FieldMapping
 from levada.mapping import Mapping as FieldMappings
 from levada.plan import Plan
+from levada.planner import Ledger
+from levada.planners import files
+from levada.planners.local import read_recipe
 from levada.runner.resolve import Resolved
 
 ORDER_FILE = "order.json"
@@ -39,6 +41,7 @@ def ordered(resolved: Resolved, run_id: str, plan: Plan, folder: Path, verbs: Ma
 def write_order(order: DeliveryOrder, destination: str, schema: pa.Schema) -> None:
     """Keep an order in its plan's folder, durably. `schema` has the types to be written."""
     document = {
+        "plan_id": order.plan.plan_id,
         "destination": destination,
         "object": order.object,
         "verbs": dict(order.verbs),
@@ -51,14 +54,26 @@ def write_order(order: DeliveryOrder, destination: str, schema: pa.Schema) -> No
         "only_if_empty": [f.field for f in order.mapping.fields if f.only_if_empty],
         "schema": schema.serialize().to_pybytes().hex(),
     }
-    write_durably(order.folder / ORDER_FILE, json.dumps(document).encode())
+    write_document(order.folder / ORDER_FILE, document)
+
+
+def verify(plan: Plan, folder: Path, ledger: Ledger) -> None:
+    """Read through all that another process left behind and a run needs to its end. Raises CorruptedError for what is
+    not as written: found after the run has sent, it would be too late."""
+    read_recipe(plan, folder)
+    for file in plan.files.values():
+        files.verify(folder, file, files.PLANS)
+    for segment in ledger.segments:
+        files.verify(ledger.folder, segment.file, "the ledger's file")
 
 
 def read_order(sync: str, run_id: str, plan: Plan, folder: Path) -> tuple[DeliveryOrder, str, pa.Schema]:
     """The order of a plan, its destination's name, and the types. Raises CorruptedError if it cannot be read."""
     path = folder / ORDER_FILE
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_document(path)
+        if document["plan_id"] != plan.plan_id:
+            raise ValueError(f"it belongs to the plan {document['plan_id']}")
         schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(document["schema"])))
     except (OSError, ValueError, KeyError) as error:
         raise CorruptedError(

@@ -2,8 +2,9 @@
 
 A finished run writes `refused.parquet` beside its plan: one row for each operation that was refused or was without
 effect, by key and by the hash of its values. The next run joins its own plan with it. So an operation with other
-values, another kind or another key is sent at once, and a missing file only means that all is sent. A mark in the
-store names the run that wrote the last one; to forget it (`levada retry`) is to make everything due.
+values, another kind or another key is sent at once, and a missing or damaged file only means that all is sent. A mark
+in the store names the run that wrote the last one, with the file's digest; to forget it (`levada retry`) is to make
+everything due.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from levada.change import KINDS, Kind
 from levada.delivery.order import DeliveryOrder
 from levada.delivery.waiting import NOTHING, Waiting
 from levada.plan import Plan
+from levada.planners.files import digest_of
 from levada.run import Tally
 from levada.runner.records import MEMORY_LIMIT, journal_tables
 from levada.store import JournalEntry
@@ -39,8 +41,9 @@ def waiting(store: Store, sync: str, plan: Plan, folder: Path) -> Waiting:
     named = store.recall(sync, MARK)
     if named is None or not plan.counts.operations:
         return NOTHING
-    path = store.folder / "plans" / named / FILE
-    if not path.exists():
+    run, _, digest = named.partition("/")
+    path = store.folder / "plans" / run / FILE
+    if not path.exists() or digest_of(path) != digest:
         return NOTHING
     parts = [
         f"""
@@ -68,7 +71,7 @@ def keep(store: Store, order: DeliveryOrder, tally: Tally) -> None:
         with suppress(duckdb.Error, OSError):
             rows = _write(order.plan, order.folder, store.journal_entries(order.run_id), order.waiting)
     if rows:
-        store.remember(order.sync, MARK, order.folder.name)
+        store.remember(order.sync, MARK, f"{order.folder.name}/{digest_of(order.folder / FILE)}")
     else:
         forget(store, order.sync)
 

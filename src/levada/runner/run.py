@@ -35,7 +35,7 @@ from levada.runner.columns import column_reasons, remember_columns
 from levada.runner.doubt import doubt, is_doubted, settle_doubt
 from levada.runner.guarding import decide
 from levada.runner.heartbeat import Heartbeat
-from levada.runner.ordered import ordered, read_order, write_order
+from levada.runner.ordered import ordered, read_order, verify, write_order
 from levada.runner.resolve import Resolved, resolve
 from levada.runner.target import check_target, remember_target
 from levada.runner.undone import forget_undone, undone_reason
@@ -421,7 +421,7 @@ def _resume(project: Project, record: RunRecord, lease: Lease, entitled: Callabl
     clock = project.clock
     folder = project.store.folder / "plans" / record.folder
     trip = Trip(project, record.sync, record.run_id, lease, folder, clock.now(), clock.monotonic())
-    plan = Plan.read(folder)
+    plan = Plan.read(folder, record.plan_id)
     order, destination_name, schema = read_order(trip.sync, trip.run_id, plan, folder)
     project.listener(events.RunStarted(record.sync, record.run_id, resumed=True))
     destination = project.destination(destination_name)
@@ -433,6 +433,7 @@ def _resume(project: Project, record: RunRecord, lease: Lease, entitled: Callabl
             code="store.plan_outdated",
             hint=f"`levada run {record.sync} --discard-plan` drops the plan and compares anew",
         )
+    verify(plan, folder, ledger)
     result = _deliver(replace(trip, purpose=plan.purpose, entitled=entitled), order, destination, schema, ledger)
     project.listener(events.RunFinished(record.sync, record.run_id, result.status))
     return result
