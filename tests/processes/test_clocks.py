@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import claims
+from levada_process import small_project, write_customers
 from processes import judge
 from processes.command import Clocks, Commands, Ended, Strike
 from processes.destination import Destination
@@ -139,8 +140,9 @@ def test_an_owner_with_another_clock_is_still_the_owner(forge: Commands, server:
     at_work, go_on = threading.Event(), threading.Event()
 
     def wait(number: int) -> None:
-        at_work.set()
-        assert go_on.wait(60)
+        if not at_work.is_set():
+            at_work.set()
+            assert go_on.wait(60)
 
     server.pause = wait
     pid = forge.start(world.folder, *RUN, clocks=Clocks(wall=-YEAR))
@@ -151,3 +153,18 @@ def test_an_owner_with_another_clock_is_still_the_owner(forge: Commands, server:
     server.pause = lambda number: None
     assert owner.code == 0, owner.talk
     assert intruder.document["error"]["code"] == "store.busy"
+
+
+@pytest.mark.needs("steps")
+def test_an_approval_is_not_prolonged_by_a_clock_that_is_set_back(forge: Commands, tmp_path: Path) -> None:
+    """It holds for a day. With a clock from before it, or from after that day, the guard asks again."""
+    folder = small_project(tmp_path / "project", 40)
+    run = ("run", "customers_to_crm", "--json")
+    assert forge.run(folder, *run).code == 0
+    write_customers(folder, 20)
+    blocked = forge.run(folder, *run)
+    assert blocked.document["status"] == "blocked"
+    assert forge.run(folder, "approve", blocked.document["plan_id"]).code == 0
+    for wall in (-YEAR, -2 * HOUR, 2 * DAY):
+        assert forge.run(folder, *run, clocks=Clocks(wall)).document["status"] == "blocked"
+    assert forge.run(folder, *run, clocks=Clocks(-60)).document["status"] == "succeeded"

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from levada.runner.project import Project
 
 APPROVAL_HOURS = 24
+SET_BACK = timedelta(hours=1)
+"""Clocks are set back by so much without anything being wrong."""
 RUNS_SEARCHED_MAX = 200
 
 
@@ -57,11 +59,13 @@ def approve(project: Project, plan_id: str) -> Approval:
 
 
 def standing_approval(project: Project, plan_id: str) -> Approval | None:
-    """The approval that covers this plan now, if there is one."""
+    """The approval that covers this plan now, if there is one. One from the future does not: the clock was set back,
+    and nobody knows how old it is."""
     found = project.stored.approval(plan_id) if project.stored is not None else None
-    if found is None or datetime.fromisoformat(found.expires_at) <= project.clock.now():
+    if found is None:
         return None
-    return found
+    approved, expires = datetime.fromisoformat(found.approved_at), datetime.fromisoformat(found.expires_at)
+    return found if approved - SET_BACK <= project.clock.now() < expires else None
 
 
 def _stored(project: Project, sync: str, plan_id: str) -> bool:
