@@ -48,8 +48,9 @@ def verify(folder: Path, file: PlanFile, what: str) -> None:
     except OSError as error:
         problem = f"cannot be read ({error.strerror or error})"
     if problem:
-        code, hint = ("plan", DISCARD_HINT) if what == PLANS else ("ledger", REBUILD_HINT)
-        raise CorruptedError(f"{what} {path} {problem}", code=f"store.{code}_corrupted", hint=hint)
+        if what == PLANS:
+            raise CorruptedError(f"{what} {path} {problem}", code="store.plan_corrupted", hint=DISCARD_HINT)
+        raise CorruptedError(f"{what} {path} {problem}", code="store.ledger_corrupted", hint=REBUILD_HINT)
 
 
 def linked(source: Path, folder: Path, name: str) -> Path:
