@@ -29,9 +29,9 @@ from processes.test_errors_of_the_disk import told
 from processes.worlds import SECOND, Letter, World, edited
 
 LETTERS: tuple[Letter, ...] = ("T", "A", "B", "C", "D once") if claims.full() else ("C",)
-DRAWN = int(os.environ.get("LEVADA_POINTS", "8")) if claims.full() else 1
-"""Bits that are flipped in each file, in the full size as many in each part of it."""
-CASES_SMALL = 7
+DRAWN = (int(os.environ.get("LEVADA_POINTS", "1")) or 32) if claims.full() else 1
+"""Bits that are flipped in each file: one in each of so many parts of it."""
+CASES_SMALL = 5
 STATE = ".levada"
 KEPT = edited(SECOND, {4: {"id": 4, "name": "p4", "score": 41}, 5: {"id": 5, "name": "p5", "score": 51}})
 """A model in which nobody leaves: to begin a ledger anew forgets which removals were pending, and says so."""
@@ -157,6 +157,7 @@ def said(ended: Ended, error: dict[str, Any]) -> Iterator[str]:
 
 
 @pytest.mark.needs("steps")
+@pytest.mark.claim("DECAY")
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("letter", LETTERS)
 def test_a_damaged_file_of_the_state_is_named_and_nothing_is_sent_from_it(

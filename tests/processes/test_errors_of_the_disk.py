@@ -31,8 +31,8 @@ from processes.witness import events, watched
 from processes.worlds import LANES, Letter, World
 
 LETTERS: tuple[Letter, ...] = ("T", "A", "B", "C", "D", "D once") if claims.full() else ("T", "C")
-POINTS = int(os.environ.get("LEVADA_POINTS", "0"))
-"""So many drawn steps for each class and error in the full size; 0: all of them."""
+POINTS = int(os.environ.get("LEVADA_POINTS", "15"))
+"""So many drawn steps for each class, scenario and error in the full size; 0: all of them, which takes hours."""
 POINTS_SMALL = 1
 CODES = {errno.EIO: ("store.io",), errno.ENOSPC: ("store.disk_full", "store.io")}
 """What a run that ends for it is called. SQLite does not tell why an fsync failed: that counts as broken."""
@@ -94,9 +94,16 @@ def of_files(steps: Sequence[Step]) -> list[Step]:
     return [step for step in steps if step.where != "tcp" and not step.where.startswith("tmp")]
 
 
+@pytest.mark.needs("steps")
+@pytest.mark.claim("DISK")
 @pytest.mark.timeout(4 * 3600)
-@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC], ids=lambda number: errno.errorcode[number])
-@pytest.mark.parametrize("letter", LETTERS)
+@pytest.mark.parametrize(
+    ("letter", "error"),
+    [(letter, error) for letter in LETTERS for error in CODES]
+    if claims.full()
+    else list(zip(LETTERS, CODES, strict=True)),
+    ids=lambda given: given if isinstance(given, str) else errno.errorcode[given],
+)
 def test_a_disk_that_fails_at_any_step_ends_the_run_with_words_and_the_next_start_finishes(
     letter: Letter, error: int, forge: Commands, server: Destination, tmp_path: Path, figure: claims.Figure
 ) -> None:
@@ -119,12 +126,13 @@ def test_a_disk_that_fails_at_any_step_ends_the_run_with_words_and_the_next_star
     ends = ", ".join(f"{end} {count:,}" for end, count in sorted(faults.ends.items()))
     figure(
         "DISK",
-        f"class {letter}: {how} one of {faults.cases:,} steps{'' if claims.full() else ' (drawn)'}: {ends}; "
+        f"class {letter}: {how} one of {faults.cases:,} steps (drawn): {ends}; "
         "0 lost, doubled or stale after the next start",
     )
 
 
 @pytest.mark.needs("strace", "tmpfs", "steps")
+@pytest.mark.claim("DISK")
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("letter", LETTERS if claims.full() else ("A",))
 def test_what_a_failed_fsync_did_not_keep_is_not_believed(
@@ -136,8 +144,8 @@ def test_what_a_failed_fsync_did_not_keep_is_not_believed(
     start = matrix.begin("change")
     calls = Counter(step.call for step in matrix.steps_of(start) if step.call in ("fsync", "fdatasync"))
     points = [(call, number) for call, count in sorted(calls.items()) for number in range(count)]
-    if not claims.full():
-        points = random.Random("failed fsync").sample(points, 2)
+    wanted = (POINTS or len(points)) if claims.full() else 2
+    points = random.Random("failed fsync").sample(points, min(wanted, len(points)))
     boot = tmp_path / "boot"
     boot.write_text("the-boot-whose-disk-failed\n", encoding="ascii")
     bad: list[str] = []
@@ -182,6 +190,6 @@ def test_what_a_failed_fsync_did_not_keep_is_not_believed(
     assert believed < len(points), "no failed fsync was noticed"
     figure(
         "DISK",
-        f"class {letter}: {len(points):,} fsyncs{'' if claims.full() else ' (drawn)'} failed, and what they were to "
+        f"class {letter}: {len(points):,} fsyncs of {calls.total():,} failed, and what they were to "
         f"keep was gone: {len(points) - believed} runs ended with an error, {believed} well and rightly; 0 lost",
     )

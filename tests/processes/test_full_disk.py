@@ -71,6 +71,7 @@ class Tight(Faults):
 
 
 @pytest.mark.needs("tmpfs", "steps")
+@pytest.mark.claim("DISK")
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("letter", ["T", "A", "C"] if claims.full() else ["A"])
 def test_a_run_that_fills_the_disk_says_so_and_goes_on_when_there_is_room(
