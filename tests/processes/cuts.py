@@ -141,10 +141,10 @@ class Cuts:
         told = sum(sum(report.get("delivered", {}).values()) for report in reports)
         if told > len(set(accepted)):
             yield f"taken for a delivery: {told} told, {len(set(accepted))} accepted"
-        doubled = len(accepted) - len(set(accepted))
+        doubled = sum(times > 1 for times in Counter(accepted).values())
         admitted = sum(report.get("possibly_duplicated", 0) for report in reports)
         if world.letter == "D" and first.code == 0 and doubled > admitted:
-            yield f"doubled without a word: {doubled} events came again, {admitted} are told as perhaps doubled"
+            yield f"doubled without a word: {doubled} records came again, {admitted} are told as perhaps doubled"
 
     def _run(self) -> Ended:
         return self.commands.run(self.world.folder, *RUN)
