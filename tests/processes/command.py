@@ -198,6 +198,7 @@ def commands(scratch: Path) -> Iterator[Commands]:
     finally:
         assert forge.stdin is not None
         forge.stdin.close()
+        forge.kill()  # it has nothing to finish
         forge.wait(timeout=TIMEOUT_SECONDS)
         assert forge.stdout is not None
         forge.stdout.close()
