@@ -17,6 +17,7 @@ from simulation.coverage import ENFORCED_FROM, Cell, empty, reachable, table
 from simulation.play import Played, campaign, of_seed, play, shrunk
 
 CHUNK = 20
+SAY_SECONDS = 60
 Found = tuple[int, list[tuple[int, list[str]]], Counter[Cell], Counter[str]]
 
 
@@ -68,7 +69,7 @@ def run_campaign(first: int, seeds: int, rows: int, jobs: int) -> int:
     cells: Counter[Cell] = Counter()
     points: Counter[str] = Counter()
     failed: list[tuple[int, list[str]]] = []
-    done = 0
+    done, said = 0, began
     with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=20) as pool:
         for count, bad, met, passed in pool.imap_unordered(_chunk, chunks):
             done += count
@@ -77,6 +78,9 @@ def run_campaign(first: int, seeds: int, rows: int, jobs: int) -> int:
             failed += bad
             for seed, findings in bad:
                 print(f"seed {seed}: {findings[0]}\n  replay: {command(seed, rows)}", flush=True)
+            if time.monotonic() - said > SAY_SECONDS:
+                said = time.monotonic()
+                print(f"{done:,} of {seeds:,} schedules, {len(failed)} failures", file=sys.stderr, flush=True)
     seconds = time.monotonic() - began
     print(table(cells))
     print("steps at which a process may die:", ", ".join(f"{name} {count:,}" for name, count in sorted(points.items())))
