@@ -16,7 +16,8 @@ test: .venv/.test check
 simulate: .venv/.test
 	PYTHONPATH=tests .venv/bin/python -m simulation --seeds $(SEEDS) --from $(FROM) $(if $(filter command line,$(origin ROWS)),--rows $(ROWS))
 
-# Every claim of docs/guarantees.md at its full size, and the figures put into the page: half an hour on two cores.
+# Every claim of docs/guarantees.md at its full size, and the figures put into the page: some hours on two cores. What is drawn
+# is drawn more often by LEVADA_CUTS, LEVADA_PAIRS, LEVADA_POINTS and LEVADA_ROWS: see docs/internals.
 guarantees: .venv/.test
 	mkdir -p build && rm -f build/figures.jsonl
 	LEVADA_FULL=1 LEVADA_FIGURES=$(CURDIR)/build/figures.jsonl .venv/bin/python -m pytest -n 2 -m claim

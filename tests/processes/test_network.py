@@ -25,7 +25,7 @@ from processes.worlds import Letter, World
 from servers.fault_proxy import ALL, Fault, FaultProxy, Kind, Message, Side
 from servers.mariadb import MariadbServer, fresh_mariadb
 
-CUTS_FULL = int(os.environ.get("LEVADA_CUTS", "12"))
+CUTS_FULL = int(os.environ.get("LEVADA_CUTS", "2"))
 """Bytes that are drawn in the full size of each part of requests and answers, for each class, scenario and kind of cut;
 for a database five times as many of each direction."""
 TIMEOUT_SECONDS = 0.3
