@@ -136,22 +136,25 @@ def sent_again(evidence: Evidence) -> list[int]:
     """For each process after the first struck one: how many batches of earlier ones it repeated, in part or whole.
 
     A batch is known by the request that first carried it: what repeats it, if in several requests, is no batch more.
+    Updates and deletes by the tool's own id are harmless to repeat also where creates are not (classes B and C): as
+    for class A, as many of them as fill a window may be under way, and they are not counted here.
     """
     found: list[int] = []
-    last: dict[int, tuple[Line, int]] = {}
+    last: dict[int, tuple[Line, int, str]] = {}
     borders = [*evidence.marks, len(evidence.log)]
     start = 0
     for process, border in enumerate(borders):
         before = dict(last)
         repeated: set[int] = set()
         for line in evidence.log[start:border]:
-            request, _, key, values, _ = line
+            request, verb, key, values, _ = line
             earlier = before.pop(key, None)
             origin = request
             if process and earlier is not None and earlier[0][3] == values:
-                origin = earlier[1]
-                repeated.add(origin)
-            last[key] = (line, origin)
+                origin, verb = earlier[1:]
+                if not (evidence.letter in ("B", "C") and verb in ("update", "delete")):
+                    repeated.add(origin)
+            last[key] = (line, origin, verb)
         if process:
             found.append(len(repeated))
         start = border

@@ -44,6 +44,8 @@ class Matrix:
     struck: Counter[str] = field(default_factory=Counter)
     steps: Counter[str] = field(default_factory=Counter)
     again: int = 0
+    #: the case in which so many batches were sent again
+    most: str = ""
     #: is it allowed that a record stays in doubt? Where at most once is asked for, yes
     doubts: bool = True
     bad: list[str] = field(default_factory=list)
@@ -129,7 +131,9 @@ class Matrix:
             quiet_writes=world.writes() - quiet_from,
         )
         self.bad += [f"{where}: {found}" for found in judge.findings(evidence)]
-        self.again = max(self.again, *judge.sent_again(evidence))
+        again = max(judge.sent_again(evidence))
+        if again > self.again:
+            self.again, self.most = again, where
         return resumed.steps
 
     def all(self, scenario: str, chance: random.Random, *, points: int | None, pairs: int) -> None:

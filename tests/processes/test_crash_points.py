@@ -31,7 +31,7 @@ def judged(matrix: Matrix, figure: claims.Figure) -> None:
     """Nothing is wrong in any case; says how many there were."""
     letter = matrix.world.letter
     assert not matrix.bad, f"{len(matrix.bad)} findings, the first: " + "\n".join(matrix.bad[:5])
-    assert matrix.again <= AGAIN_MAX.get(letter, LANES)
+    assert matrix.again <= AGAIN_MAX.get(letter, LANES), matrix.most
     drawn = "" if claims.full() else " (drawn)"
     figure(
         "H3",

@@ -23,7 +23,7 @@ from levada.destination import Surroundings, TableDestination, WriteOrder
 from levada.destinations import destination_type
 from levada.destinations.file_formats import Csv
 from levada.destinations.files import TYPE
-from levada.errors import LevadaError
+from levada.errors import ConfigError, LevadaError
 from levada.testing.tables import SYNC, batch, records
 
 HOSTILE = st.text(st.sampled_from("\"'`;-\\[]()% ./*#$\nA\u02bc\uff02\u201d\0é表"), min_size=1, max_size=12)
@@ -162,6 +162,15 @@ def test_no_object_leads_out_of_the_folder(tmp_path: Path, name: str, mode: Any)
         _append(root, name, mode, schema)
     assert {path.name: path.read_text() for path in outside.iterdir()} == {"x": "untouched"}
     assert {path.name for path in tmp_path.iterdir()} == {"outside", "out"}
+
+
+def test_folders_are_made_to_a_bounded_depth(tmp_path: Path) -> None:
+    """Thousands of folders below one another are more than most tools can list or delete."""
+    (tmp_path / "out").mkdir()
+    schema = pa.schema([("id", pa.int64())])
+    _append(tmp_path / "out", "a/" * 32 + "x", "append", schema)
+    with pytest.raises(ConfigError, match="33 folders deep, at most 32"):
+        _append(tmp_path / "out", "a/" * 33 + "x", "append", schema)
 
 
 def _append(root: Path, name: str, mode: Any, schema: pa.Schema) -> None:

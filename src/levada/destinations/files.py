@@ -37,6 +37,8 @@ RECORDS_PER_BATCH = 100_000
 OURS = ".levada"
 """The folder, below the destination's, of parts that wait to become one file."""
 NAME_BYTES_MAX = 180
+FOLDERS_MAX = 32
+"""An object may lie so many folders deep."""
 BLOCK_BYTES = 1 << 20
 
 
@@ -135,6 +137,12 @@ def object_parts(name: str, extension: str) -> tuple[str, ...]:
     """The folders and the name (without extension) that an object means. Raises ConfigError for unsafe ones."""
     parts = tuple(name.split("/"))
     parts = (*parts[:-1], parts[-1].removesuffix(f".{extension}"))
+    if len(parts) > FOLDERS_MAX + 1:
+        raise ConfigError(
+            f"the object {name[:60]!r}… lies {len(parts) - 1:,} folders deep, at most {FOLDERS_MAX} are made",
+            code="destination.object",
+            hint="name fewer folders",
+        )
     for part in parts:
         odd = any(ord(letter) < 32 or ord(letter) == 127 or letter == "\\" for letter in part)
         try:
