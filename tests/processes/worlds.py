@@ -227,16 +227,7 @@ class World:
         """What was accepted, in its order. Empty for a destination that keeps no log."""
         if self.http:
             return self.server.copy().log
-        rows: list[tuple[Any, ...]] = []
-        query = "select number, verb, id, name, score from accepted order by number"
-        if self.letter in ("T", "T append"):
-            with closing(sqlite3.connect(self.folder / "there.sqlite")) as connection:
-                rows = connection.execute(query).fetchall()
-        elif self.letter == "T postgres":
-            with psycopg.connect(self.postgres) as postgres:
-                rows = postgres.execute(query).fetchall()
-        elif self.letter == "T mariadb":
-            rows = self._said_by_mariadb(query)
+        rows = self._rows("select number, verb, id, name, score from accepted order by number")
         return [
             Accepted(n, verb, key, None if verb == "delete" else {"id": key, "name": name, "score": score}, str(key))
             for n, verb, key, name, score in rows
@@ -246,19 +237,23 @@ class World:
         """The records that the destination has now."""
         if self.http:
             return sorted(self.server.copy().records.values(), key=lambda row: int(row["id"]))
-        query = "select id, name, score from people order by id"
+        rows = self._rows("select id, name, score from people order by id")
+        return [{"id": key, "name": name, "score": score} for key, name, score in rows]
+
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What the database answers. DuckDB keeps no log: it has no triggers."""
         if self.letter in ("T", "T append"):
             with closing(sqlite3.connect(self.folder / "there.sqlite")) as connection:
-                rows = connection.execute(query).fetchall()
-        elif self.letter == "T postgres":
+                return connection.execute(query).fetchall()
+        if self.letter == "T postgres":
             with psycopg.connect(self.postgres) as postgres:
-                rows = postgres.execute(query).fetchall()
-        elif self.letter == "T mariadb":
-            rows = self._said_by_mariadb(query)
-        else:
-            with duckdb.connect(str(self.folder / "there.duckdb"), read_only=True) as duck:
-                rows = duck.execute(query).fetchall()
-        return [{"id": key, "name": name, "score": score} for key, name, score in rows]
+                return postgres.execute(query).fetchall()
+        if self.letter == "T mariadb":
+            return self._said_by_mariadb(query)
+        if " accepted " in query:
+            return []
+        with duckdb.connect(str(self.folder / "there.duckdb"), read_only=True) as duck:
+            return duck.execute(query).fetchall()
 
     def _said_by_mariadb(self, statement: str) -> list[tuple[Any, ...]]:
         parts = urlsplit(self.mariadb)

@@ -24,6 +24,7 @@ from levada.destinations.tables.statements import quoted_table
 from levada.destinations.tables.urls import DatabaseUrl, database_url
 from levada.destinations.tables.values import as_json, is_nested, is_plain_list, simple, simplified
 from levada.errors import AccessError, ConfigError, DestinationError, FullError, LevadaError, UnavailableError
+from levada.libpq import CONNECTION_DEFAULTS
 from levada.limits import Limits
 from levada.mapping import FieldType, ValueLimits
 from levada.model import Declaration
@@ -31,15 +32,6 @@ from levada.model import Declaration
 TITLE = "PostgreSQL"
 DOCS = "docs/reference/table-destinations.md"
 RECORDS_PER_BATCH = 100_000
-CONNECTION_DEFAULTS = {
-    "application_name": "levada",
-    "connect_timeout": "15",
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
-    "keepalives_count": "4",
-    "tcp_user_timeout": "70000",
-}
-"""Settings of libpq that hold unless the URL says otherwise: a server that is gone is noticed within about a minute."""
 LOCK_SECONDS = 60
 SETTINGS = frozenset(
     {

@@ -24,6 +24,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from levada.errors import AccessError, ConfigError, LevadaError, SourceError
+from levada.libpq import CONNECTION_DEFAULTS
 from levada.model import Declaration
 from levada.redaction import Redactor
 from levada.source import BATCH_ROWS_MAX, Attachment, Column, SourceAbilities, SourceType
@@ -34,15 +35,6 @@ from levada.sources.statements import identifier, one_select, refused, wrapped
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection, Cursor
 
-CONNECTION_DEFAULTS = {
-    "application_name": "levada",
-    "connect_timeout": "15",
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
-    "keepalives_count": "4",
-    "tcp_user_timeout": "70000",
-}
-"""Settings of libpq that hold unless the URL says otherwise: a server that is gone is noticed within about a minute."""
 
 SESSION = {
     "TimeZone": "UTC",
