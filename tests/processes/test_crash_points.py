@@ -19,7 +19,7 @@ from processes.worlds import LANES, Letter, World
 
 LETTERS: tuple[Letter, ...] = ("T", "T append", "T duckdb", "A", "B", "C", "D", "D once")
 SCENARIOS = ("first", "change")
-PAIRS_FULL = int(os.environ.get("LEVADA_PAIRS", "200"))
+PAIRS_FULL = int(os.environ.get("LEVADA_PAIRS", "40"))
 """Pairs of crash points for each class and scenario in the full size."""
 WINDOW = 128
 """How many batches of class A may be under way or not yet remembered."""
@@ -60,6 +60,17 @@ def test_killed_at_any_step_the_next_start_finishes_and_nothing_is_wrong(
         elif letter in ("T", "C"):
             matrix.all(scenario, chance, points=1, pairs=0)
     judged(matrix, figure)
+
+
+def test_killed_while_a_duckdb_file_is_made(forge: Commands, server: Destination, tmp_path: Path) -> None:
+    """DuckDB writes a new file in three pieces, and opens no half of one: for ever, the next starts could not write."""
+    matrix = Matrix(World("T duckdb", tmp_path / "project", server), forge, tmp_path)
+    start = matrix.begin("first")
+    making = [step for step in matrix.steps_of(start) if step.where.startswith(".there.") or step.call == "link"]
+    assert [step.call for step in making][:3] == ["open", "pwrite", "pwrite"]
+    for place, step in enumerate(making):
+        matrix.one(start, [Strike(step.number)], edit=place % 2 == 1)
+    assert not matrix.bad, "\n".join(matrix.bad)
 
 
 @pytest.mark.claim("H3")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +23,7 @@ from levada.destinations.tables.engine import Grammar, Refused, TableColumn, Tab
 from levada.destinations.tables.names import TableName, quoted
 from levada.destinations.tables.statements import quoted_table
 from levada.destinations.tables.values import as_json, is_nested, simple, simplified
+from levada.durable import FULL, sync_path
 from levada.errors import AccessError, ConfigError, DestinationError, FullError, UnavailableError
 from levada.limits import Limits
 from levada.mapping import FieldType, ValueLimits
@@ -75,6 +77,7 @@ FIELD_TYPES: dict[str, tuple[FieldType, ValueLimits]] = {
     "JSON": ("json", ValueLimits()),
 }
 DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
+FULL_HINT = "make room at the destination, and run again: nothing is lost"
 COARSE = {"TIMESTAMP_S": 1_000_000, "TIMESTAMP_MS": 1_000}
 
 
@@ -130,15 +133,41 @@ class DuckdbSession:
         self.connection.close()
 
 
+def _make(path: Path) -> None:
+    """An empty database, whole or not there: DuckDB writes a new file piece by piece, and opens no half of one.
+
+    Only a kill leaves the file that it is made as, beside it and hidden. Where a file cannot get a second name, DuckDB
+    makes it after all.
+    """
+    import duckdb
+
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    try:
+        duckdb.connect(str(fresh), config=SETTINGS).close()
+        # not a rename: another process may have made the file meanwhile, and filled it
+        with contextlib.suppress(OSError):
+            path.hardlink_to(fresh)
+    finally:
+        fresh.unlink(missing_ok=True)
+    sync_path(path.parent)
+
+
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
-    """DuckDB's errors in our words."""
+    """DuckDB's errors, and those of the disk, in our words."""
     import duckdb
 
     try:
         yield
     except duckdb.Error as error:
         raise _ours(error) from error
+    except OSError as error:
+        text = f"{TITLE}: {error.filename}: {error.strerror}"
+        if error.errno in FULL:
+            raise FullError(text, hint=FULL_HINT) from error
+        raise UnavailableError(
+            text, hint="the file must lie on a healthy disk, in a folder that can be written"
+        ) from error
 
 
 def _ours(error: Exception) -> Exception:
@@ -160,9 +189,12 @@ def _ours(error: Exception) -> Exception:
             f"{TITLE}: {text}", code="access.permission", hint="the file and its folder must be writable"
         )
     if "No space left" in text:
-        return FullError(f"{TITLE}: {text}", hint="make room at the destination, and run again: nothing is lost")
-    if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
-        return UnavailableError(f"{TITLE}: {text}", hint="is the file open in another process?")
+        return FullError(f"{TITLE}: {text}", hint=FULL_HINT)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return UnavailableError(f"{TITLE}: {text}", hint=f"a batch must be written with {MEMORY} of memory")
+    if isinstance(error, duckdb.IOException):
+        hint = "close the other process, and run again" if "lock" in text else "is it a DuckDB database, and undamaged?"
+        return UnavailableError(f"{TITLE}: {text}", hint=hint)
     return DestinationError(f"{TITLE}: {text}", code="destination.statement")
 
 
@@ -180,7 +212,13 @@ class DuckdbEngine:
             raise ConfigError(
                 f"there is no file {self.path}", code="destination.missing_file", hint="or set create_tables: true"
             )
+        if not self.path.parent.is_dir():
+            raise ConfigError(
+                f"there is no folder {self.path.parent}", code="destination.missing_file", hint="make it, or mend path"
+            )
         with _translated():
+            if not self.path.exists():
+                _make(self.path)
             connection = duckdb.connect(str(self.path), config=SETTINGS)
         session = DuckdbSession(connection)
         try:
