@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from processes.witness import Event
+from processes.witness import END, Event
 
 SECTOR = 512
 Survival = Literal["nothing", "names", "content", "drawn"]
@@ -29,16 +29,19 @@ class File:
     synced: bytes = b""
     later: list[tuple[int, bytes | None]] = field(default_factory=list)
 
+    @property
+    def now(self) -> bytes:
+        return _written(self.synced, self.later)
+
     def sync(self) -> None:
-        self.synced = _written(self.synced, self.later)
-        self.later = []
+        self.synced, self.later = self.now, []
 
     def survived(self, survival: Survival, chance: random.Random) -> bytes:
         match survival:
             case "nothing" | "names":
                 return self.synced
             case "content":
-                return _written(self.synced, self.later)
+                return self.now
             case "drawn":
                 return _written(self.synced, [one for one in _sectors(self.later) if chance.random() < 0.5])
 
@@ -77,7 +80,8 @@ class Disk:
         match event.call:
             case "write":
                 assert event.data is not None
-                self._file(event.path).later.append((event.at, event.data))
+                file = self._file(event.path)
+                file.later.append((len(file.now) if event.at == END else event.at, event.data))
             case "truncate":
                 self._file(event.path).later.append((event.at, None))
             case "sync":

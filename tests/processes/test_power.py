@@ -28,7 +28,9 @@ from processes.test_crash_points import AGAIN_MAX
 from processes.witness import Event, events, watched
 from processes.worlds import LANES, SECOND, Letter, World
 
-LETTERS: tuple[Letter, ...] = ("T", "A", "B", "C", "D", "D once") if claims.full() else ("T", "A", "D once")
+LETTERS: tuple[Letter, ...] = (
+    ("T", "T duckdb", "A", "B", "C", "D", "D once") if claims.full() else ("T", "T duckdb", "A", "D once")
+)
 SCENARIOS = ("first", "change")
 POINTS_FULL = int(os.environ.get("LEVADA_POINTS", "60"))
 """Moments for each class and scenario in the full size, each with every survival."""

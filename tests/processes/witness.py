@@ -23,9 +23,13 @@ _CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+)(?:<(.*)>)?")
 _DESCRIPTOR = re.compile(r"(\d+|AT_FDCWD)<([^>]*)>")
 
 
+END = -1
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing done. `when`: seconds since 1970. `at`: the place of data, the new length, or 1: open empties."""
+    """One thing done. `when`: seconds since 1970. `at`: the place of data (END: behind all), the new length, or 1: open
+    empties."""
 
     when: float
     call: str
@@ -133,10 +137,12 @@ class _Below:
     ) -> Iterator[Event]:
         match call:
             case "lseek":
-                self._places[descriptor] = result
+                if self._places.get(descriptor) != END:
+                    self._places[descriptor] = result
             case "write":
                 at = self._places.get(descriptor, 0)
-                self._places[descriptor] = at + result
+                if at != END:
+                    self._places[descriptor] = at + result
                 yield Event(when, "write", path, at, _bytes(given[1])[:result])
             case "pwrite":
                 yield Event(when, "write", path, int(given[3]), _bytes(given[1])[:result])
@@ -149,8 +155,7 @@ class _Below:
 
     def _opened(self, when: float, given: list[str], result: int, opened: str) -> Iterator[Event]:
         flags = next(each for each in given if each.startswith("O_"))
-        assert "O_APPEND" not in flags or self._inside(opened) is None, opened
-        self._places[result] = 0
+        self._places[result] = END if "O_APPEND" in flags else 0
         path = self._inside(opened)
         if path is not None and ("O_CREAT" in flags or "O_TRUNC" in flags) and "O_DIRECTORY" not in flags:
             yield Event(when, "open", path, int("O_TRUNC" in flags))

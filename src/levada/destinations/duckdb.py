@@ -94,9 +94,10 @@ class DuckdbOptions(Declaration):
 
 @dataclass(slots=True)
 class DuckdbSession:
-    """One connection. Statements outside a transaction commit by themselves."""
+    """One connection. Statements outside a transaction commit by themselves. `folder`: where the file lies."""
 
     connection: Any
+    folder: Path | None = None
     alive: bool = True
 
     def begin(self) -> None:
@@ -114,6 +115,13 @@ class DuckdbSession:
     def commit(self) -> None:
         # an error of COMMIT rolls back: surely not applied
         self.run("COMMIT")
+        if self.folder is not None:
+            # the commit is in a log beside the file, which may be new: DuckDB makes sure of its content alone
+            try:
+                sync_path(self.folder)
+            except OSError as error:
+                self.alive = False
+                raise ConnectionError(f"{TITLE}: {error}") from error
 
     def rollback(self) -> None:
         with contextlib.suppress(Exception):
@@ -149,7 +157,6 @@ def _make(path: Path) -> None:
             path.hardlink_to(fresh)
     finally:
         fresh.unlink(missing_ok=True)
-    sync_path(path.parent)
 
 
 @contextlib.contextmanager
@@ -220,8 +227,11 @@ class DuckdbEngine:
             if not self.path.exists():
                 _make(self.path)
             connection = duckdb.connect(str(self.path), config=SETTINGS)
-        session = DuckdbSession(connection)
+        session = DuckdbSession(connection, self.path.parent)
         try:
+            with _translated():
+                # what a process that was killed had committed is told as written: it stays, too
+                sync_path(self.path.parent)
             session.run("SET TimeZone = 'UTC'")
         except BaseException:
             session.close()
