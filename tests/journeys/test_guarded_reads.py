@@ -19,7 +19,7 @@ from levada.errors import LevadaError
 from levada.guard import GuardDeclaration, GuardFacts, judge
 from levada.run import RunResult
 from levada_process import small_project
-from servers.cutting_proxy import CuttingProxy
+from servers.fault_proxy import ALL, Fault, FaultProxy
 from servers.postgres import PostgresServer
 from servers.records import records_server
 
@@ -184,7 +184,8 @@ def test_a_connection_that_is_cut_at_any_byte_sends_nothing(
     cuts, complete = 0, False
     # the first cut that lets the whole answer pass ends the search: all before it lie within the conversation
     for cut_after in (0, 50, 400, 1_500, 3_000, 10_000, 40_000, 80_000, 120_000, 160_000, 190_000, 1_000_000):
-        with CuttingProxy(postgres_server.port, cut_after) as proxy:
+        with FaultProxy(postgres_server.port, http=False) as proxy:
+            proxy.fault = Fault("reset", "answer", at=cut_after, times=ALL)
             url = postgres_server.url(port=proxy.port).rpartition("/")[0] + f"/{name}"
             (folder / "sources/shop.yml").write_text(f"type: postgres\nurl: {url}\n")
             if not failed(folder):

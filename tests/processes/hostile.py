@@ -14,11 +14,14 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from typing import Any
 
+from servers.accepting import accepting
+
 PIECE = b" " * 65_536
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 MORE = b"X-More: " + b"a" * 4_000 + b"\r\n"
 SLOW_SECONDS = 0.05
+WAIT_SECONDS = 20
 SAID_MAX = 50_000
 """So many pieces of what has no end are said at most: some gigabytes, or minutes."""
 
@@ -216,42 +219,23 @@ class Hostile:
 @contextlib.contextmanager
 def hostile_server(target: int) -> Iterator[Hostile]:
     """In front of the server at a port of this machine."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-    state = Hostile(listener.getsockname()[1])
-    threads: list[threading.Thread] = []
+    state = Hostile()
 
-    def handled(client: socket.socket) -> None:
-        with client, contextlib.suppress(OSError, ValueError):
-            client.settimeout(20)
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            reader = client.makefile("rb")
-            while line := reader.readline():
-                method, path, _ = line.decode().split(" ", 2)
-                length, headers = 0, {}
-                while (header := reader.readline()) not in (b"\r\n", b""):
-                    name, _, value = header.decode().strip().partition(": ")
-                    headers[name] = value
-                length = int(headers.get("Content-Length", 0))
-                if not _answered(client, state, target, method, path, headers, reader.read(length)):
-                    return
+    def handle(client: socket.socket) -> None:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        reader = client.makefile("rb")
+        while line := reader.readline():
+            method, path, _ = line.decode().split(" ", 2)
+            headers = {}
+            while (header := reader.readline()) not in (b"\r\n", b""):
+                name, _, value = header.decode().strip().partition(": ")
+                headers[name] = value
+            length = int(headers.get("Content-Length", 0))
+            if not _answered(client, state, target, method, path, headers, reader.read(length)):
+                return
 
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                threads.append(threading.Thread(target=handled, args=(client,), daemon=True))
-                threads[-1].start()
-
-    acceptor = threading.Thread(target=accept, daemon=True)
-    acceptor.start()
-    try:
+    with accepting(handle, wait_seconds=WAIT_SECONDS) as state.port:
         yield state
-    finally:
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for thread in (acceptor, *threads):
-            thread.join(10)
 
 
 def _answered(
@@ -260,7 +244,7 @@ def _answered(
     """Answer one request; False if the connection is to be closed."""
 
     def passed_on() -> tuple[int, bytes]:
-        upstream = HTTPConnection("127.0.0.1", target, timeout=20)
+        upstream = HTTPConnection("127.0.0.1", target, timeout=WAIT_SECONDS)
         upstream.request(method, path, body, dict(headers))
         answer = upstream.getresponse()
         text = answer.read()
@@ -299,7 +283,7 @@ def _gone(client: socket.socket, seconds: float) -> bool:
     except TimeoutError:
         return False
     finally:
-        client.settimeout(20)
+        client.settimeout(WAIT_SECONDS)
 
 
 def _keys(body: bytes) -> list[int]:

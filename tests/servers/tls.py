@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from servers.accepting import accepting
+
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 SSL_REQUEST = (8).to_bytes(4, "big") + (80_877_103).to_bytes(4, "big")
 
@@ -42,34 +44,14 @@ def context(files: tuple[Path, Path], version: ssl.TLSVersion | None = None) -> 
 
 @contextlib.contextmanager
 def _listening(handle: Callable[[socket.socket, Said], None]) -> Iterator[Said]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    said = Said(listener.getsockname()[1])
-    threads: list[threading.Thread] = []
+    said = Said()
 
     def handled(connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            connection.settimeout(10)
-            handle(connection, said)
+        said.connections += 1
+        handle(connection, said)
 
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                said.connections += 1
-                threads.append(threading.Thread(target=handled, args=(connection,), daemon=True))
-                threads[-1].start()
-
-    acceptor = threading.Thread(target=accept, daemon=True)
-    acceptor.start()
-    try:
+    with accepting(handled, wait_seconds=10) as said.port:
         yield said
-    finally:
-        # a thread in accept() is woken by shutdown, not by close
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for thread in (acceptor, *threads):
-            thread.join(10)
 
 
 @contextlib.contextmanager

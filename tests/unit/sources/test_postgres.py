@@ -17,7 +17,7 @@ from levada.errors import AccessError, LevadaError, SourceError
 from levada.source import TYPE_KEY
 from levada.sources.postgres import TYPE, PostgresSource
 from levada.testing.sources import table_of
-from servers.cutting_proxy import CuttingProxy
+from servers.fault_proxy import ALL, Fault, FaultProxy
 from servers.postgres import PASSWORD, PostgresServer
 
 
@@ -40,7 +40,8 @@ def execute(postgres_url: str) -> Iterator[Callable[[str], None]]:
 @pytest.mark.parametrize("cut_after", [0, 100, 3_000, 200_000, 5_000_000])
 def test_a_connection_that_breaks_is_an_error_at_any_byte(postgres_server: PostgresServer, cut_after: int) -> None:
     """While connecting, describing, or streaming: the read never ends as if it were complete."""
-    with CuttingProxy(postgres_server.port, cut_after) as proxy:
+    with FaultProxy(postgres_server.port, http=False) as proxy:
+        proxy.fault = Fault("reset", "answer", at=cut_after, times=ALL)
         broken = source(postgres_server.url(port=proxy.port))
         arrived = _batches(broken, "SELECT repeat('x', 1000) AS x FROM generate_series(1, 20000)")
         with pytest.raises(SourceError) as caught:
