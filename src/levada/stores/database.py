@@ -219,10 +219,15 @@ def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
 
 
 def _refuse_newer(path: Path, known: int) -> None:
-    """Look at the schema's version without changing anything, not even by making a write-ahead log."""
-    log = path.with_name(f"{path.name}-wal")
-    quiet = "" if log.exists() and log.stat().st_size else "&immutable=1"
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{quiet}", uri=True)) as connection:
+    """Look at the schema's version without changing anything, not even by making a write-ahead log.
+
+    But where the power went while the file was made, it has a rollback journal beside its log, and SQLite reads nothing
+    before it has rolled that back.
+    """
+    journal, log = (path.with_name(f"{path.name}-{name}") for name in ("journal", "wal"))
+    logged = log.exists() and log.stat().st_size
+    mode = "ro&immutable=1" if not logged else "rw" if journal.exists() else "ro"
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True)) as connection:
         version = _version(connection)
     if version > known:
         raise _newer(path, version, known)

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import sqlite3
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -123,6 +124,22 @@ def test_the_store_of_a_newer_levada_is_left_as_it_is(folder: Path) -> None:
         SqliteStore.open(folder)
     assert caught.value.code == "store.newer"
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_a_store_whose_making_was_cut_off_by_a_power_cut_is_made_anew(folder: Path) -> None:
+    """The log was begun, and the end of the rollback journal by which the file was made had not reached the disk."""
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as connection:
+        connection.execute("pragma journal_mode = wal")
+        made = (folder / FILE).read_bytes()
+        connection.execute("pragma user_version = 0")
+        log = (folder / f"{FILE}-wal").read_bytes()[:32]
+    (folder / FILE).write_bytes(made)
+    (folder / f"{FILE}-wal").write_bytes(log)
+    header = bytes.fromhex("d9d505f920a163d7") + struct.pack(">5I", 0, 0xACF7B15F, 0, 512, 4_096)
+    (folder / f"{FILE}-journal").write_bytes(header.ljust(512, b"\0"))
+    with closing(SqliteStore.open(folder, FakeClock())) as store:
+        assert list(store.runs()) == []
 
 
 def test_a_migration_keeps_a_copy_of_what_was_there(tmp_path: Path) -> None:
