@@ -6,6 +6,7 @@ each other anyway, and readers are short. What is not here: what the tables mean
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ from levada.stores.statements import migrations, sql
 
 BUSY_SECONDS = 15.0
 BACKUPS = "backups"
+SHARED_BYTES = 32_768
+"""By so much SQLite's shared memory, a file beside the database, grows."""
 
 
 class Database:
@@ -180,6 +183,8 @@ def _store_error(path: Path, error: sqlite3.Error) -> StoreError:
         case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
             if code == sqlite3.SQLITE_IOERR_WRITE and _beyond_file_size(path):
                 return disk_full(path)
+            if code == sqlite3.SQLITE_IOERR_SHMSIZE and _without_room(path):
+                return disk_full(path)
             return StoreError(
                 f"{path} cannot be read or written: {error}",
                 code="store.io",
@@ -187,6 +192,12 @@ def _store_error(path: Path, error: sqlite3.Error) -> StoreError:
             )
         case _:
             return StoreError(f"{path}: {error}", code="store", hint=ACCEPT_HINT)
+
+
+def _without_room(path: Path) -> bool:
+    """Is there no room for the memory that processes share? SQLite does not tell that from a broken disk."""
+    disk = os.statvfs(path.parent)
+    return disk.f_bavail * disk.f_frsize < SHARED_BYTES
 
 
 def _beyond_file_size(path: Path) -> bool:
