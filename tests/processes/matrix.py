@@ -155,6 +155,16 @@ class Matrix:
         shutil.rmtree(start.folder)
 
 
+def left_to_a_person(finding: str, world: World, ended: Ended) -> bool:
+    """Where nobody knows any more how old an idempotency key is, the record is told of instead of sent again.
+
+    So after a reboot, or when a clock was set back: docs/concepts/destination-classes.md.
+    """
+    held = {row["id"] for row in world.held()}
+    missing = [key for key in world.history[-1] if key not in held]
+    return finding.startswith(("lost or left", "report")) and 0 < len(missing) <= ended.document["unknown"]
+
+
 def _drawn(every: Sequence[Strike], busy: range, points: int, chance: random.Random) -> list[Strike]:
     """Some of the points; all but one of them where the destination is at work, which is a small part of the run."""
     inside = [strike for strike in every if strike.number in busy]

@@ -16,9 +16,9 @@ import pytest
 import claims
 from levada_process import small_project, write_customers
 from processes import judge
-from processes.command import Clocks, Commands, Ended, Strike
+from processes.command import Clocks, Commands, Strike
 from processes.destination import Destination
-from processes.matrix import RUN, Matrix, Start
+from processes.matrix import RUN, Matrix, Start, left_to_a_person
 from processes.worlds import SECOND, THIRD, Letter, World
 
 HOUR, DAY = 3_600, 86_400
@@ -68,15 +68,8 @@ class Jumps(Matrix):
         )
         found = list(judge.findings(evidence))
         if world.letter == "B":
-            found = [each for each in found if not self._left_to_a_person(each, quiet)]
+            found = [each for each in found if not left_to_a_person(each, world, quiet)]
         self.bad += [f"{where}: {each}" for each in found]
-
-    def _left_to_a_person(self, finding: str, ended: Ended) -> bool:
-        """Where nobody knows any more how old an idempotency key is, the record is told of instead of sent again."""
-        unknown = ended.document["unknown"]
-        held = {row["id"] for row in self.world.held()}
-        missing = [key for key in self.world.history[-1] if key not in held]
-        return finding.startswith(("lost or left", "report")) and 0 < len(missing) <= unknown
 
 
 @pytest.mark.needs("steps")

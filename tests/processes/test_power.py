@@ -23,7 +23,7 @@ from processes import judge
 from processes.command import Commands, Ended, copied
 from processes.destination import Destination, Held
 from processes.disk import SURVIVALS, Disk, Survival
-from processes.matrix import RUN
+from processes.matrix import RUN, left_to_a_person
 from processes.test_crash_points import AGAIN_MAX
 from processes.witness import Event, events, watched
 from processes.worlds import LANES, SECOND, Letter, World
@@ -107,7 +107,7 @@ class PowerCuts:
         for _ in range(2):
             ended = self.go_on()
             quiet_at.append(world.writes())
-            if ended.code not in ((0, 3) if world.letter == "D once" else (0,)):
+            if ended.code not in ((0, 3) if world.letter in ("B", "D once") else (0,)):
                 self.bad.append(f"{self._where(recording, place, survival)}: {ended.code}: {ended.out} {ended.talk}")
                 return
         evidence = judge.Evidence(
@@ -120,6 +120,8 @@ class PowerCuts:
             quiet_writes=quiet_at[2] - quiet_at[1],
         )
         found = list(judge.findings(evidence))
+        if world.letter == "B":
+            found = [each for each in found if not left_to_a_person(each, world, ended)]
         again = max(judge.sent_again(evidence))
         if place == len(recording.events) and quiet_at[1] != quiet_at[0]:
             found.append(f"forgotten: the run had ended well, and {quiet_at[1] - quiet_at[0]} writes came after it")
