@@ -200,7 +200,8 @@ def _ours(error: Exception) -> Exception:
     if isinstance(error, duckdb.OutOfMemoryException):
         return UnavailableError(f"{TITLE}: {text}", hint=f"a batch must be written with {MEMORY} of memory")
     if isinstance(error, duckdb.IOException):
-        hint = "close the other process, and run again" if "lock" in text else "is it a DuckDB database, and undamaged?"
+        elsewhere = "Could not set lock" in text
+        hint = "close the other process, and run again" if elsewhere else "is it a DuckDB database, and undamaged?"
         return UnavailableError(f"{TITLE}: {text}", hint=hint)
     return DestinationError(f"{TITLE}: {text}", code="destination.statement")
 
