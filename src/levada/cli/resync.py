@@ -14,8 +14,8 @@ from levada.cli.running import run_one
 @click.option(
     "--rebuild",
     is_flag=True,
-    help="Begin a new ledger: for a state that is corrupted. Removals are lost, "
-    "and a tool of class B or D gets every record again.",
+    help="Begin a new ledger: for a state that is corrupted. Pending removals are lost. Where a record that is there "
+    "could be made a second time (append, classes B and D), nothing is sent before `levada approve`.",
 )
 def command(invocation: Invocation, sync: str, rebuild: bool) -> int:
     """Compare again with everything at the destination unknown: every record is sent, pending removals too.

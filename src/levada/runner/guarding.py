@@ -1,29 +1,40 @@
-"""Puts a plan before its guard: gathers the facts that `levada.guard.judge` decides on."""
+"""Puts a plan before its guard: the facts that `levada.guard.judge` decides on, and what only a project knows."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from levada.guard import GuardDecision, GuardDeclaration, GuardFacts, judge
+from levada.guard import GuardDecision, GuardFacts, GuardReason, judge
 from levada.plan import Plan
 from levada.planner import Ledger
+from levada.runner.columns import column_reasons
+from levada.runner.rebuilt import rebuilt_reason
 from levada.runner.sample import sample_keys
+from levada.runner.undone import undone_reason
+
+if TYPE_CHECKING:
+    from levada.runner.project import Project
+    from levada.runner.resolve import Resolved
 
 KEYS_NAMED = 5
 """How many keys a reason names as examples."""
 
 
 def decide(
-    declared: GuardDeclaration, plan: Plan, folder: Path, ledger: Ledger, *, replaces: bool = False
+    project: Project, resolved: Resolved, plan: Plan, folder: Path, ledger: Ledger, *, looks: bool = False
 ) -> GuardDecision:
-    """The decision over a plan. A resync is exempt from the limit on changes: that all is sent again is its point.
+    """The decision over a plan; whether it is approved is another question. `looks`: nothing is forgotten by it.
 
-    `replaces`: the plan swaps the whole object, so that rows which left the model are removed without being listed.
+    A resync is exempt from the limit on changes: that all is sent again is its point. Where the plan swaps the whole
+    object, the rows that left the model are removed without being listed.
     """
+    declared = resolved.guard
     if plan.purpose == "resync":
         declared = declared.model_copy(update={"changed_max": "none"})
-    counts = replace(plan.counts, removed=plan.counts.left) if replaces else plan.counts
+    counts = replace(plan.counts, removed=plan.counts.left) if resolved.policy.everything else plan.counts
     facts = GuardFacts(
         counts=counts,
         present=ledger.rows,
@@ -33,4 +44,14 @@ def decide(
         removed_keys=sample_keys(plan, folder, "removed", KEYS_NAMED),
         changed_keys=sample_keys(plan, folder, "changed", KEYS_NAMED),
     )
-    return judge(declared, facts)
+    return judge(declared, facts).stopped_by(*_reasons(project, resolved, plan, folder, looks=looks))
+
+
+def _reasons(project: Project, resolved: Resolved, plan: Plan, folder: Path, *, looks: bool) -> Iterator[GuardReason]:
+    """What no limit tells: lost columns, and what was taken back or begun anew before."""
+    yield from column_reasons(resolved, plan, folder)
+    if project.stored is None:
+        return
+    for reason in (undone_reason(project, plan, folder, forget=not looks), rebuilt_reason(project, resolved, plan)):
+        if reason is not None:
+            yield reason

@@ -16,6 +16,7 @@ from levada.run import RunResult, Tally
 from levada.runner.approve import actor
 from levada.runner.columns import remember_columns
 from levada.runner.plan import request
+from levada.runner.rebuilt import forget_rebuilt
 from levada.runner.resolve import Resolved, resolve
 from levada.runner.sample import sample_keys
 from levada.runner.target import remember_target
@@ -70,6 +71,7 @@ def mark_synced(project: Project, sync: str) -> RunResult:
         )
         store.commit(lease, run_id, ledger, status="succeeded", result=result.as_dict())
         remember_columns(project, resolved)
+        forget_rebuilt(project, sync)
         store.note(
             AuditEntry(
                 result.finished_at, actor(), "sync.mark_synced", sync, {"rows": ledger.rows, "forgotten": forgotten}

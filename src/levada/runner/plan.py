@@ -14,12 +14,10 @@ from levada.plan import Plan, Purpose
 from levada.planner import Ledger, PlanRequest
 from levada.runner import refused
 from levada.runner.approve import standing_approval
-from levada.runner.columns import column_reasons
 from levada.runner.guarding import decide
 from levada.runner.resolve import Resolved, resolve
 from levada.runner.sample import InvalidRow, Sampled, sample, sample_invalid
 from levada.runner.target import check_target
-from levada.runner.undone import undone_reason
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -84,7 +82,7 @@ def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> P
     ledger = project.ledger(sync)
     check_target(project, resolved, ledger)
     with planned(project, resolved, ledger) as (made, folder):
-        decision = _decision(project, resolved, made, folder, ledger)
+        decision = decide(project, resolved, made, folder, ledger, looks=True)
         return PlanView(
             sync=sync,
             model=resolved.model_name,
@@ -98,16 +96,6 @@ def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> P
             first_run=not ledger.exists,
             notices=(*_notices(resolved, made, ledger), *_waiting(project, made, folder)),
         )
-
-
-def _decision(project: Project, resolved: Resolved, made: Plan, folder: Path, ledger: Ledger) -> GuardDecision:
-    """The guard's decision, what was undone included. Whether it is approved is another question."""
-    decision = decide(resolved.guard, made, folder, ledger, replaces=resolved.policy.everything)
-    decision = decision.stopped_by(*column_reasons(resolved, made, folder))
-    if project.stored is None:
-        return decision
-    reason = undone_reason(project, made, folder, forget=False)
-    return decision if reason is None else decision.stopped_by(reason)
 
 
 def _notices(resolved: Resolved, made: Plan, ledger: Ledger) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from levada.clock import isoformat
 from levada.run import RunResult
 from levada.runner.approve import actor
+from levada.runner.rebuilt import remember_rebuilt
 from levada.runner.resolve import resolve
 from levada.runner.run import run
 from levada.store import AuditEntry
@@ -20,13 +21,15 @@ def resync(project: Project, sync: str, *, rebuild: bool = False) -> RunResult:
 
     Keys stay in the ledger, so that what left the model is still removed; the guard on changes does not
     hold, the others do. `rebuild` begins a new ledger instead, for one that is corrupted: which keys were
-    held is lost, and so are pending removals. It is noted in the audit.
+    held is lost, and so are pending removals; where a create could make a record twice, it waits for an
+    approval. It is noted in the audit.
     """
     resolved = resolve(project, sync)
     if rebuild:
         store = project.store
         lease = store.acquire(sync)
         try:
+            remember_rebuilt(project, resolved)
             store.rebuild(lease, sync)
         finally:
             store.release(lease)

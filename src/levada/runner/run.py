@@ -31,14 +31,15 @@ from levada.planner import REMOVAL, Ledger, PlanRequest
 from levada.run import PauseReason, RunResult, Status, Tally
 from levada.runner import refused
 from levada.runner.approve import standing_approval
-from levada.runner.columns import column_reasons, remember_columns
+from levada.runner.columns import remember_columns
 from levada.runner.doubt import doubt, is_doubted, settle_doubt
 from levada.runner.guarding import decide
 from levada.runner.heartbeat import Heartbeat
 from levada.runner.ordered import ordered, read_order, verify, write_order
+from levada.runner.rebuilt import forget_rebuilt
 from levada.runner.resolve import Resolved, resolve
 from levada.runner.target import check_target, remember_target
-from levada.runner.undone import forget_undone, undone_reason
+from levada.runner.undone import forget_undone
 from levada.store import Lease, RunRecord
 
 if TYPE_CHECKING:
@@ -324,11 +325,7 @@ def _guarded(trip: Trip, resolved: Resolved, plan: Plan, ledger: Ledger) -> Guar
     """The guard's decision, an approval of this very plan considered. An undo was asked for by name."""
     if trip.purpose == "undo":
         return GuardDecision()
-    decision = decide(resolved.guard, plan, trip.folder, ledger, replaces=resolved.policy.everything)
-    decision = decision.stopped_by(*column_reasons(resolved, plan, trip.folder))
-    reason = undone_reason(trip.project, plan, trip.folder)
-    if reason is not None:
-        decision = decision.stopped_by(reason)
+    decision = decide(trip.project, resolved, plan, trip.folder, ledger)
     if decision.blocked and standing_approval(trip.project, plan.plan_id) is not None:
         return GuardDecision(False, decision.reasons)
     return decision
@@ -383,6 +380,8 @@ def _deliver(
         refused.keep(project.store, order, tally)
     if plan.purpose == "sync":
         forget_undone(project, trip.sync)
+    if plan.purpose in ("sync", "resync") and plan.counts.added:
+        forget_rebuilt(project, trip.sync)
     if order.in_doubt and not plan.counts.invalid:
         settle_doubt(project.store, trip.sync)
     return result

@@ -51,6 +51,13 @@ def check_target(project: Project, resolved: Resolved, ledger: Ledger) -> None:
         )
 
 
+def is_target_of_ledger(project: Project, resolved: Resolved) -> bool:
+    """Was the ledger kept for the very object that the sync writes to now? False, too, if nothing was ever sent."""
+    before, place = (project.store.recall(resolved.name, name) for name in (MEMORY, PLACE))
+    now = place_of(project, resolved.sync.destination)
+    return before == resolved.sync.to and not (place and now and place != now)
+
+
 def remember_target(project: Project, resolved: Resolved) -> None:
     """Before anything is sent or taken as synced."""
     if project.store.recall(resolved.name, MEMORY) != resolved.sync.to:

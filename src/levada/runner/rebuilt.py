@@ -1,0 +1,62 @@
+"""Remembers that a ledger was begun anew, so that records which are there already are not made again unasked.
+
+Where the destination tells by itself that a record is there (an upsert, a look-up, a swap of the whole object), sending
+all again does no harm. Where it cannot, the creates of the next plan wait for an approval, like those of a guard.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from levada.guard import GuardReason
+from levada.plan import Plan
+from levada.runner.target import is_target_of_ledger
+
+if TYPE_CHECKING:
+    from levada.runner.project import Project
+    from levada.runner.resolve import Resolved
+
+MEMORY = "rebuilt"
+
+
+def remember_rebuilt(project: Project, resolved: Resolved) -> None:
+    """Before the ledger is dropped. If it was kept for another object, nothing of it says what is in this one."""
+    if not is_target_of_ledger(project, resolved):
+        forget_rebuilt(project, resolved.name)
+    elif repeats_creates(resolved):
+        project.store.remember(resolved.name, MEMORY, "yes")
+
+
+def forget_rebuilt(project: Project, sync: str) -> None:
+    """The ledger knows again what is there."""
+    if project.store.recall(sync, MEMORY) is not None:
+        project.store.remember(sync, MEMORY, None)
+
+
+def rebuilt_reason(project: Project, resolved: Resolved, plan: Plan) -> GuardReason | None:
+    """Why a plan is stopped after its ledger was begun anew; None if nothing of it can make a record twice."""
+    added = plan.counts.added
+    if not added or not repeats_creates(resolved) or project.store.recall(resolved.name, MEMORY) is None:
+        return None
+    what = "1 record would be" if added == 1 else f"{added:,} records would be"
+    message = (
+        f"{what} created, whether {resolved.sync.destination} has them or not: the ledger was begun anew. "
+        f"`levada mark-synced {resolved.name}` takes them as there already"
+    )
+    return GuardReason("rebuilt", message, added, 0)
+
+
+def repeats_creates(resolved: Resolved) -> bool:
+    """Does sending a record that is there already make a second one?"""
+    verb = resolved.verbs.get("added")
+    if verb is None or resolved.policy.everything:
+        return False
+    if verb == "append":
+        return True
+    match resolved.destination.spec.delivery_class(verb):
+        case "B" | "D":
+            return True
+        case "C":
+            return resolved.sync.mode not in ("upsert", "mirror")  # in these, delivery looks up before it creates
+        case "A" | "T":
+            return False
