@@ -103,14 +103,16 @@ def play(schedule: Schedule, planner: Any = planner_of) -> Played:
         hung = ""
         orphans: set[int] = set()
         named: frozenset[int] = frozenset()
+        restored = False
         runs: list[Any] = []
         try:
             _stages(world, planner, orphans)
             _quiet(world, planner)
-            named, runs = left_to_people(world, planner)
+            restored = bool(orphans) or any(report.get("raised") == "store.rolled_back" for report in world.reports)
+            named, runs = left_to_people(world, planner, restored=restored)
         except Hanging as error:
             hung = f"hanging: {error}"
-        evidence = _evidence(world, quota, orphans, named, runs)
+        evidence = _evidence(world, quota, orphans, named, runs, restored=restored)
         findings = [hung] if hung else judge(evidence)
         cells: Counter[tuple[str, str, str]] = Counter()
         cells.update({(fault, state, schedule.letter): n for (fault, state), n in world.cells.items()})
@@ -186,7 +188,9 @@ def _restore(world: World, orphans: set[int]) -> None:
     orphans.update(record["id"] for record in world.server.records.values())
 
 
-def _evidence(world: World, quota: int | None, orphans: set[int], named: frozenset[int], runs: list[Any]) -> Evidence:
+def _evidence(
+    world: World, quota: int | None, orphans: set[int], named: frozenset[int], runs: list[Any], *, restored: bool
+) -> Evidence:
     schedule = world.schedule
     server = world.server
     return Evidence(
@@ -201,7 +205,7 @@ def _evidence(world: World, quota: int | None, orphans: set[int], named: frozens
         named=named,
         runs=runs,
         orphans=frozenset(orphans),
-        restored=bool(orphans) or any(report.get("raised") == "store.rolled_back" for report in world.reports),
+        restored=restored,
         reused=frozenset(server.reused),
         rate=schedule.rate,
         quota=quota,

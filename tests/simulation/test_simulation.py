@@ -223,3 +223,14 @@ def test_after_an_older_state_was_put_back_nothing_is_created_twice() -> None:
     assert found.evidence is not None
     assert found.evidence.named == {4}
     assert sum(line["what"] == "create" for line in found.evidence.accepted) == 4
+
+
+def test_a_copy_of_the_state_that_had_lost_nothing_leaves_nothing_to_people() -> None:
+    """Found by seed 1078902, a fault of the judge: what somebody deleted was taken for left over by a rollback."""
+    put_back = Stage(restored=True)
+    gone = Stage(edits=(Edit(1, "z"),), human=(("delete", 1),))
+    found = played(schedule("B", Stage(source="empty", copied=True), put_back, gone))
+    assert not found.findings
+    assert found.evidence is not None
+    assert (found.evidence.restored, found.evidence.named) == (False, frozenset())
+    assert found.evidence.reports[-1]["suppressed"] == 1

@@ -461,11 +461,12 @@ def _counted(world: World, process: Process) -> None:
         world.cells["outage", RUN] += 1
 
 
-def left_to_people(world: World, planner: Any) -> tuple[frozenset[int], list[Any]]:
+def left_to_people(world: World, planner: Any, *, restored: bool) -> tuple[frozenset[int], list[Any]]:
     """The keys that the last run names as unknown and does not send again (`levada records`), and all results that
     the state remembers (`levada runs`).
 
-    After an older state was put back also those that it names as not found: the lost part had deleted them.
+    `restored`: an older state was put back that had lost something. Then also those that it names as not found: the
+    lost part had deleted them.
     """
     run_id = world.reports[-1].get("run_id") if world.reports else None
     workshop = opened(world, Process(), planner)
@@ -473,7 +474,7 @@ def left_to_people(world: World, planner: Any) -> tuple[frozenset[int], list[Any
         results = [record.result for record in workshop.store.runs(SYNC, 1_000) if record.result]
         if not run_id or not workshop.store.run(run_id).folder:
             return frozenset(), results
-        outcomes: list[RecordOutcome] = ["unknown", "suppressed"] if world.cells["restored", "run"] else ["unknown"]
+        outcomes: list[RecordOutcome] = ["unknown", "suppressed"] if restored else ["unknown"]
         found = [record for each in outcomes for record in records(workshop, SYNC, run=run_id, outcome=each)]
         return frozenset(record.key for record in found if record.code), results
     finally:
