@@ -1,5 +1,5 @@
-"""H9, 6.3: memory stays below 512 MiB however many rows the model has, and a run that the kernel ends for its memory
-goes on.
+"""H9, 6.3: memory stays below 512 MiB however many rows the model has and whatever the destination says of each, also
+when the run is stopped; and a run that the kernel ends for its memory goes on.
 
 The limit is the kernel's own: the run is alone in a control group that may not have more.
 """
@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,12 +34,16 @@ from processes.worlds import LANES, Letter, World
 
 LIMIT_BYTES = 512 << 20
 MIB = 1 << 20
-ROWS = [int(part) for part in os.environ.get("LEVADA_ROWS", "1000000,10000000,30000000").split(",")]
-"""The full size. LEVADA_ROWS asks for others: 100,000,000 take some tens of gigabytes of disk."""
+ROWS = [int(part) for part in os.environ.get("LEVADA_ROWS", "1000000,10000000,30000000,100000000").split(",")]
+"""The full size; 100,000,000 take some tens of gigabytes of disk. LEVADA_ROWS asks for others."""
 ROWS_SMALL = [50_000]
+ROWS_NAMED = 3_000_000 if claims.full() else 50_000
+"""So many records of which the destination tells an id each."""
+ROWS_STOPPED = 30_000_000 if claims.full() else 200_000
+STOPPED_AFTER = 50_000
 ROWS_ENOUGH = 10_000_000
-"""So many rows need all the memory that planning may have (`planner.memory`, 256 MB): from there on it is flat."""
-GROWTH_MAX = 1.1
+"""So many rows need about all the memory that planning may have (`planner.memory`, 256 MB)."""
+GROWTH_MAX = 1.2
 """How much more the largest size may take than that one."""
 RUN_SECONDS_MAX = 8 * 3600.0
 MODEL = """
@@ -55,23 +60,38 @@ base_url: {url}
 limits: {{records_per_request: 500, concurrent_requests: 8}}
 max_server_seconds: 0.1
 objects:
-  people:
-    upsert: {{send: POST /upsert, record: "{{fields_all}}"}}
-    delete: {{send: POST /delete, record: {{id: "{{key}}"}}}}
+  people:{verbs}
 """
+UPSERTED = """
+    upsert: {send: POST /upsert, record: "{fields_all}"}
+    delete: {send: POST /delete, record: {id: "{key}"}}"""
+CREATED = """
+    create:
+      send: POST /create
+      record: "{fields_all}"
+      outcomes: {items: {list: results, ok: ok, identifier: id}}
+    update: {send: "PATCH /people/{destination_id}", record: "{fields_all}"}
+    look_up: {send: POST /search, body: {ids: "{records}"}, list: found, match: id, identifier: rid}"""
 
 
 @dataclass
 class Counter:
-    """A destination that takes everything and counts the records."""
+    """A destination that takes everything and counts the records. `names`: it tells an id for each."""
 
     url: str = ""
     records: int = 0
+    names: bool = False
+
+    def answer(self, first: int, records: int) -> bytes:
+        if not self.names:
+            return b"{}"
+        results = (b'{"ok":true,"id":"rec_%020d"}' % number for number in range(first, first + records))
+        return b'{"results":[' + b",".join(results) + b"]}"
 
 
 @contextmanager
-def counting() -> Iterator[Counter]:
-    state, lock = Counter(), threading.Lock()
+def counting(*, names: bool = False) -> Iterator[Counter]:
+    state, lock = Counter(names=names), threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -79,9 +99,12 @@ def counting() -> Iterator[Counter]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            records = body.count(b'"id":')
             with lock:
-                state.records += body.count(b'"id":')
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                first = state.records
+                state.records += records
+            answer = state.answer(first, records)
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
             return
@@ -96,15 +119,15 @@ def counting() -> Iterator[Counter]:
         server.server_close()
 
 
-def project(folder: Path, url: str) -> None:
+def project(folder: Path, url: str, verbs: str = UPSERTED, mode: str = "mirror") -> None:
     write(
         folder,
         {
             "levada.yml": "name: large\n",
             "sources/shop.yml": "type: files\npath: data\n",
             "models/people.sql": "/*\nsource: shop\nkey: id\n*/\nselect * from people\n",
-            "destinations/there.yml": DESTINATION.format(url=url),
-            "syncs/people.yml": "model: people\nto: there.people\nmode: mirror\nmatch: {id: id}\nfields: all\n"
+            "destinations/there.yml": DESTINATION.format(url=url, verbs=verbs),
+            "syncs/people.yml": f"model: people\nto: there.people\nmode: {mode}\nmatch: {{id: id}}\nfields: all\n"
             "guard: {removed_max: none, changed_max: none}\n",
         },
     )
@@ -121,21 +144,26 @@ def model(folder: Path, rows: int, edition: int) -> None:
         connection.execute(MODEL.format(edition=edition, first=1 + moved, last=1 + moved + rows, path=path))
 
 
-def peak(folder: Path, group: Group) -> tuple[int, dict[str, Any]]:
-    """Run the sync alone in the group: its peak memory in bytes, and its report."""
+def peak(folder: Path, group: Group, *, stop: Callable[[], bool] | None = None) -> tuple[int, dict[str, Any]]:
+    """Run the sync alone in the group: its peak memory in bytes, and its report. It is told to stop once `stop` says
+    so."""
     report = folder / "peak"
     script = Path(__file__).with_name("measured.py")
-    ended = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, str(script), str(report), str(group.folder), *RUN],
         cwd=folder,
         env=environment(),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=RUN_SECONDS_MAX,
-        check=False,
-    )
-    assert ended.returncode == 0, f"{ended.returncode}: {ended.stdout} {ended.stderr}"
-    return int(report.read_text(encoding="ascii")), json.loads(ended.stdout)
+    ) as process:
+        while stop is not None and not stop() and process.poll() is None:
+            time.sleep(0.01)
+        if stop is not None:
+            process.terminate()
+        out, talk = process.communicate(timeout=RUN_SECONDS_MAX)
+    assert process.returncode == (0 if stop is None else 5), f"{process.returncode}: {out} {talk}"
+    return int(report.read_text(encoding="ascii")), json.loads(out)
 
 
 @pytest.mark.needs("memory limit")
@@ -167,6 +195,46 @@ def test_memory_does_not_grow_with_the_model(tmp_path: Path, figure: claims.Figu
     assert max(peaks.values()) <= LIMIT_BYTES
     last = [peaks[rows] for rows in peaks if rows >= ROWS_ENOUGH]
     assert not last or last[-1] <= last[0] * GROWTH_MAX, f"memory grows with the rows: {peaks}"
+
+
+@pytest.mark.needs("memory limit")
+@pytest.mark.claim("H9")
+@pytest.mark.timeout(4 * 3600)
+def test_memory_does_not_grow_with_what_the_destination_says(tmp_path: Path, figure: claims.Figure) -> None:
+    """An id for each record that was created: they are kept in files, and the ledger knows every one."""
+    with counting(names=True) as there, limited(LIMIT_BYTES) as group:
+        project(tmp_path, there.url, CREATED, "append")
+        model(tmp_path, ROWS_NAMED, 0)
+        most, report = peak(tmp_path, group)
+    assert there.records == ROWS_NAMED == report["delivered"]["added"]
+    [segment] = (tmp_path / ".levada" / "ledgers" / "people").glob("*.parquet")
+    with duckdb.connect() as connection:
+        counted = f"select count(distinct identifier) from read_parquet('{segment}')"
+        assert connection.execute(counted).fetchone() == (ROWS_NAMED,)
+    assert most <= LIMIT_BYTES
+    words = f"{ROWS_NAMED:,} records are created of which the answers tell an id each"
+    figure("H9", f"{most // MIB:,} MiB at most while {words}; under a limit of {LIMIT_BYTES // MIB} MiB")
+
+
+@pytest.mark.needs("memory limit")
+@pytest.mark.claim("H9")
+@pytest.mark.timeout(4 * 3600)
+def test_memory_does_not_grow_with_what_a_stop_leaves(tmp_path: Path, figure: claims.Figure) -> None:
+    """Stopped near its beginning, and resumed: what was not sent yet is a figure, not rows in memory."""
+    with counting() as there, limited(LIMIT_BYTES) as group:
+        project(tmp_path, there.url)
+        model(tmp_path, ROWS_STOPPED, 0)
+        stopped, report = peak(tmp_path, group, stop=lambda: there.records >= STOPPED_AFTER)
+        assert report["status"] == "paused"
+        assert 0 < report["unsent"] == ROWS_STOPPED - there.records
+        resumed, report = peak(tmp_path, group)
+        assert there.records == ROWS_STOPPED == report["delivered"]["added"]
+    assert max(stopped, resumed) <= LIMIT_BYTES
+    figure(
+        "H9",
+        f"{ROWS_STOPPED:,} rows: {stopped // MIB:,} MiB at most in a run that is stopped at its beginning, "
+        f"{resumed // MIB:,} MiB in the one that finishes it; under a limit of {LIMIT_BYTES // MIB} MiB",
+    )
 
 
 HOG = "import sys; held = bytearray(int(sys.argv[1])); held[::4096] = bytes(len(held[::4096]))"

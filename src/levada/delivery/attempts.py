@@ -171,7 +171,7 @@ class Attempts:
         if failed is not None and not self._vouched:
             raise Paused("setup", self._clean(failed.reason))
         unknown = next((outcome for outcome in left if outcome.end == "unknown"), None)
-        if unknown is not None and not self._vouched and number not in self._course.left_over:
+        if unknown is not None and not self._vouched and number >= self._course.left_over:
             # its further words may repeat rows; `levada records` shows them
             what = self._clean(unknown.reason.partition(": ")[0])
             raise Paused("outage", f"{self._destination.name} answers for no record: {what}")

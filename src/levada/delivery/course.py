@@ -30,12 +30,13 @@ class Phase:
 class Course:
     """Batches whose end is open, by number, and whether to stop, and why.
 
-    `left_over`: begun by an earlier process. `doubtful`: sent, and not answered for. `kept`: what an earlier process
-    settled of a batch that it left open. `stamps`: the key of class B with the moment at which it was first sent.
+    `left_over`: batches below this number were begun by an earlier process. `doubtful`: sent, and not answered for.
+    `kept`: what an earlier process settled of a batch that it left open. `stamps`: the key of class B with the moment
+    at which it was first sent, until the batch has ended.
     """
 
     halt: threading.Event
-    left_over: frozenset[int]
+    left_over: int
     doubtful: set[int]
     stamps: dict[int, str]
     kept: dict[int, Outcomes] = field(default_factory=dict)

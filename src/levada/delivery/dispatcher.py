@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -22,7 +22,7 @@ from levada.delivery.addresses import AddressPolicy
 from levada.delivery.doubts import Keys, stamps
 from levada.delivery.order import DeliveryOrder, DeliveryReport
 from levada.delivery.render import PlanReader
-from levada.delivery.settled import settle
+from levada.delivery.settled import figures, settle
 from levada.delivery.wire import HttpWire, Wire
 from levada.destination import Destination, TableDestination, Talk
 from levada.run import PauseReason, Tally
@@ -123,34 +123,31 @@ class Dispatcher:
         """
         self._store = store
         journal = store.journal(lease, order.run_id)
-        entries = list(journal.entries())
+        entries = journal.entries()
         if isinstance(destination, TableDestination):
             requests, pause, message = self._to_table(order, destination, journal, entries, schema, entitled)
         else:
             keys = Keys(store, destination.spec)
             requests, pause, message = self._over_http(order, destination, journal, entries, keys, entitled)
-        entries = list(journal.entries())
-        settled, tally = settle(order.plan, entries, requests)
-        if pause is None and tally.unknown + tally.rejected:
+        if pause is not None:
+            tally = figures(order.plan, journal.entries(), requests)
+            untouched = _is_untouched(journal.entries(), tally)
+            return DeliveryReport(tally=tally, settled=None, pause=pause, message=message, untouched=untouched)
+        settled, tally = settle(order.plan, journal.entries(), requests, order.folder)
+        if tally.unknown + tally.rejected:
             reader = PlanReader(order)
             try:
-                settled = reader.with_operations(settled, stamps(entries))
+                settled = reader.with_operations(settled, stamps(journal.entries()))
             finally:
                 reader.close()
-        return DeliveryReport(
-            tally=tally,
-            settled=settled if pause is None else None,
-            pause=pause,
-            message=message,
-            untouched=pause is not None and _is_untouched(entries, tally),
-        )
+        return DeliveryReport(tally=tally, settled=settled)
 
     def _to_table(
         self,
         order: DeliveryOrder,
         destination: TableDestination,
         journal: Journal,
-        entries: Sequence[JournalEntry],
+        entries: Iterable[JournalEntry],
         schema: pa.Schema,
         entitled: Callable[[], bool],
     ) -> tuple[int, PauseReason | None, str]:
@@ -182,7 +179,7 @@ class Dispatcher:
         order: DeliveryOrder,
         destination: Destination,
         journal: Journal,
-        entries: Sequence[JournalEntry],
+        entries: Iterable[JournalEntry],
         keys: Keys,
         entitled: Callable[[], bool],
     ) -> tuple[int, PauseReason | None, str]:
@@ -248,7 +245,7 @@ class Dispatcher:
         )
 
 
-def _is_untouched(entries: Sequence[JournalEntry], tally: Tally) -> bool:
+def _is_untouched(entries: Iterable[JournalEntry], tally: Tally) -> bool:
     """Is it sure that nothing was applied?"""
     if tally.operations != tally.unsent + tally.waiting:
         return False

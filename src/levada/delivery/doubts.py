@@ -8,7 +8,7 @@ of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -68,10 +68,13 @@ class Keys:
         return self.times.seconds_since(moment) + on_its_way < self.spec.idempotency_seconds
 
 
-def stamps(entries: Sequence[JournalEntry]) -> dict[int, str]:
-    """The stamped keys of a run, by the operation's sequence."""
+def stamps(entries: Iterable[JournalEntry]) -> dict[int, str]:
+    """The stamped keys of what a run leaves unknown, by the operation's sequence."""
     return {
-        entry.intent.first: entry.intent.idempotency_key for entry in entries if MARK in entry.intent.idempotency_key
+        entry.intent.first: entry.intent.idempotency_key
+        for entry in entries
+        if MARK in entry.intent.idempotency_key
+        and (entry.outcomes is None or entry.doubtful or entry.outcomes.any(entry.intent.size, "unknown"))
     }
 
 

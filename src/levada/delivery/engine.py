@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -23,12 +23,12 @@ from levada.delivery.doubts import (
     MARK,
     Keys,
     begun,
-    left_unsent,
     was_begun,
 )
 from levada.delivery.journaling import GROUP_MAX, JournalTask
 from levada.delivery.order import DeliveryOrder
 from levada.delivery.progress import Progress, cleaned
+from levada.delivery.remains import Remains
 from levada.delivery.render import (
     CHUNK_ROWS,
     BatchMaker,
@@ -58,7 +58,7 @@ class HttpEngine:
         destination: Destination,
         account: Account,
         journal: Journal,
-        entries: Sequence[JournalEntry],
+        entries: Iterable[JournalEntry],
         *,
         policy: RetryPolicy,
         halt: threading.Event,
@@ -70,21 +70,21 @@ class HttpEngine:
         self._destination = destination
         self._account = account
         self._journal = journal
-        self._entries = {entry.intent.number: entry for entry in entries}
+        self._remains = Remains.of(entries)
+        self._number = self._remains.number
         self._keys = keys
         self._listener = listener
         self._clean = clean
         self._course = Course(
             halt,
-            frozenset(self._entries),
-            {number for number, entry in self._entries.items() if entry.doubtful},
-            {number: entry.intent.idempotency_key for number, entry in self._entries.items()},
+            self._number,
+            {number for number, entry in self._remains.open.items() if entry.doubtful},
+            {number: entry.intent.idempotency_key for number, entry in self._remains.open.items()},
         )
         self._attempts = Attempts(
             order, destination, account, self._course, policy=policy, keys=keys, listener=listener, clean=clean
         )
         self._maker = BatchMaker(order)
-        self._number = max((number for number in self._entries), default=-1) + 1
         self._busy: set[asyncio.Task[None]] = set()
         self.progress = Progress(order.plan.counts.operations)
 
@@ -116,10 +116,9 @@ class HttpEngine:
 
     async def _doubt_leftovers(self) -> None:
         """Batches of an earlier process without an outcome may have been sent (c6): mark them so, durably."""
-        numbers = [n for n, entry in self._entries.items() if entry.outcomes is None or was_begun(entry.outcomes)]
-        for entry in self._entries.values():
-            if entry.outcomes is not None and not left_unsent(entry.outcomes, entry.intent.size):
-                self.progress.count(entry.outcomes, entry.intent.size)
+        left = self._remains.open.items()
+        numbers = [number for number, entry in left if entry.outcomes is None or was_begun(entry.outcomes)]
+        self.progress.add(self._remains.ends)
         if numbers:
             hold = self._destination.spec.settling_seconds
             await asyncio.to_thread(self._journal.doubt, numbers, hold)
@@ -168,10 +167,8 @@ class HttpEngine:
     ) -> None:
         """Queue the batches that an earlier process began and whose end is open."""
         base = self._order.plan.first(phase.kind)
-        for number, entry in sorted(self._entries.items()):
+        for number, entry in self._remains.open.items():
             if entry.intent.kind != phase.kind or self._course.halted:
-                continue
-            if entry.outcomes is not None and not left_unsent(entry.outcomes, entry.intent.size):
                 continue
             start = entry.intent.first - base
             chunk = await asyncio.to_thread(
@@ -196,8 +193,8 @@ class HttpEngine:
         self, queue: asyncio.Queue[Batch | None], journal: JournalTask, phase: Phase, reader: PlanReader
     ) -> None:
         """Queue the batches that were never begun, a window ahead of the lanes."""
-        reached = [e.intent.first + e.intent.size for e in self._entries.values() if e.intent.kind == phase.kind]
-        start = max(reached, default=self._order.plan.first(phase.kind)) - self._order.plan.first(phase.kind)
+        base = self._order.plan.first(phase.kind)
+        start = self._remains.reached.get(phase.kind, base) - base
         total = self._order.plan.counts.of(phase.kind)
         if start >= total:
             return
@@ -295,6 +292,7 @@ class HttpEngine:
                 self._busy.discard(own)
             if outcomes is not None:
                 journal.settle(batch.number, cleaned(outcomes, self._clean), len(batch))
+                self._course.stamps.pop(batch.number, None)
             elif batch.number in self._course.doubtful or batch.number in self._course.kept:
                 journal.leave()
             else:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from levada import events
 from levada.delivery.order import DeliveryOrder
-from levada.outcome import DELIVERED, Outcome, Outcomes, readable
+from levada.outcome import DELIVERED, End, Outcome, Outcomes, readable
 
 
 @dataclass(slots=True)
@@ -22,8 +22,11 @@ class Progress:
 
     def count(self, outcomes: Outcomes, size: int) -> None:
         """One more batch of `size` records is settled; what was surely not applied is not done."""
-        counts = outcomes.counts(size)
-        self.done += size - counts.get("not_applied", 0)
+        self.add(outcomes.counts(size))
+
+    def add(self, counts: Mapping[End, int]) -> None:
+        """So many more records ended so."""
+        self.done += sum(counts.values()) - counts.get("not_applied", 0)
         self.delivered += counts.get("delivered", 0)
         self.rejected += counts.get("rejected", 0)
         self.unknown += counts.get("unknown", 0)

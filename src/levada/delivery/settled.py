@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from levada.change import Kind
 from levada.delivery.doubts import AT_MOST_ONCE, KEY_EXPIRED, TWICE, UNANSWERED
+from levada.gathering import ROWS, Rows
 from levada.outcome import GONE, Outcome, Outcomes
 from levada.plan import Plan
 from levada.planner import Settled, Settlement
@@ -17,17 +21,9 @@ from levada.store import JournalEntry
 
 REPORTED = (TWICE.code, AT_MOST_ONCE.code)
 """Codes that a run's figures count."""
-
-
-@dataclass(slots=True)
-class _Gathered:
-    sequences: list[int] = field(default_factory=list)
-    settlements: list[Settlement] = field(default_factory=list)
-    identified: list[int] = field(default_factory=list)
-    identifiers: list[str] = field(default_factory=list)
-    delivered: dict[Kind, int] = field(default_factory=dict)
-    others: dict[str, int] = field(default_factory=dict)
-    codes: dict[str, int] = field(default_factory=dict)
+SEQUENCE: pa.Field[Any] = pa.field("sequence", pa.int64())
+EXCEPTIONS = pa.schema([SEQUENCE, pa.field("settlement", pa.string()), pa.field("operation", pa.string())])
+IDENTIFIERS = pa.schema([SEQUENCE, pa.field("identifier", pa.string())])
 
 
 def settlement_of(outcome: Outcome, *, doubtful: bool) -> Settlement:
@@ -53,99 +49,127 @@ def settlement_of(outcome: Outcome, *, doubtful: bool) -> Settlement:
             return "unknown"
 
 
-def settle(plan: Plan, entries: Sequence[JournalEntry], requests: int) -> tuple[Settled, Tally]:
+def settle(plan: Plan, entries: Iterable[JournalEntry], requests: int, folder: Path) -> tuple[Settled, Tally]:
     """How every operation of the plan ended, and the figures. What was never intended is unsent.
 
     The figures count a doubtful rejection as rejected (that is what the destination said); the ledger takes
-    it as unknown. The ids of unknown operations are filled in by `PlanReader.with_operations`.
+    it as unknown. The ids of unknown operations are filled in by `PlanReader.with_operations`. Tables that are
+    large lie in a file without a name in `folder`, which the caller keeps private.
     """
-    found = _Gathered()
-    reached = 0
+    counted = _Counted()
+    with Rows(EXCEPTIONS, folder) as exceptions, Rows(IDENTIFIERS, folder) as identifiers:
+        for entry in entries:
+            counted.count(entry)
+            _gather(exceptions, identifiers, entry)
+        for start, stop in counted.covered.gaps(plan.counts.operations):
+            for first in range(start, stop, ROWS):
+                places = pa.array(range(first, min(stop, first + ROWS)), pa.int64())
+                exceptions.extend([places, pa.repeat("unsent", len(places)), pa.nulls(len(places), pa.string())])
+        tally = counted.tally(plan, requests)
+        ended, named = exceptions.table(), identifiers.table()
+    return Settled("delivered", ended if ended.num_rows else None, named if named.num_rows else None), tally
+
+
+def figures(plan: Plan, entries: Iterable[JournalEntry], requests: int) -> Tally:
+    """The figures alone: for a run that has not come to its end."""
+    counted = _Counted()
     for entry in entries:
-        reached += entry.intent.size
-        _gather(found, entry)
-    operations = plan.counts.operations
-    assert reached <= operations, "the journal holds more operations than the plan"
-    covered = sorted(_ranges(entries))
-    missing = _missing(operations, covered)
-    for start, stop in missing:
-        found.sequences.extend(range(start, stop))
-        found.settlements.extend(["unsent"] * (stop - start))
-        found.others["unsent"] = found.others.get("unsent", 0) + stop - start
-    exceptions = None
-    if found.sequences:
-        exceptions = pa.table(
-            {
-                "sequence": pa.array(found.sequences, pa.int64()),
-                "settlement": pa.array(found.settlements, pa.string()),
-                "operation": pa.nulls(len(found.sequences), pa.string()),
-            }
-        )
-    identifiers = None
-    if found.identified:
-        identifiers = pa.table(
-            {
-                "sequence": pa.array(found.identified, pa.int64()),
-                "identifier": pa.array(found.identifiers, pa.string()),
-            }
-        )
-    tally = Tally(
-        delivered=found.delivered,
-        rejected=found.others.get("rejected", 0),
-        waiting=found.others.get("waiting", 0),
-        suppressed=found.others.get("suppressed", 0),
-        unknown=found.others.get("unknown", 0),
-        unsent=found.others.get("unsent", 0),
-        requests=requests,
-        possibly_duplicated=found.codes.get(TWICE.code, 0),
-        possibly_missing=found.codes.get(AT_MOST_ONCE.code, 0),
-    )
-    assert tally.operations == operations, "an operation has no end, or two"
-    return Settled("delivered", exceptions, identifiers), tally
+        counted.count(entry)
+    return counted.tally(plan, requests)
 
 
-def _gather(found: _Gathered, entry: JournalEntry) -> None:
-    first, size = entry.intent.first, entry.intent.size
-    outcomes = entry.outcomes or Outcomes(Outcome("unknown"))
+class _Ranges:
+    """Disjoint ranges, those that touch joined: a journal that is read in order is one."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+
+    def add(self, start: int, stop: int) -> None:
+        place = bisect_right(self._starts, start)
+        before = self._stops[place - 1] if place else None
+        after = self._starts[place] if place < len(self._starts) else None
+        assert before is None or before <= start, "two batches hold the same operation"
+        assert after is None or stop <= after, "two batches hold the same operation"
+        if before == start and after == stop:
+            self._stops[place - 1] = self._stops.pop(place)
+            del self._starts[place]
+        elif before == start:
+            self._stops[place - 1] = stop
+        elif after == stop:
+            self._starts[place] = start
+        else:
+            self._starts.insert(place, start)
+            self._stops.insert(place, stop)
+
+    def gaps(self, total: int) -> Iterator[tuple[int, int]]:
+        """What is missing of [0, total)."""
+        reached = 0
+        for start, stop in zip(self._starts, self._stops, strict=True):
+            if start > reached:
+                yield reached, start
+            reached = stop
+        if reached < total:
+            yield reached, total
+
+
+@dataclass(slots=True)
+class _Counted:
+    """Figures of a journal, of which nothing else is kept."""
+
+    delivered: dict[Kind, int] = field(default_factory=dict)
+    others: dict[str, int] = field(default_factory=dict)
+    codes: dict[str, int] = field(default_factory=dict)
+    covered: _Ranges = field(default_factory=_Ranges)
+
+    def count(self, entry: JournalEntry) -> None:
+        intent, outcomes = entry.intent, _outcomes(entry)
+        self.covered.add(intent.first, intent.first + intent.size)
+        for end, count in outcomes.counts(intent.size).items():
+            if end == "delivered":
+                self.delivered[intent.kind] = self.delivered.get(intent.kind, 0) + count
+            else:
+                name = "unsent" if end == "not_applied" else end
+                self.others[name] = self.others.get(name, 0) + count
+        for index in range(intent.size) if outcomes.common.code in REPORTED else outcomes.exceptions:
+            code = outcomes.of(index).code
+            self.codes[code] = self.codes.get(code, 0) + 1
+
+    def tally(self, plan: Plan, requests: int) -> Tally:
+        """With what was never intended as unsent."""
+        operations = plan.counts.operations
+        unsent = sum(stop - start for start, stop in self.covered.gaps(operations))
+        tally = Tally(
+            delivered=self.delivered,
+            rejected=self.others.get("rejected", 0),
+            waiting=self.others.get("waiting", 0),
+            suppressed=self.others.get("suppressed", 0),
+            unknown=self.others.get("unknown", 0),
+            unsent=self.others.get("unsent", 0) + unsent,
+            requests=requests,
+            possibly_duplicated=self.codes.get(TWICE.code, 0),
+            possibly_missing=self.codes.get(AT_MOST_ONCE.code, 0),
+        )
+        assert tally.operations == operations, "an operation has no end, or two"
+        return tally
+
+
+def _outcomes(entry: JournalEntry) -> Outcomes:
+    return entry.outcomes or Outcomes(Outcome("unknown"))
+
+
+def _gather(exceptions: Rows, identifiers: Rows, entry: JournalEntry) -> None:
+    """What the ledger wants to know of one batch."""
+    first, outcomes = entry.intent.first, _outcomes(entry)
     doubtful = entry.doubtful or entry.outcomes is None
     common = settlement_of(outcomes.common, doubtful=doubtful)
-    indices = range(size) if common != "delivered" else outcomes.exceptions
-    for index in indices:
+    for index in range(entry.intent.size) if common != "delivered" else outcomes.exceptions:
         outcome = outcomes.of(index)
-        settlement = settlement_of(outcome, doubtful=doubtful)
+        settlement: Settlement = settlement_of(outcome, doubtful=doubtful)
         if outcome.code == UNANSWERED.code or (outcome.code == KEY_EXPIRED.code and entry.intent.kind == "removed"):
             settlement = "unsent"  # what is known of an earlier request stays as it is
         if settlement != "delivered":
-            found.sequences.append(first + index)
-            found.settlements.append(settlement)
-    for end, count in outcomes.counts(size).items():
-        if end == "delivered":
-            found.delivered[entry.intent.kind] = found.delivered.get(entry.intent.kind, 0) + count
-        else:
-            name = "unsent" if end == "not_applied" else end
-            found.others[name] = found.others.get(name, 0) + count
-    for index in range(size) if outcomes.common.code in REPORTED else outcomes.exceptions:
-        code = outcomes.of(index).code
-        found.codes[code] = found.codes.get(code, 0) + 1
+            exceptions.append(first + index, settlement, None)
     for index, identifier in outcomes.identifiers.items():
         if outcomes.of(index).end == "delivered":
-            found.identified.append(first + index)
-            found.identifiers.append(identifier)
-
-
-def _ranges(entries: Iterable[JournalEntry]) -> Iterable[tuple[int, int]]:
-    return ((entry.intent.first, entry.intent.first + entry.intent.size) for entry in entries)
-
-
-def _missing(total: int, covered: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The gaps between sorted, disjoint ranges of [0, total)."""
-    gaps: list[tuple[int, int]] = []
-    reached = 0
-    for start, stop in covered:
-        assert start >= reached, "two batches hold the same operation"
-        if start > reached:
-            gaps.append((reached, start))
-        reached = stop
-    if reached < total:
-        gaps.append((reached, total))
-    return gaps
+            identifiers.append(first + index, identifier)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from queue import Empty, Full, Queue
 
@@ -21,6 +21,7 @@ from levada.change import KINDS, Kind, Verb
 from levada.delivery.attempts import BISECTION_PARTS_MAX
 from levada.delivery.order import DeliveryOrder
 from levada.delivery.progress import Progress, cleaned
+from levada.delivery.remains import Remains
 from levada.delivery.render import WIDE_CHUNK_ROWS, BatchMaker, Chunk, PlanReader, joined
 from levada.delivery.wire import Overtaken
 from levada.destination import TableDestination, WriteOrder, Writer
@@ -88,7 +89,7 @@ class TableEngine:
         order: DeliveryOrder,
         destination: TableDestination,
         journal: Journal,
-        entries: Sequence[JournalEntry],
+        entries: Iterable[JournalEntry],
         *,
         schema: pa.Schema,
         policy: RetryPolicy,
@@ -103,7 +104,7 @@ class TableEngine:
         self._owner = owner
         self._destination = destination
         self._journal = journal
-        self._entries = {entry.intent.number: entry for entry in entries}
+        self._remains = Remains.of(entries)
         self._policy = policy
         self._halt = halt
         self._listener = listener
@@ -112,7 +113,7 @@ class TableEngine:
         self._entitled = entitled
         self._schema = schema
         self._maker = BatchMaker(order)
-        self._number = max(self._entries, default=-1) + 1
+        self._number = self._remains.number
         self._writer: Writer | None = None
         self.notices: list[str] = []
         self.pause: PauseReason | None = None
@@ -122,12 +123,10 @@ class TableEngine:
 
     def deliver(self) -> None:
         """Bring every operation to an end, or set `pause`."""
-        unanswered = [n for n, entry in self._entries.items() if entry.outcomes is None]
+        unanswered = [number for number, entry in self._remains.open.items() if entry.outcomes is None]
         if unanswered:
             self._journal.doubt(unanswered, 0.0)
-        for entry in self._entries.values():
-            if entry.outcomes is not None:
-                self.progress.count(entry.outcomes, entry.intent.size)
+        self.progress.add(self._remains.ends)
         try:
             self._open()
             for kind in KINDS:
@@ -178,17 +177,15 @@ class TableEngine:
     def _phase(self, kind: Kind) -> None:
         verb = self._order.verbs[kind]
         base = self._order.plan.first(kind)
-        reached = base
-        for number, entry in sorted(self._entries.items()):
+        reached = self._remains.reached.get(kind, base)
+        for number, entry in self._remains.open.items():
             if entry.intent.kind != kind:
                 continue
-            reached = max(reached, entry.intent.first + entry.intent.size)
-            if entry.outcomes is None or entry.outcomes.common.end == "not_applied":
-                start = entry.intent.first - base
-                for batch in self._batches(kind, verb, start, start + entry.intent.size, number=number):
-                    self._one(batch, doubtful=entry.outcomes is None)
-                    if self.pause is not None:
-                        return
+            start = entry.intent.first - base
+            for batch in self._batches(kind, verb, start, start + entry.intent.size, number=number):
+                self._one(batch, doubtful=entry.outcomes is None)
+                if self.pause is not None:
+                    return
         total = self._order.plan.counts.of(kind)
         if reached - base < total:
             for batch in self._batches(kind, verb, reached - base, total):

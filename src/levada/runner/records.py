@@ -18,6 +18,8 @@ import pyarrow as pa
 from levada.batch import python_rows
 from levada.change import KINDS, Kind
 from levada.errors import ConfigError
+from levada.gathering import Rows
+from levada.outcome import Outcome, Outcomes
 from levada.plan import Plan
 from levada.store import JournalEntry, RunRecord, Store
 
@@ -38,13 +40,10 @@ RUNS_SEARCHED_MAX = 200
 
 
 _ENDS: list[pa.Field[Any]] = [pa.field(name, pa.string()) for name in ("outcome", "reason", "code")]
-_EXCEPTION_FIELDS: list[pa.Field[Any]] = [pa.field("sequence", pa.int64()), *_ENDS]
-_BATCH_FIELDS: list[pa.Field[Any]] = [
-    pa.field("first", pa.int64()),
-    pa.field("size", pa.int64()),
-    *_ENDS,
-    pa.field("request_id", pa.string()),
-]
+_EXCEPTIONS = pa.schema([pa.field("sequence", pa.int64()), *_ENDS])
+_BATCHES = pa.schema(
+    [pa.field("first", pa.int64()), pa.field("size", pa.int64()), *_ENDS, pa.field("request_id", pa.string())]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +177,7 @@ def _listed(
     connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "threads": 1})
     try:
         if outcome != "invalid" and plan.counts.operations:
-            batches, exceptions = journal_tables(store.journal_entries(record.run_id))
+            batches, exceptions = journal_tables(store.journal_entries(record.run_id), folder)
             connection.register("batches", batches)
             connection.register("exceptions", exceptions)
             for kind in KINDS:
@@ -290,28 +289,20 @@ def shown(value: Any) -> Any:
     return value
 
 
-def journal_tables(entries: Iterable[JournalEntry]) -> tuple[pa.Table, pa.Table]:
-    """The journal as two tables: batches by their first operation, and exceptions by sequence."""
-    batches: dict[str, list[Any]] = {name: [] for name in ("first", "size", "outcome", "reason", "code", "request_id")}
-    exceptions: dict[str, list[Any]] = {name: [] for name in ("sequence", "outcome", "reason", "code")}
-    for entry in entries:
-        outcomes = entry.outcomes
-        batches["first"].append(entry.intent.first)
-        batches["size"].append(entry.intent.size)
-        batches["outcome"].append(_as_outcome(outcomes.common.end) if outcomes else "unknown")
-        batches["reason"].append(outcomes.common.reason if outcomes else "")
-        batches["code"].append(outcomes.common.code if outcomes else "")
-        batches["request_id"].append(outcomes.request_id if outcomes else "")
-        for index, exception in (outcomes.exceptions if outcomes else {}).items():
-            exceptions["sequence"].append(entry.intent.first + index)
-            exceptions["outcome"].append(_as_outcome(exception.end))
-            exceptions["reason"].append(exception.reason)
-            exceptions["code"].append(exception.code)
-    return pa.table(batches, schema=pa.schema(_BATCH_FIELDS)), pa.table(exceptions, schema=pa.schema(_EXCEPTION_FIELDS))
+def journal_tables(entries: Iterable[JournalEntry], folder: Path) -> tuple[pa.Table, pa.Table]:
+    """The journal as two tables: batches by their first operation, and exceptions by sequence. If they are large, they
+    lie in files without a name in `folder`."""
+    with Rows(_BATCHES, folder) as batches, Rows(_EXCEPTIONS, folder) as exceptions:
+        for entry in entries:
+            outcomes = entry.outcomes or Outcomes(Outcome("unknown"))
+            batches.append(entry.intent.first, entry.intent.size, *_ended(outcomes.common), outcomes.request_id)
+            for index, outcome in outcomes.exceptions.items():
+                exceptions.append(entry.intent.first + index, *_ended(outcome))
+        return batches.table(), exceptions.table()
 
 
-def _as_outcome(end: str) -> str:
-    return "unsent" if end == "not_applied" else end
+def _ended(outcome: Outcome) -> tuple[str, str, str]:
+    return "unsent" if outcome.end == "not_applied" else outcome.end, outcome.reason, outcome.code
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, statement: str, parameters: list[Any]) -> Iterator[dict[str, Any]]:

@@ -85,9 +85,8 @@ def forget(store: Store, sync: str) -> None:
 def _write(plan: Plan, folder: Path, entries: Iterable[JournalEntry], left_out: Waiting) -> int:
     """The number of operations that were refused. A rejection beside a lost answer is not counted: it says
     nothing for certain, and is sent again by the next run."""
-    batches, exceptions = journal_tables(
-        entry for entry in entries if entry.outcomes is not None and not entry.doubtful
-    )
+    known = (entry for entry in entries if entry.outcomes is not None and not entry.doubtful)
+    batches, exceptions = journal_tables(known, folder)
     with _connected(folder) as connection:
         connection.register("batches", batches)
         connection.register("exceptions", exceptions)

@@ -21,7 +21,7 @@ from levada.clock import isoformat
 from levada.delivery.account import Paused, as_destination_error
 from levada.delivery.doubts import MARK, Keys
 from levada.delivery.order import DeliveryOrder, DeliveryReport
-from levada.delivery.settled import settle
+from levada.delivery.settled import figures
 from levada.destination import Destination, TableDestination
 from levada.durable import private_folder, system_error
 from levada.errors import AuthError, ConfigError, CorruptedError, FullError, LevadaError, StoreError, UnavailableError
@@ -365,7 +365,7 @@ def _deliver(
         if not _was_begun(trip):
             return _failed(trip, error, plan)
         message = project.redaction.clean(error.message)
-        _, tally = settle(plan, list(project.store.journal_entries(trip.run_id)), requests=0)
+        tally = figures(plan, project.store.journal_entries(trip.run_id), requests=0)
         report = DeliveryReport(tally, None, pause=_pause_of(error), message=message)
     if report.pause is not None:
         return _paused(trip, plan, report)
@@ -440,8 +440,8 @@ def _resume(project: Project, record: RunRecord, lease: Lease, entitled: Callabl
 
 def _discard(project: Project, record: RunRecord, lease: Lease, hold_seconds: float) -> None:
     """Drop an open run. What it may have sent is not known: the whole ledger is distrusted, and the sync held."""
-    entries = list(project.store.journal_entries(record.run_id))
-    if entries:
+    if any(True for _ in project.store.journal_entries(record.run_id)):
+        entries = project.store.journal_entries(record.run_id)
         unanswered = [entry.intent.number for entry in entries if entry.outcomes is None]
         if unanswered:
             project.store.journal(lease, record.run_id).doubt(unanswered, hold_seconds)

@@ -51,7 +51,7 @@ def undo(project: Project, run_id: str) -> RunResult:
     verbs = _verbs(project, record, plan)
 
     def reverse(request: PlanRequest) -> Plan:
-        settled, _ = settle(plan, list(project.store.journal_entries(record.run_id)), 0)
+        settled, _ = settle(plan, project.store.journal_entries(record.run_id), 0, request.folder)
         made: Plan = project.planner.reverse(plan, folder, settled, request)
         if made.counts.operations:
             # before the first request: an undo that is interrupted is finished by the next run, and then held
