@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -263,8 +264,7 @@ def cut(chunk: Chunk, limits: Limits, *, last: bool) -> tuple[list[tuple[int, in
         stops = list(range(step, size + 1, step))
         if last and (not stops or stops[-1] < size):
             stops.append(size)
-        starts = [0, *stops[:-1]]
-        return [(a, b - a) for a, b in zip(starts, stops, strict=True)], stops[-1] if stops else 0
+        return [(start, stop - start) for start, stop in pairwise([0, *stops])], stops[-1] if stops else 0
     lengths = pc.binary_length(chunk.columns["rendered"])
     most = pc.max(lengths).as_py() or 0
     if (most + 1) * step + 1 <= limits.bytes_per_request:

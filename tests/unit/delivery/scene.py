@@ -145,6 +145,7 @@ class Scene:
     server_seconds: float = 0.01
     rate: float | None = None
     quota: int | None = None
+    row_group: int | None = None
     clock: Clock = field(default_factory=SystemClock)
     run_loop: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run
     seen: list[events.Event] = field(default_factory=list)
@@ -202,7 +203,7 @@ class Scene:
             }
         )
         path = self.plan_folder / f"{kind}.parquet"
-        pq.write_table(table, path)
+        pq.write_table(table, path, row_group_size=self.row_group)
         return PlanFile(path.name, len(rows), path.stat().st_size, "")
 
     def deliver(self) -> DeliveryReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,33 @@ def test_every_record_is_sent_once_in_full_batches(tmp_path: Path) -> None:
     assert report.tally.requests == 10
     assert report.settled is not None
     assert report.settled.exceptions is None
+
+
+@pytest.mark.parametrize("row_group", [1, 7, 30, 99, 101, 350])
+@pytest.mark.parametrize("bytes_per_request", [1_000_000, 400])
+def test_a_file_that_is_read_in_pieces_smaller_than_a_batch_is_sent_in_full_batches(
+    tmp_path: Path, row_group: int, bytes_per_request: int
+) -> None:
+    """A plan of wide rows has small row groups, and each is read on its own; so is what is left of one at a resume."""
+    arrived: list[str] = []
+    sizes: list[int] = []
+
+    def script(outgoing: Outgoing, records: list[dict[str, Any]]) -> Answer:
+        if len(sizes) == 2 and scene.halt is not None:
+            scene.halt.set()
+        arrived.extend(record["email"] for record in records)
+        sizes.append(len(records))
+        return ok()
+
+    scene = Scene(tmp_path, script, added=1_003, batch=100, lanes=1, row_group=row_group)
+    limits = scene.destination.spec.limits.model_copy(update={"bytes_per_request": bytes_per_request})
+    scene.destination.spec = replace(scene.destination.spec, limits=limits)
+    assert scene.deliver().pause == "operator"
+    scene.halt = None
+    assert scene.deliver().tally.delivered_total == 1_003
+    assert sorted(arrived) == [f"user{i}@example.com" for i in range(1_000, 2_003)]
+    if bytes_per_request > 1_000:
+        assert sizes == [*[100] * 10, 3]
 
 
 def test_removals_are_done_before_anything_is_added(tmp_path: Path) -> None:
