@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -69,9 +70,14 @@ def table(file: Path) -> str:
             found[entry["claim"]].append(entry["figure"])
     lines = ["| | claim | figures |", "|---|---|---|"]
     for claim, title in CLAIMS.items():
-        shown = "<br>".join(sorted(found.get(claim, ["**not measured in this run**"]))).replace("|", "\\|")
-        lines.append(f"| {claim} | {title} | {shown} |")
+        shown = sorted(found.get(claim, ["**not measured in this run**"]), key=_by_figures)
+        lines.append(f"| {claim} | {title} | {'<br>'.join(shown).replace('|', chr(92) + '|')} |")
     return "\n".join(lines)
+
+
+def _by_figures(sentence: str) -> list[str | int]:
+    """Sorts 9,000 before 10,000."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", sentence.replace(",", ""))]
 
 
 def written(page: Path, figures: str) -> None:

@@ -72,7 +72,8 @@ def _free(seed: int, chance: random.Random, rows_max: int) -> Schedule:
 
 
 def _troubled(schedule: Schedule, spared: int = 0) -> Schedule:
-    """One stage in eight beyond the `spared` has trouble with its disk or dies amid its files."""
+    """One stage in eight beyond the `spared` has trouble with its disk or dies amid its files. Three plans in five are
+    read in pieces."""
     chance = random.Random(f"trouble {schedule.seed}")
     stages = list(schedule.stages)
     for number in range(spared, len(stages)):
@@ -81,7 +82,7 @@ def _troubled(schedule: Schedule, spared: int = 0) -> Schedule:
             stages[number] = replace(stages[number], full=chance.randint(0, 60))
         elif drawn < 0.12:
             stages[number] = replace(stages[number], torn=chance.randint(0, 40))
-    return replace(schedule, stages=tuple(stages))
+    return replace(schedule, stages=tuple(stages), pieces=chance.choice((0, 0, 1, 2, 3)))
 
 
 def _value(chance: random.Random) -> str:

@@ -20,6 +20,7 @@ from simulation.connectors import Signed, declared
 from simulation.drawing import draw
 from simulation.duck import shared
 from simulation.oracle import Evidence, judge
+from simulation.pieces import read_in_pieces
 from simulation.planning import PlainPlanner
 from simulation.schedule import LETTERS, Schedule, Stage
 from simulation.server import LAG_SECONDS, SECRET, SERVER_SECONDS
@@ -106,8 +107,9 @@ def play(schedule: Schedule, planner: Any = planner_of) -> Played:
         restored = False
         runs: list[Any] = []
         try:
-            _stages(world, planner, orphans)
-            _quiet(world, planner)
+            with read_in_pieces(schedule.pieces):
+                _stages(world, planner, orphans)
+                _quiet(world, planner)
             restored = bool(orphans) or any(report.get("raised") == "store.rolled_back" for report in world.reports)
             named, runs = left_to_people(world, planner, restored=restored)
         except Hanging as error:

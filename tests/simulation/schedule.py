@@ -80,6 +80,8 @@ class Schedule:
     rate: float | None
     rows: tuple[Edit, ...]
     stages: tuple[Stage, ...] = field(default_factory=tuple)
+    #: a plan's file is read in pieces of so many rows; 0: as a whole
+    pieces: int = 0
 
     def smaller(self) -> Iterator[Schedule]:
         """Schedules with one part less, the big parts first."""
@@ -91,6 +93,8 @@ class Schedule:
         for index in range(len(self.rows)):
             if len(self.rows) > 1:
                 yield replace(self, rows=self.rows[:index] + self.rows[index + 1 :])
+        if self.pieces:
+            yield replace(self, pieces=0)
         if self.rate is not None:
             yield replace(self, rate=None)
         if self.lanes > 1:
