@@ -18,7 +18,7 @@ import pyarrow.csv as pa_csv
 
 from levada.change import Kind, Verb
 from levada.mapping import digest
-from levada.outcome import DELIVERED, Outcome, Outcomes, shortened
+from levada.outcome import DELIVERED, UNTOLD, Effects, Outcome, Outcomes, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,10 @@ class Batch:
 
     # Outcomes, in the words that a connector uses.
 
-    def delivered(self, *, identifiers: Mapping[int, str] | None = None, request_id: str = "") -> Outcomes:
-        return Outcomes(DELIVERED, identifiers=identifiers or {}, request_id=request_id)
+    def delivered(
+        self, *, identifiers: Mapping[int, str] | None = None, request_id: str = "", effects: Effects = UNTOLD
+    ) -> Outcomes:
+        return Outcomes(DELIVERED, identifiers=identifiers or {}, request_id=request_id, effects=effects)
 
     def rejected(self, reason: str, *, code: str = "", request_id: str = "") -> Outcomes:
         """All records refused, for a reason that holds for each of them."""
@@ -143,8 +145,10 @@ class Batch:
         common: Outcome = DELIVERED,
         identifiers: Mapping[int, str] | None = None,
         request_id: str = "",
+        effects: Effects = UNTOLD,
     ) -> Outcomes:
-        return Outcomes(common, exceptions, identifiers=identifiers or {}, request_id=request_id).simplified()
+        found = Outcomes(common, exceptions, identifiers=identifiers or {}, request_id=request_id, effects=effects)
+        return found.simplified()
 
 
 def python_rows(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:

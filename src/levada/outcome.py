@@ -3,17 +3,27 @@
 There are three ends, never two: applied (`delivered`), surely not applied (`rejected` by the destination,
 or `not_applied` for a reason that lies outside the record), and `unknown`. Outcomes of a batch are a common
 one plus the exceptions by index, so that ten thousand delivered records cost nothing.
+
+A delivered record also has an *effect*: what its request changed at the destination, as far as the destination tells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Literal
 
 End = Literal["delivered", "rejected", "waiting", "suppressed", "not_applied", "unknown"]
 """`suppressed`: not sent, or without effect, by policy (mode update on a record that does not exist).
 `waiting`: refused by an earlier run, not asked in this one, asked again later (see `levada.delivery.waiting`)."""
+
+Effect = Literal["created", "updated", "same", "gone", "untold"]
+"""`created`: the record was not there before. `updated`: it was, with other values. `same`: the destination was already
+as wanted. `gone`: the record was there and is removed. `untold`: the destination does not say, or nothing was
+delivered."""
+LETTERS: Mapping[Effect, str] = {"created": "c", "updated": "u", "same": "s", "gone": "g", "untold": "-"}
+"""How effects are written, one letter each."""
 
 REASON_CHARACTERS_MAX = 500
 """Longer words of a destination are cut, with an ellipsis."""
@@ -37,6 +47,75 @@ FUNCTION_FAILED = "function_failed"
 DELIVERED = Outcome("delivered")
 UNKNOWN = Outcome("unknown")
 
+_EFFECTS: Mapping[str, Effect] = {letter: effect for effect, letter in LETTERS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """The effects of a batch's records, by index (from 0): the one that all have, or a letter for each of them.
+
+    `letters` is one of LETTERS, which then holds for every record, or as long as the batch.
+    """
+
+    letters: str = LETTERS["untold"]
+
+    @staticmethod
+    def all(effect: Effect) -> Effects:
+        """Every record has this one."""
+        return Effects(LETTERS[effect])
+
+    @staticmethod
+    def each(effects: Sequence[Effect]) -> Effects:
+        """One for each record of a batch, in its order."""
+        return Effects("".join(LETTERS[effect] for effect in effects)).simplified()
+
+    def of(self, index: int) -> Effect:
+        return _EFFECTS[self.letters if len(self.letters) == 1 else self.letters[index]]
+
+    def of_size(self, size: int) -> str:
+        """A letter for each of `size` records."""
+        return self.letters * size if len(self.letters) == 1 else self.letters
+
+    def part(self, start: int, length: int) -> Effects:
+        """Those of a run of the records."""
+        return self if len(self.letters) == 1 else Effects(self.letters[start : start + length]).simplified()
+
+    def simplified(self) -> Effects:
+        """The same as one letter, where all are equal."""
+        kinds = set(self.letters)
+        return Effects(kinds.pop()) if len(kinds) == 1 else self if kinds else Effects()
+
+    @staticmethod
+    def joined(parts: Sequence[tuple[int, Effects]]) -> Effects:
+        """The effects of a batch from those of its consecutive parts, each given with its size."""
+        if len({part.letters for _, part in parts}) == 1 and len(parts[0][1].letters) == 1:
+            return parts[0][1]
+        return Effects("".join(part.of_size(size) for size, part in parts)).simplified()
+
+    def as_text(self) -> str:
+        """Short text for a journal: each run of equal effects as its length and its letter (`200c3u`)."""
+        if len(self.letters) == 1:
+            return self.letters
+        return "".join(f"{sum(1 for _ in run)}{letter}" for letter, run in groupby(self.letters))
+
+    @staticmethod
+    def from_text(text: str) -> Effects:
+        """The reverse of `as_text`. Raises ValueError for what it has not written."""
+        if text in _EFFECTS:
+            return Effects(text)
+        found, count = [], ""
+        for sign in text:
+            if sign.isdigit():
+                count += sign
+            elif sign in _EFFECTS and count:
+                found.append(sign * int(count))
+                count = ""
+            else:
+                raise ValueError(f"no effects: {text!r}")
+        if count or not found:
+            raise ValueError(f"no effects: {text!r}")
+        return Effects("".join(found))
+
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
@@ -52,6 +131,8 @@ class Outcomes:
     identifiers: Mapping[int, str] = field(default_factory=dict)
     #: the destination's name for the request, for its support
     request_id: str = ""
+    #: what was changed at the destination; counts for delivered records only
+    effects: Effects = Effects()
 
     def of(self, index: int) -> Outcome:
         return self.exceptions.get(index, self.common)
@@ -99,7 +180,11 @@ class Outcomes:
             identifiers.update({start + index: name for index, name in part.identifiers.items()})
             request_id = request_id or part.request_id
             start += size
-        return Outcomes(common, exceptions, identifiers=identifiers, request_id=request_id)
+        effects = Effects.joined([(size, part.effects) for size, part in parts])
+        return Outcomes(common, exceptions, identifiers=identifiers, request_id=request_id, effects=effects)
+
+
+UNTOLD = Effects()
 
 
 def readable(text: str) -> str:

@@ -1,7 +1,8 @@
 """The journal: one row per batch, written ahead of the sending, and the holds after lost answers.
 
-Outcomes are kept small: the common one, and the exceptions by index as JSON. What is not here: what becomes of
-a batch without an answer (delivery decides) and how outcomes move the ledger (the planner folds).
+Outcomes are kept small: the common one with the effects as a short text, and the exceptions by index as JSON. What is
+not here: what becomes of a batch without an answer (delivery decides) and how outcomes move the ledger (the planner
+folds).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from levada.clock import Clock
-from levada.outcome import End, Outcome, Outcomes
+from levada.outcome import UNTOLD, Effects, End, Outcome, Outcomes
 from levada.store import Hold, Intent, JournalEntry, Lease
 from levada.stores.database import Database
 from levada.stores.leases import Leases
@@ -171,8 +172,10 @@ def entries(database: Database, run_id: str) -> Iterator[JournalEntry]:
 def outcome_columns(outcomes: Outcomes) -> tuple[str, str | None, str | None, str]:
     """The outcome, exceptions, identifiers and request id as they are stored."""
     common: list[Any] = _compact(outcomes.common)
-    if not outcomes.attributed:
-        common = [outcomes.common.end, outcomes.common.reason, outcomes.common.code, False]
+    if not outcomes.attributed or outcomes.effects != UNTOLD:
+        common = [outcomes.common.end, outcomes.common.reason, outcomes.common.code, outcomes.attributed]
+    if outcomes.effects != UNTOLD:
+        common.append(outcomes.effects.as_text())
     exceptions = {str(index): _compact(outcome) for index, outcome in outcomes.exceptions.items()}
     names: Mapping[str, str] | list[str] | None = None
     if outcomes.identifiers:
@@ -218,9 +221,10 @@ def _outcomes(common: str, exceptions: str | None, identifiers: str | None, requ
     return Outcomes(
         common=_outcome(parts[:3]),
         exceptions={int(index): _outcome(part) for index, part in json.loads(exceptions or "{}").items()},
-        attributed=len(parts) < 4,
+        attributed=len(parts) < 4 or bool(parts[3]),
         identifiers=dict(pairs),
         request_id=request_id,
+        effects=Effects.from_text(parts[4]) if len(parts) > 4 else UNTOLD,
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from levada.clock import isoformat
 from levada.errors import BusyError, ConfigError, CorruptedError, FencedError, StoreError
-from levada.outcome import DELIVERED, UNKNOWN, Outcome, Outcomes
+from levada.outcome import DELIVERED, UNKNOWN, Effects, Outcome, Outcomes
 from levada.store import LEASE_SECONDS, JournalEntry
 from levada.testing.store_bench import (
     SYNC,
@@ -247,6 +247,11 @@ def outcomes_come_back_as_they_were_stored(bench: StoreBench) -> None:
         Outcomes(DELIVERED, identifiers={index: f"id{index}" for index in range(100)}, request_id="r"),
         Outcomes(DELIVERED, identifiers={5: "id5", 70: words}),
         Outcomes(Outcome("rejected", "bad batch"), attributed=False),
+        Outcomes(DELIVERED, effects=Effects.all("created")),
+        Outcomes(
+            DELIVERED, {1: UNKNOWN}, effects=Effects.each(["created", "untold", "updated", "same", "same", "gone"])
+        ),
+        Outcomes(Outcome("rejected", "bad batch"), attributed=False, effects=Effects.all("updated")),
         Outcomes(Outcome("suppressed", "", "policy"), {0: DELIVERED}),
     ]
     journal.intend(intents(len(found)))
