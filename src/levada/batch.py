@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -20,12 +20,18 @@ from levada.change import Kind, Verb
 from levada.mapping import digest
 from levada.outcome import DELIVERED, UNTOLD, Effects, Outcome, Outcomes, shortened
 
+RecordState = Literal["fresh", "sent", "removing"]
+"""What is known of a record before it is sent. `fresh`: every earlier request for it was answered, or there was none.
+`sent`: this very operation was sent before and not answered, so that it may have been applied. `removing`: an earlier
+removal of the record was not answered, so that it may still be there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """`table` has one row per record and a column per mapped field, typed as the destination wants it.
 
-    For removals the columns hold the values last confirmed. `rendered`, where the destination has a
+    All columns are cut together, so that what is known of a record goes wherever the record goes. For removals the
+    columns hold the values last confirmed. `rendered`, where the destination has a
     template for this verb, holds each record's JSON text. `keys` is the model's key of each record, for
     messages. `operations` are the ids (32 hex digits) that stay the same over attempts, runs and restarts.
     """
@@ -50,8 +56,10 @@ class Batch:
     attempt: int = 1
     #: the rendered records joined by commas, where delivery has them ready
     packed: pa.Buffer | None = field(default=None, repr=False)
-    #: things the connector asked delivery to remember between its attempts at this batch
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    #: the RecordState of each record, as text; null is fresh; None: all are
+    states: pa.Array[Any] | None = None
+    #: the keys, each with its moment, under which earlier creates were sent that expire (class B)
+    stamps: pa.Array[Any] | None = None
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -108,11 +116,24 @@ class Batch:
         )
 
     def _part(self, cut: Callable[[Any], Any], **changes: Any) -> Batch:
-        columns = ("table", "keys", "rendered", "operations", "previous", "identifiers")
+        columns = ("table", "keys", "rendered", "operations", "previous", "identifiers", "states", "stamps")
         parts: dict[str, Any] = {
             name: None if getattr(self, name) is None else cut(getattr(self, name)) for name in columns
         }
-        return replace(self, **parts, packed=None, notes={}, **changes)
+        return replace(self, **parts, packed=None, **changes)
+
+    def in_state(self, *wanted: RecordState) -> list[int]:
+        """The indexes of the records in one of these states."""
+        if self.states is None:
+            return [] if "fresh" not in wanted else list(range(len(self)))
+        return [index for index, state in enumerate(self.states.to_pylist()) if (state or "fresh") in wanted]
+
+    def with_state(self, state: RecordState, indices: Iterable[int]) -> Batch:
+        """The same, with some records in another state."""
+        states: list[RecordState | None] = [None] * len(self) if self.states is None else self.states.to_pylist()
+        for index in indices:
+            states[index] = state
+        return replace(self, states=pa.array(states, pa.string()))
 
     def key_of(self, index: int) -> Any:
         """The model's key of one record: a value, or a dict for keys of several columns."""

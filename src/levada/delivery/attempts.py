@@ -1,7 +1,7 @@
 """Brings a batch to its end: attempts, halves of what is refused whole, look-ups before creates, keys that expire.
 
-What happens to a batch whose answer was lost is decided by the destination's class (GUARANTEES 4): see
-`Attempts.settled`. What is not here: which batches there are, and in which order they go.
+What happens to a record whose earlier answer was lost is decided by the destination's class: the table is in
+`levada.delivery.ends`. What is not here: which batches there are, and in which order they go.
 """
 
 from __future__ import annotations
@@ -18,25 +18,15 @@ from levada.batch import Batch
 from levada.change import Verb
 from levada.delivery.account import Account, NoLonger, Paused
 from levada.delivery.course import Course, Phase
-from levada.delivery.doubts import (
-    AT_MOST_ONCE,
-    KEY_EXPIRED,
-    MARK,
-    ROLLED_BACK,
-    UNANSWERED,
-    Keys,
-    has_open,
-    is_open,
-    repeated,
-)
+from levada.delivery.doubts import AT_MOST_ONCE, KEY_EXPIRED, ROLLED_BACK, UNANSWERED, Keys, has_open
+from levada.delivery.ends import Ends
 from levada.delivery.journaling import JournalTask
 from levada.delivery.order import DeliveryOrder
 from levada.delivery.render import BatchMaker, Chunk, PlanReader
 from levada.delivery.wire import Lost
-from levada.destination import Destination
+from levada.destination import DeliveryClass, Destination
 from levada.errors import ConfigError, DestinationError
-from levada.outcome import DELIVERED, FUNCTION_FAILED, GONE, Outcome, Outcomes
-from levada.planner import REMOVAL
+from levada.outcome import DELIVERED, FUNCTION_FAILED, GONE, Effect, Effects, Outcome, Outcomes
 from levada.retry import RetryPolicy
 from levada.template import parse
 
@@ -75,91 +65,81 @@ class Attempts:
 
     async def settled(self, batch: Batch, journal: JournalTask, phase: Phase) -> Outcomes:
         """Send until no record's end is open or patience is over; what is open then stays unknown."""
-        delivery_class = self._destination.spec.delivery_class(batch.verb)
-        doubtful = batch.number in self._course.doubtful
-        if doubtful and delivery_class == "C":
+        if batch.number in self._course.doubtful and self._class_of(batch) == "C":
             await self._hold()
-        kept = self._course.kept.get(batch.number)
-        at_most_once = delivery_class == "D" and self._order.repeats == "at_most_once"
-        lost = self._lost_before(batch, kept)
-        final = self._left_out(batch, phase) | batch.notes.get("waiting", {})
-        if kept is not None:
-            final = {i: kept.of(i) for i in range(len(batch))} | final
-        if at_most_once:
-            final |= dict.fromkeys(lost, AT_MOST_ONCE)
-        open_indices = [i for i in range(len(batch)) if i not in final or is_open(final[i])]
-        if not open_indices:
-            return Outcomes(final[0], final).simplified()
-        identifiers: dict[int, str] = dict(kept.identifiers) if kept is not None else {}
-        request_id = ""
+        ends = self._known(batch, phase)
+        untouched = not ends.outcomes and not ends.lost
+        left = ends.open
         for attempt in range(1, self._policy.attempts_max + 1):
-            current = batch if len(open_indices) == len(batch) else batch.take(open_indices)
+            if not left:
+                break
+            current = batch if len(left) == len(batch) else batch.take(left)
             if attempt > 1:
                 current = replace(current, attempt=attempt)
-            lost_before = doubtful or attempt > 1
             try:
-                outcomes = await self._attempt(current, batch.number, journal, phase, lost_before=lost_before)
+                outcomes = await self._attempt(current, batch.number, journal, phase)
             except Paused as paused:
-                if attempt == 1 and kept is None:
-                    raise  # no record of the batch was sent: all of it stays open
+                if not ends.outcomes.keys() >= set(left):
+                    raise  # nothing is known of them: the batch stays open
                 self._course.stop(paused.reason, paused.message)
                 break
             answered = outcomes.counts(len(current)).keys() - {"unknown", "not_applied"}
             self._vouched = self._vouched or bool(answered)
-            if attempt == 1 and not final and not lost and not has_open(outcomes, len(batch)):
+            if untouched and attempt == 1 and not has_open(outcomes, len(batch)):
                 return outcomes
-            request_id = outcomes.request_id or request_id
-            still_open: list[int] = []
-            for place, index in enumerate(open_indices):
-                outcome = outcomes.of(place)
-                final[index] = repeated(outcome) if delivery_class == "D" and index in lost else outcome
-                if place in outcomes.identifiers:
-                    identifiers[index] = outcomes.identifiers[place]
-                if outcome.end == "unknown":
-                    lost.add(index)
-                    final[index] = AT_MOST_ONCE if at_most_once else final[index]
-                if is_open(final[index]):
-                    still_open.append(index)
-            if not still_open:
+            ends.take(left, outcomes)
+            left = ends.open
+            if not left or not await self._goes_on(batch, ends.of(left), attempt):
                 break
-            open_indices = still_open
-            if any(final[i].code == FUNCTION_FAILED for i in open_indices):
-                self._give_up([final[index] for index in open_indices], batch.number)
-                break
-            unsure = any(final[i].end == "unknown" for i in open_indices)
-            if self._course.pause is not None and not unsure:
-                break  # after a pause in the middle of a halved batch, what is left of it stays unsent
-            if attempt < self._policy.attempts_max:
-                try:
-                    await self._account.wait_before_resend(attempt)
-                except Paused as paused:
-                    self._course.stop(paused.reason, paused.message)
-                    break
-                if unsure and delivery_class == "C":
-                    await self._hold()
-        else:
-            self._give_up([final[index] for index in open_indices], batch.number)
-        exceptions = {index: outcome for index, outcome in final.items() if outcome != DELIVERED}
-        return Outcomes(DELIVERED, exceptions, identifiers=identifiers, request_id=request_id)
+            batch = batch.with_state("sent", ends.lost)
+        return ends.joined()
 
-    def _lost_before(self, batch: Batch, kept: Outcomes | None) -> set[int]:
-        """The records of a batch that were sent before, by this run or an earlier one, and not answered for."""
-        earlier = set(batch.notes.get("earlier", ()))
+    def _class_of(self, batch: Batch) -> DeliveryClass:
+        return self._destination.spec.delivery_class(batch.verb)
+
+    def _known(self, batch: Batch, phase: Phase) -> Ends:
+        """What is known of a batch's records before anything is sent; the table is in `levada.delivery.ends`."""
+        keeps_count = self._class_of(batch) == "D"
+        once = keeps_count and self._order.repeats == "at_most_once"
+        sent = batch.in_state("sent")
+        ends = Ends(len(batch), set(sent), counted=keeps_count, once=once)
+        kept = self._course.kept.get(batch.number)
         if kept is not None:
-            return earlier | {i for i in range(len(batch)) if kept.of(i).end == "unknown"}
-        return set(range(len(batch))) if batch.number in self._course.doubtful else earlier
+            ends.keep(kept)
+        if once:
+            ends.leave(dict.fromkeys(sent, AT_MOST_ONCE))
+        ends.leave(self._order.waiting.of(batch.sequence, len(batch)))
+        ends.leave(self._left_out(batch, phase))
+        return ends
 
     def _left_out(self, batch: Batch, phase: Phase) -> dict[int, Outcome]:
         """The records of class B that must not be sent: an earlier create is in doubt, and has to be settled first."""
         if self._order.plan.purpose == "settle":
             return {}
         found = dict.fromkeys(range(len(batch)), ROLLED_BACK) if phase.keyed and self._order.in_doubt else {}
-        for index, stamp in batch.notes.get("unanswered", {}).items():
-            if MARK in stamp:
+        for index, stamp in enumerate([] if batch.stamps is None else batch.stamps.to_pylist()):
+            if stamp is not None:
                 found[index] = UNANSWERED if self._keys.remembered(stamp) else KEY_EXPIRED
-            elif stamp == REMOVAL and phase.keyed:
-                found[index] = UNANSWERED
+        if phase.keyed:
+            found |= dict.fromkeys(batch.in_state("removing"), UNANSWERED)
         return found
+
+    async def _goes_on(self, batch: Batch, left: Sequence[Outcome], attempt: int) -> bool:
+        """Is there to be another attempt? Waits for it. Raises Paused where patience is over and that is an outage."""
+        if attempt == self._policy.attempts_max or any(each.code == FUNCTION_FAILED for each in left):
+            self._give_up(left, batch.number)
+            return False
+        unsure = any(each.end == "unknown" for each in left)
+        if self._course.pause is not None and not unsure:
+            return False  # after a pause in the middle of a halved batch, what is left of it stays unsent
+        try:
+            await self._account.wait_before_resend(attempt)
+        except Paused as paused:
+            self._course.stop(paused.reason, paused.message)
+            return False
+        if unsure and self._class_of(batch) == "C":
+            await self._hold()
+        return True
 
     def _give_up(self, left: Sequence[Outcome], number: int) -> None:
         """Patience with a batch is over. Where no batch of this process was ever answered for, that is an outage.
@@ -176,17 +156,14 @@ class Attempts:
             what = self._clean(unknown.reason.partition(": ")[0])
             raise Paused("outage", f"{self._destination.name} answers for no record: {what}")
 
-    async def _attempt(
-        self, batch: Batch, number: int, journal: JournalTask, phase: Phase, *, lost_before: bool
-    ) -> Outcomes:
+    async def _attempt(self, batch: Batch, number: int, journal: JournalTask, phase: Phase) -> Outcomes:
         """One attempt at a batch; for class C, records that may exist already are looked up first."""
-        spec = self._destination.spec
-        if spec.delivery_class(batch.verb) == "C" and batch.verb == "create":
-            needs_look = lost_before or self._order.mode in ("upsert", "mirror")
-            earlier = batch.notes.get("earlier", ())
-            if needs_look or earlier:
-                return await self._look_then_send(batch, number, journal, phase)
-        if phase.keyed and (lost_before or self._order.plan.purpose == "settle"):
+        if self._class_of(batch) == "C" and batch.verb == "create":
+            always = self._order.mode in ("upsert", "mirror")
+            looked_up = list(range(len(batch))) if always else batch.in_state("sent", "removing")
+            if looked_up:
+                return await self._look_then_send(batch, looked_up, number, journal, phase)
+        if phase.keyed and (batch.in_state("sent") or self._order.plan.purpose == "settle"):
             self._resent.add(number)
         parts = [BISECTION_PARTS_MAX if len(batch) > 1 else 1]
         outcomes = await self._send(batch, number, journal, parts)
@@ -232,33 +209,41 @@ class Attempts:
             self._course.stop(paused.reason, paused.message)
             return NOT_APPLIED
 
-    async def _look_then_send(self, batch: Batch, number: int, journal: JournalTask, phase: Phase) -> Outcomes:
+    async def _look_then_send(
+        self, batch: Batch, looked_up: Sequence[int], number: int, journal: JournalTask, phase: Phase
+    ) -> Outcomes:
         """Update the records that are there, create the others (E6: a failed look-up says neither)."""
+        asked = batch if len(looked_up) == len(batch) else batch.take(looked_up)
+        failed: Outcome | None = None
+        there: dict[int, str] = {}
         try:
-            found = await self._account.talk(self._destination.look_up(batch))
+            found = await self._account.talk(self._destination.look_up(asked))
+            there = {looked_up[place]: identifier for place, identifier in sorted(found.identifiers.items())}
         except DestinationError as error:
-            return Outcomes(Outcome("not_applied", f"look-up: {error.message}", "look_up_failed"))
-        present = sorted(found.identifiers)
-        if present and not self._has("update"):
-            present = []  # what is there stays as it is: this object's records are made and never changed
-        absent = [index for index in range(len(batch)) if index not in found.identifiers]
-        merged: dict[int, Outcome] = {}
-        identifiers = dict(found.identifiers)
+            failed = Outcome("not_applied", f"look-up: {error.message}", "look_up_failed")
+        unsure = set(looked_up) if failed is not None else set()
+        absent = [index for index in range(len(batch)) if index not in there and index not in unsure]
+        # what is there stays as it is where this object's records are made and never changed
+        present = list(there) if self._has("update") else []
         at_once = self._destination.limits(self._order.object, "update").records_per_request if present else 1
         parts = [(present[start : start + at_once], True) for start in range(0, len(present), at_once)]
+        merged = dict.fromkeys(unsure, failed or NOT_APPLIED.common)
+        identifiers = dict(there)
+        effects: dict[int, Effect] = {}
         for indices, is_there in (*parts, (absent, False)):
             if not indices:
                 continue
             part = batch.take(indices)
             if is_there:
-                part = await self._as_update(part, phase, [found.identifiers[i] for i in indices])
+                part = await self._as_update(part, phase, [there[i] for i in indices])
             outcomes = await self._send_or_leave(part, number, journal, [BISECTION_PARTS_MAX])
             for place, index in enumerate(indices):
                 merged[index] = outcomes.of(place)
+                effects[index] = outcomes.effects.of(place)
                 if place in outcomes.identifiers:
                     identifiers[index] = outcomes.identifiers[place]
-        exceptions = {index: outcome for index, outcome in merged.items() if outcome != DELIVERED}
-        return Outcomes(DELIVERED, exceptions, identifiers=identifiers)
+        told = Effects.each([effects.get(index, "untold") for index in range(len(batch))])
+        return Outcomes(DELIVERED, merged, identifiers=identifiers, effects=told).simplified()
 
     def _has(self, verb: Verb) -> bool:
         try:

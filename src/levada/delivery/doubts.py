@@ -92,13 +92,14 @@ def has_open(outcomes: Outcomes, size: int) -> bool:
 
 def was_begun(outcomes: Outcomes) -> bool:
     """Was a batch that had been left open sent again, and is not answered?"""
-    return BEGUN in (outcomes.common, *outcomes.exceptions.values())
+    return any(each.code == BEGUN.code for each in (outcomes.common, *outcomes.exceptions.values()))
 
 
 def left_unsent(outcomes: Outcomes, size: int) -> bool:
     """Is there any record of a settled batch that was not sent, or whose sending was begun again?"""
     common = [outcomes.common] if len(outcomes.exceptions) < size else []
-    return any(each.end == "not_applied" or each == BEGUN for each in (*common, *outcomes.exceptions.values()))
+    ends = (*common, *outcomes.exceptions.values())
+    return any(each.end == "not_applied" or each.code == BEGUN.code for each in ends)
 
 
 def begun(outcomes: Outcomes, size: int) -> Outcomes:

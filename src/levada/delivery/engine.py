@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 
 import pyarrow as pa
 
@@ -36,9 +35,7 @@ from levada.delivery.render import (
     Parts,
     PlanReader,
     cut,
-    earlier_attempts,
     joined,
-    unanswered_attempts,
 )
 from levada.destination import Destination
 from levada.limits import Limits
@@ -187,7 +184,7 @@ class HttpEngine:
                     again = begun(entry.outcomes, entry.intent.size)
                     await asyncio.to_thread(self._journal.settle, [(number, again)])
             await journal.room(1)
-            queue.put_nowait(self._marked(batch, chunk, 0))
+            queue.put_nowait(self._left_open(self._in_doubt(batch), entry))
 
     async def _produce(
         self, queue: asyncio.Queue[Batch | None], journal: JournalTask, phase: Phase, reader: PlanReader
@@ -236,7 +233,7 @@ class HttpEngine:
                 start, length = ranges[place]
                 body = packed[place] if packed is not None else None
                 batch = self._maker.of_parts(chunk, parts, phase.verb, self._number, start, length, body)
-                batches.append(self._marked(batch, chunk, start))
+                batches.append(self._in_doubt(batch))
                 self._number += 1
             await journal.intend([self._intent(batch, phase) for batch in batches])
             for batch in batches:
@@ -248,23 +245,22 @@ class HttpEngine:
         key = batch.idempotency_key
         if phase.keyed:
             fresh = f"{key}{MARK}" if self._order.in_doubt else self._keys.stamped(key)
-            known = batch.notes.get("unanswered", {}).get(0, "")
-            key = known if MARK in known else fresh
+            known = batch.stamps[0].as_py() if batch.stamps is not None else None
+            key = known or fresh
             self._course.stamps[batch.number] = key
         return Intent(batch.number, phase.kind, batch.sequence, len(batch), key)
 
-    def _marked(self, batch: Batch, chunk: Chunk, start: int) -> Batch:
-        """With a note of the records that an earlier run may have sent, and of those that this one leaves out."""
-        notes: dict[str, object] = {}
-        if self._order.in_doubt:
-            notes["earlier"] = tuple(range(len(batch)))
-        elif earlier := earlier_attempts(chunk, start, len(batch)):
-            notes["earlier"] = tuple(earlier)
-        if unanswered := unanswered_attempts(chunk, start, len(batch)):
-            notes["unanswered"] = unanswered
-        if waiting := self._order.waiting.of(batch.sequence, len(batch)):
-            notes["waiting"] = waiting
-        return replace(batch, notes=notes) if notes else batch
+    def _in_doubt(self, batch: Batch) -> Batch:
+        """With every record as sent before, where it is not known what was (after a rollback or a dropped plan)."""
+        return batch.with_state("sent", range(len(batch))) if self._order.in_doubt else batch
+
+    def _left_open(self, batch: Batch, entry: JournalEntry) -> Batch:
+        """A batch of an earlier process, with the records as sent before whose end it does not know."""
+        kept = entry.outcomes
+        if kept is None:
+            return batch.with_state("sent", range(len(batch)))
+        unsure = ("unknown", "not_applied") if entry.doubtful else ("unknown",)
+        return batch.with_state("sent", [i for i in range(len(batch)) if kept.of(i).end in unsure])
 
     # -- lanes
 

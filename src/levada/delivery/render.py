@@ -158,10 +158,7 @@ class PlanReader:
         parts += [f"{column.sql} AS {quoted('previous.' + name)}" for name, column in previous.items()]
         if "identifier" in types:
             parts.append("identifier")
-        parts += self._earlier(kind, types)
-        if "operation" in types:
-            held = f"contains(operation, '@') OR ({kind == 'added'} AND operation = '{REMOVAL}')"
-            parts.append(f"CASE WHEN {held} THEN operation END AS unanswered")
+        parts += self._states(kind, types)
         operation = operation_sql(order, kind, types)
         used = {place.source for place in placeholders(node)} if node is not None else set()
         if with_operations or "operation" in used:
@@ -204,18 +201,24 @@ class PlanReader:
             found[name] = ColumnSql(sql, types["before." + name])
         return found
 
-    def _earlier(self, kind: Kind, types: dict[str, DuckDBPyType]) -> list[str]:
-        """The column that is not NULL where an earlier run may have applied the very same operation."""
+    def _states(self, kind: Kind, types: dict[str, DuckDBPyType]) -> list[str]:
+        """The columns `state` (see RecordState; NULL is fresh) and `stamp` (the key of a create that expires)."""
         if kind == "changed" and "state" in types and self.order.plan.purpose == "sync":
             same = " AND ".join(
                 f"{quoted('before.' + name)} IS NOT DISTINCT FROM {quoted('after.' + name)}"
                 for name in self.order.plan.fields
             )
-            return [f"CASE WHEN state <> 'confirmed' AND {same} THEN '' END AS earlier"]
-        if "operation" not in types:
+            found = [f"CASE WHEN state <> 'confirmed' AND {same} THEN 'sent' END AS record_state"]
+        elif "operation" not in types:
             return []
-        sent = f"operation = '{REMOVAL}'" if kind == "removed" else f"operation <> '{REMOVAL}'"
-        return [f"CASE WHEN {sent} THEN operation END AS earlier"]
+        elif kind == "removed":
+            found = [f"CASE WHEN operation = '{REMOVAL}' THEN 'sent' END AS record_state"]
+        else:
+            sent = f"WHEN operation = '{REMOVAL}' THEN 'removing' WHEN operation IS NOT NULL THEN 'sent'"
+            found = [f"CASE {sent} END AS record_state"]
+        if "operation" in types:
+            found.append("CASE WHEN contains(operation, '@') THEN operation END AS stamp")
+        return found
 
     def _before(self, types: dict[str, DuckDBPyType]) -> dict[str, ColumnSql] | None:
         names = [name for name in self.order.plan.fields if "before." + name in types]
@@ -299,6 +302,8 @@ class Parts:
     rendered: pa.Array[Any] | None
     operations: pa.Array[Any] | None
     identifiers: pa.Array[Any] | None
+    states: pa.Array[Any] | None
+    stamps: pa.Array[Any] | None
 
     @staticmethod
     def of(chunk: Chunk) -> Parts:
@@ -310,6 +315,8 @@ class Parts:
             rendered=_column(columns, "rendered"),
             operations=_column(columns, "operation_id"),
             identifiers=_column(columns, "identifier"),
+            states=_column(columns, "record_state"),
+            stamps=_column(columns, "stamp"),
         )
 
     def packed(self, ranges: Sequence[tuple[int, int]]) -> list[pa.Buffer] | None:
@@ -363,6 +370,8 @@ class BatchMaker:
             operations=operations,
             previous=None if parts.previous is None else parts.previous.slice(start, length),
             identifiers=_slice(parts.identifiers, start, length),
+            states=_known(parts.states, start, length),
+            stamps=_known(parts.stamps, start, length),
             packed=packed,
         )
 
@@ -371,28 +380,14 @@ class BatchMaker:
         return digest([self._order.plan.plan_id, first, size]) + digest([first, self._order.plan.plan_id])
 
 
-def earlier_attempts(chunk: Chunk, start: int, length: int) -> Sequence[int]:
-    """Which rows were sent before by a run whose answer was lost, by index within the batch."""
-    if "earlier" not in chunk.columns.column_names:
-        return []
-    column = chunk.columns["earlier"].slice(start, length)
-    if column.null_count == length:
-        return []
-    return [index for index, value in enumerate(column.to_pylist()) if value is not None]
-
-
-def unanswered_attempts(chunk: Chunk, start: int, length: int) -> Mapping[int, str]:
-    """The creates (by their stamped keys) and removals that an earlier run sent of rows, by index in the batch."""
-    if "unanswered" not in chunk.columns.column_names:
-        return {}
-    column = chunk.columns["unanswered"].slice(start, length)
-    if column.null_count == length:
-        return {}
-    return {index: value for index, value in enumerate(column.to_pylist()) if value is not None}
-
-
 def _slice(column: pa.Array[Any] | None, start: int, length: int) -> pa.Array[Any] | None:
     return None if column is None else column.slice(start, length)
+
+
+def _known(column: pa.Array[Any] | None, start: int, length: int) -> pa.Array[Any] | None:
+    """As `_slice`; None where nothing is known of any record."""
+    part = _slice(column, start, length)
+    return None if part is None or part.null_count == length else part
 
 
 def _group(table: pa.Table, prefix: str) -> pa.Table:

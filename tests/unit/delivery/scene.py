@@ -21,6 +21,7 @@ from levada.delivery.account import Patience
 from levada.delivery.addresses import AddressPolicy
 from levada.delivery.dispatcher import Dispatcher
 from levada.delivery.order import DeliveryOrder, DeliveryReport
+from levada.delivery.waiting import NOTHING, Waiting
 from levada.delivery.wire import Outgoing
 from levada.destination import Auth, Credential, DestinationSpec, Found, ObjectSpec, Request, Response, Talk
 from levada.errors import ConfigError
@@ -146,6 +147,10 @@ class Scene:
     rate: float | None = None
     quota: int | None = None
     row_group: int | None = None
+    mode: Any = "upsert"
+    #: what the plan's column `operation` holds of the added rows, if it has one
+    operations: Sequence[str | None] | None = None
+    waiting: Waiting = NOTHING
     clock: Clock = field(default_factory=SystemClock)
     run_loop: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run
     seen: list[events.Event] = field(default_factory=list)
@@ -202,6 +207,8 @@ class Scene:
                 f"{side}.name": [f"User {i}" for i in rows],
             }
         )
+        if kind == "added" and self.operations is not None:
+            table = table.append_column("operation", pa.array(self.operations, pa.string()))
         path = self.plan_folder / f"{kind}.parquet"
         pq.write_table(table, path, row_group_size=self.row_group)
         return PlanFile(path.name, len(rows), path.stat().st_size, "")
@@ -215,9 +222,10 @@ class Scene:
             mapping=FieldMappings(tuple(FieldMapping(n, "column", n) for n in FIELDS), ("email",)),
             object="contacts",
             verbs=self.verbs,
-            mode="upsert",
+            mode=self.mode,
             removal="delete",
             repeats=self.repeats,
+            waiting=self.waiting,
         )
         dispatcher = Dispatcher(
             self.store,
