@@ -9,7 +9,7 @@ A delivered record also has an *effect*: what its request changed at the destina
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Literal
@@ -75,6 +75,14 @@ class Effects:
     def of_size(self, size: int) -> str:
         """A letter for each of `size` records."""
         return self.letters * size if len(self.letters) == 1 else self.letters
+
+    def runs(self, size: int) -> Iterator[tuple[Effect, int]]:
+        """Each run of equal effects among `size` records, with its length."""
+        if len(self.letters) == 1:
+            yield _EFFECTS[self.letters], size
+            return
+        for letter, run in groupby(self.letters):
+            yield _EFFECTS[letter], sum(1 for _ in run)
 
     def part(self, start: int, length: int) -> Effects:
         """Those of a run of the records."""

@@ -26,8 +26,9 @@ from levada.source import Source
 class Segment:
     """One immutable file of a ledger; a later segment overrides an earlier one, key by key.
 
-    `kind` "upsert": columns key.*, after.*, input.*, hash, and where needed state, operation, identifier and lapsed:
-    the names of fields that the record may hold though the ledger has no value of them (left out of the mapping).
+    `kind` "upsert": columns key.*, after.*, input.*, hash, and where needed state, operation, identifier, created
+    (did this sync make the record, as the destination told?) and lapsed: the names of fields that the record may hold
+    though the ledger has no value of them (left out of the mapping).
     `kind` "remove": columns key.*; those keys are no longer held.
     `mapping_version` and `hash_version` say whether `hash` may be compared as it stands; if not, the
     planner computes it again from the values.
@@ -37,6 +38,8 @@ class Segment:
     kind: Literal["upsert", "remove"]
     mapping_version: str
     hash_version: str
+    #: every record of the segment was made by this sync; else the column `created`, if there is one, says which
+    created: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class KindPolicy:
     removed: bool = False
     #: every run sends the whole model and forgets nothing: mode replace
     everything: bool = False
+    #: may records be removed that were there before this sync wrote them, or of which that is not known?
+    adopt: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +107,14 @@ class Settled:
 
     `exceptions` has the columns sequence (int64), settlement (text) and operation (text: the id under which an
     unknown operation was sent, and where it expires an `@` and the moment of the first sending); `identifiers` has
-    sequence and identifier (text), for delivered ones.
+    sequence and identifier (text), for delivered ones. `effects` has first and stop (int64) and effect (text): ranges
+    of operations, in order and disjoint, of which the destination told the effect.
     """
 
     common: Settlement
     exceptions: pa.Table | None = None
     identifiers: pa.Table | None = None
+    effects: pa.Table | None = None
 
 
 class Planner(Protocol):

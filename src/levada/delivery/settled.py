@@ -24,6 +24,8 @@ REPORTED = (TWICE.code, AT_MOST_ONCE.code)
 SEQUENCE: pa.Field[Any] = pa.field("sequence", pa.int64())
 EXCEPTIONS = pa.schema([SEQUENCE, pa.field("settlement", pa.string()), pa.field("operation", pa.string())])
 IDENTIFIERS = pa.schema([SEQUENCE, pa.field("identifier", pa.string())])
+_RANGES: list[pa.Field[Any]] = [pa.field("first", pa.int64()), pa.field("stop", pa.int64())]
+EFFECTS = pa.schema([*_RANGES, pa.field("effect", pa.string())])
 
 
 def settlement_of(outcome: Outcome, *, doubtful: bool) -> Settlement:
@@ -57,17 +59,28 @@ def settle(plan: Plan, entries: Iterable[JournalEntry], requests: int, folder: P
     large lie in a file without a name in `folder`, which the caller keeps private.
     """
     counted = _Counted()
-    with Rows(EXCEPTIONS, folder) as exceptions, Rows(IDENTIFIERS, folder) as identifiers:
+    with (
+        Rows(EXCEPTIONS, folder) as exceptions,
+        Rows(IDENTIFIERS, folder) as identifiers,
+        Rows(EFFECTS, folder) as effects,
+    ):
+        told = _Told(effects)
         for entry in entries:
             counted.count(entry)
             _gather(exceptions, identifiers, entry)
+            told.add(entry)
+        told.finish()
         for start, stop in counted.covered.gaps(plan.counts.operations):
             for first in range(start, stop, ROWS):
                 places = pa.array(range(first, min(stop, first + ROWS)), pa.int64())
                 exceptions.extend([places, pa.repeat("unsent", len(places)), pa.nulls(len(places), pa.string())])
         tally = counted.tally(plan, requests)
-        ended, named = exceptions.table(), identifiers.table()
-    return Settled("delivered", ended if ended.num_rows else None, named if named.num_rows else None), tally
+        found = [_unless_empty(rows.table()) for rows in (exceptions, identifiers, effects)]
+    return Settled("delivered", *found), tally
+
+
+def _unless_empty(table: pa.Table) -> pa.Table | None:
+    return table if table.num_rows else None
 
 
 def figures(plan: Plan, entries: Iterable[JournalEntry], requests: int) -> Tally:
@@ -152,6 +165,32 @@ class _Counted:
         )
         assert tally.operations == operations, "an operation has no end, or two"
         return tally
+
+
+class _Told:
+    """Gathers effects as ranges: those of one batch after the other, neighbours that are alike as one."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._range = (0, 0, "untold")
+
+    def add(self, entry: JournalEntry) -> None:
+        if entry.outcomes is None:
+            return
+        place = entry.intent.first
+        for effect, length in entry.outcomes.effects.runs(entry.intent.size):
+            first, stop, before = self._range
+            if (stop, before) == (place, effect):
+                self._range = (first, place + length, effect)
+            else:
+                self.finish()
+                self._range = (place, place + length, effect)
+            place += length
+
+    def finish(self) -> None:
+        """Nothing follows the range that was begun."""
+        if self._range[2] != "untold":
+            self._rows.append(*self._range)
 
 
 def _outcomes(entry: JournalEntry) -> Outcomes:

@@ -15,7 +15,7 @@ from levada.planner import KindPolicy, Ledger
 from levada.planners import lapsed, late, sql
 from levada.planners.engine import Engine
 from levada.planners.figures import null_counts, parts_for
-from levada.planners.ledgers import NARROW, UNSURE, LedgerView
+from levada.planners.ledgers import CREATED, NARROW, UNSURE, LedgerView
 from levada.planners.mapped import (
     Layout,
     after_name,
@@ -45,6 +45,8 @@ class Difference:
     #: rows of the model that are equal to another row in key and mapped values
     collapsed: int = 0
     everything: bool = False
+    #: keys whose rows left the model, and whose records are kept because this sync did not make them
+    not_ours: int = 0
     nulls: dict[str, float] = field(default_factory=dict)
 
 
@@ -358,7 +360,7 @@ class Comparison:
         afters = sql.listed(f"{self._after(each.index)} AS {after_name(each.name)}" for each in layout.fields)
         state = "'unknown'" if self.ledger.distrusted else "b.st"
         start = sql.listed([self._keys_out("f"), befores, afters, self._inputs("f")])
-        kept = f"b.identifier{self._still_lapsed()}"
+        kept = f"b.identifier{self._created}{self._still_lapsed()}"
         rest = f"f.h AS hash, {state} AS state, b.op AS operation, {kept}"
         if self.view.lapses:
             rest += f", {lapsed.returned('b.lapsed', layout.names)} AS {lapsed.RETURNED}"
@@ -395,6 +397,10 @@ class Comparison:
         sent = [(each.name, self._sent(each.index)) for each in self.layout.fields]
         return f", {lapsed.left_over('b.lapsed', sent)} AS {lapsed.LAPSED}"
 
+    @property
+    def _created(self) -> str:
+        return f", b.{CREATED}" if self.view.tells_created else ""
+
     def _write_added(self, before: Path | None) -> None:
         values = sql.listed(f"f.v{each.index} AS {after_name(each.name)}" for each in self.layout.fields)
         start = sql.listed([self._keys_out("f"), values, self._inputs("f")])
@@ -413,8 +419,9 @@ class Comparison:
         befores = sql.listed(f"b.b{each.index} AS {before_name(each.name)}" for each in self.layout.fields)
         start = sql.listed([self._keys_out("b"), befores])
         lapses = ", b.lapsed" if self.view.lapses else ""
-        rest = f"b.op AS operation, b.identifier{lapses}"
-        query = f"SELECT {start}, {rest} FROM {sql.parquet(before)} b WHERE NOT b.present"
+        rest = f"b.op AS operation, b.identifier{self._created}{lapses}"
+        ours = "" if self.policy.adopt else f" AND b.{CREATED}"
+        query = f"SELECT {start}, {rest} FROM {sql.parquet(before)} b WHERE NOT b.present{ours}"
         self.found.rows["removed"] = self.engine.copy(query, self.folder / "removed.parquet")
 
     # what cannot be sent
@@ -473,6 +480,7 @@ class Comparison:
             invalid=invalid,
             left=gone - removed,
         )
+        found.not_ours = gone - removed if self.policy.removed and not self.policy.adopt else 0
         found.nulls = self._nulls(gone, gone - removed)
 
     def _nulls(self, gone: int, left: int) -> dict[str, float]:

@@ -19,7 +19,7 @@ from levada.planner import REMOVAL, Ledger, Segment, Settled
 from levada.planners import files, lapsed, sql
 from levada.planners.engine import Engine
 from levada.planners.figures import null_counts
-from levada.planners.ledgers import OVERLAY, UNSURE, LedgerView, Shape, overlay_rows
+from levada.planners.ledgers import CREATED, OVERLAY, UNSURE, LedgerView, Shape, overlay_rows
 from levada.planners.mapped import after_name, before_name, input_name, key_name
 
 SEGMENTS_MAX = 16
@@ -127,12 +127,14 @@ class Fold:
         return found
 
     def _prepare_exceptions(self) -> None:
-        """Make the tables ended (sequence, settlement, operation) and named (sequence, identifier)."""
+        """Make the tables ended (sequence, settlement, operation), named (sequence, identifier) and told (ranges)."""
         self.engine.run("CREATE TEMP TABLE ended (sequence BIGINT, settlement VARCHAR, operation VARCHAR)")
         self.engine.run("CREATE TEMP TABLE named (sequence BIGINT, identifier VARCHAR)")
+        self.engine.run("CREATE TEMP TABLE told (first BIGINT, stop BIGINT, effect VARCHAR)")
         for table, rows, columns in (
             ("ended", self.settled.exceptions, "sequence, settlement, operation"),
             ("named", self.settled.identifiers, "sequence, identifier"),
+            ("told", self.settled.effects, "first, stop, effect"),
         ):
             if rows is not None and rows.num_rows:
                 self.engine.connection.register("levada_given", rows)
@@ -143,17 +145,20 @@ class Fold:
 
     def _fold_kind(self, kind: Kind) -> None:
         file = self.files[kind]
-        if self._whole and (kind != "changed" or self._all_confirmed(file)):
-            self._link(file, "remove" if kind == "removed" else "upsert")
+        created = self._created(kind)
+        linked = created is False or (kind == "added" and created is True)
+        if self._whole and linked and (kind != "changed" or self._all_confirmed(file)):
+            self._link(file, "remove" if kind == "removed" else "upsert", created=bool(created))
             self._count(kind, self.folder / file.name, file.rows)
             return
         first = self.plan.first(kind)
+        place = f"f.file_row_number + {first}"
         scan = sql.parquet(self.folder / file.name, "file_row_number = true")
         rows = (
             f"SELECT f.* EXCLUDE (file_row_number), coalesce(e.settlement, '{self.settled.common}') AS s_end, "
-            "e.operation AS s_operation, n.identifier AS s_identifier "
-            f"FROM {scan} f LEFT JOIN ended e ON e.sequence = f.file_row_number + {first} "
-            f"LEFT JOIN named n ON n.sequence = f.file_row_number + {first}"
+            f"e.operation AS s_operation, n.identifier AS s_identifier, {created_by('t', place)} AS s_created "
+            f"FROM {scan} f LEFT JOIN ended e ON e.sequence = {place} LEFT JOIN named n ON n.sequence = {place} "
+            f"ASOF LEFT JOIN told t ON {place} >= t.first"
         )
         self._write_upsert(kind, rows)
         left = {"removed": "delivered", "changed": "gone"}.get(kind)
@@ -188,10 +193,14 @@ class Fold:
         identifier = "coalesce(s_identifier, identifier)" if "identifier" in known else "s_identifier"
         stored = "hash" if "hash" in known else "CAST(NULL AS UBIGINT) AS hash"
         befores = sql.listed(before_name(name) for name in self.plan.fields) if kind == "changed" else ""
+        created = "s_created"
+        if CREATED in known and kind != "added":
+            created = f"(s_created OR coalesce({CREATED}, false))"
         query = (
             f"SELECT {sql.listed([keys, values, befores, inputs, stored])}, "
             f"CASE WHEN s_end = 'unknown' THEN '{state}' ELSE 'confirmed' END AS state, "
-            f"CASE WHEN s_end = 'unknown' THEN {operation} END AS operation, {identifier} AS identifier"
+            f"CASE WHEN s_end = 'unknown' THEN {operation} END AS operation, {identifier} AS identifier, "
+            f"{created} AS {CREATED}"
             f"{', lapsed' if lapsed.LAPSED in known else ''} FROM ({rows}) WHERE s_end IN {ends}"
         )
         target = self.engine.spill / f"{kind}-upsert.parquet"
@@ -200,6 +209,15 @@ class Fold:
             if kind != "removed":
                 self._count(kind, target, count)
             self._take(target, count, "upsert")
+
+    def _created(self, kind: Kind) -> bool | None:
+        """Were all records of a kind created by this sync in this run, or none? None: some of them."""
+        start, rows = self.plan.first(kind), self.files[kind].rows
+        (created,) = self.engine.row(
+            f"SELECT coalesce(sum(least(stop, {start + rows}) - greatest(first, {start})), 0) FROM told "
+            f"WHERE effect = 'created' AND first < {start + rows} AND stop > {start}"
+        )
+        return created == rows if created in (0, rows) else None
 
     def _all_confirmed(self, file: PlanFile) -> bool:
         (doubtful,) = self.engine.row(
@@ -255,8 +273,8 @@ class Fold:
         """Named by generation and content, so that nothing is ever overwritten by anything else."""
         return f"{self.generation:08d}-{digest[:16]}.parquet"
 
-    def _link(self, file: PlanFile, kind: str) -> None:
-        self._add(replace(file, name=self._linked(self.folder / file.name, file.digest)), kind)
+    def _link(self, file: PlanFile, kind: str, *, created: bool = False) -> None:
+        self._add(replace(file, name=self._linked(self.folder / file.name, file.digest)), kind, created=created)
 
     def _linked(self, source: Path, digest: str) -> str:
         name = self._name(digest)
@@ -269,11 +287,10 @@ class Fold:
         target.replace(self.ledger.folder / name)
         self._add(replace(described, name=name), kind)
 
-    def _add(self, file: PlanFile, kind: str) -> None:
+    def _add(self, file: PlanFile, kind: str, *, created: bool = False) -> None:
         assert kind in ("upsert", "remove")
-        self.segments.append(
-            Segment(file, "remove" if kind == "remove" else "upsert", self.plan.mapping_version, self.plan.hash_version)
-        )
+        versions = (self.plan.mapping_version, self.plan.hash_version)
+        self.segments.append(Segment(file, "remove" if kind == "remove" else "upsert", *versions, created))
 
     # compaction
 
@@ -299,15 +316,15 @@ class Fold:
         view.prepare()
         return view
 
-    def _segment_of(self, rows: str, *, lapses: bool) -> str:
-        return segment_query(self.shape, rows, lapses=lapses)
+    def _segment_of(self, view: LedgerView, rows: str) -> str:
+        return segment_query(self.shape, rows, lapses=view.lapses, created=view.tells_created)
 
     def _rewritten(self, ledger: Ledger, doubted: int = 0) -> Ledger:
         """The whole ledger as one base, with hashes of today."""
         view = self._view(ledger, doubted)
         self.segments = []
         target = self.engine.spill / "base.parquet"
-        count = self.engine.copy(self._segment_of(view.wide(), lapses=view.lapses), target)
+        count = self.engine.copy(self._segment_of(view, view.wide()), target)
         assert count == ledger.rows, f"the ledger holds {count} rows, {ledger.rows} were expected"
         if count:
             self._take(target, count, "upsert")
@@ -321,7 +338,7 @@ class Fold:
         matched = sql.equal("s", "o", "k", len(self.shape.keys))
         upper = f"SELECT s.* FROM ({view.wide()}) s SEMI JOIN (SELECT * FROM {OVERLAY} WHERE live) o ON {matched}"
         for query, kind in (
-            (self._segment_of(upper, lapses=view.lapses), "upsert"),
+            (self._segment_of(view, upper), "upsert"),
             (f"SELECT {keys} FROM {OVERLAY} WHERE NOT live", "remove"),
         ):
             target = self.engine.spill / f"merged-{kind}.parquet"
@@ -331,17 +348,24 @@ class Fold:
         return replace(ledger, segments=(ledger.segments[0], *self.segments))
 
 
-def segment_query(shape: Shape, rows: str, *, lapses: bool) -> str:
+def created_by(told: str, sequence: str) -> str:
+    """Did an operation create its record, given the last range of `told` that begins before it?"""
+    return f"coalesce({told}.effect = 'created' AND {sequence} < {told}.stop, false)"
+
+
+def segment_query(shape: Shape, rows: str, *, lapses: bool, created: bool) -> str:
     """Rows as `LedgerView.wide` gives them, as a segment holds them."""
     keys = sql.listed(f"k{i} AS {key_name(name)}" for i, name in enumerate(shape.keys))
     values = sql.listed(f"b{i} AS {after_name(name)}" for i, (name, _, _) in enumerate(shape.fields))
     inputs = sql.listed(f"i{i} AS {input_name(name)}" for i, (name, _, late) in enumerate(shape.fields) if late)
-    rest = f"h AS hash, st AS state, op AS operation, identifier{', lapsed' if lapses else ''}"
+    rest = "h AS hash, st AS state, op AS operation, identifier"
+    rest += f"{f', {CREATED}' if created else ''}{', lapsed' if lapses else ''}"
     return f"SELECT {sql.listed([keys, values, inputs, rest])} FROM ({rows})"
 
 
 def with_identifiers(engine: Engine, ledger: Ledger, earlier: Ledger) -> Ledger:
-    """`ledger`, whose one base was just written, with the destination's ids and lapsed fields that `earlier` knew."""
+    """`ledger`, whose one base was just written, with what `earlier` knew beside the values: the destination's ids,
+    which records this sync made, and lapsed fields."""
     base = ledger.segments[0]
     types = engine.types(f"SELECT * FROM {sql.parquet(ledger.folder / base.file.name)}")
     key_types = tuple(types[f"key.{name}"] for name in ledger.keys)
@@ -352,8 +376,9 @@ def with_identifiers(engine: Engine, ledger: Ledger, earlier: Ledger) -> Ledger:
     keys = sql.columns("k", len(key_types))
     everything = [(name, "true") for name in shape.names]
     known = (
-        f"SELECT * FROM (SELECT {keys}, identifier, {lapsed.left_over(lapsed.LAPSED, everything)} AS lapsed "
-        f"FROM ({view.wide()})) WHERE identifier IS NOT NULL OR lapsed IS NOT NULL"
+        f"SELECT * FROM (SELECT {keys}, identifier, {CREATED}, "
+        f"{lapsed.left_over(lapsed.LAPSED, everything)} AS lapsed FROM ({view.wide()})) "
+        f"WHERE identifier IS NOT NULL OR lapsed IS NOT NULL OR {CREATED}"
     )
     (count,) = engine.row(f"SELECT count(*) FROM ({known})")
     if not count:
@@ -361,7 +386,8 @@ def with_identifiers(engine: Engine, ledger: Ledger, earlier: Ledger) -> Ledger:
     matched = " AND ".join(f"b.{key_name(name)} = l.k{i}" for i, name in enumerate(ledger.keys))
     target = engine.spill / "base.parquet"
     scan = sql.parquet(ledger.folder / base.file.name)
-    more = ", l.lapsed" if view.lapses else ""
+    more = f", l.{CREATED}" if view.tells_created else ""
+    more += ", l.lapsed" if view.lapses else ""
     rows = engine.copy(f"SELECT b.*, l.identifier{more} FROM {scan} b LEFT JOIN ({known}) l ON {matched}", target)
     described = files.describe(target, rows)
     name = f"{ledger.generation:08d}-{described.digest[:16]}.parquet"

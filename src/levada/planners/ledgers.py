@@ -17,6 +17,8 @@ from levada.planners import files, lapsed, sql
 from levada.planners.engine import Engine
 from levada.planners.mapped import after_name, hash_of, input_name, key_name, late_part
 
+CREATED = "created"
+"""Of a segment or a plan's file: did this sync make the record?"""
 NARROW = "levada_ledger"
 UNSURE = "levada_unsure"
 OVERLAY = "levada_overlay"
@@ -64,8 +66,8 @@ class LedgerView:
 
     NARROW has k0…, h (NULL: must be compared by value), one row per key held; UNSURE has k0…, st, op of the few
     that are not confirmed. `wide()` is a query
-    with k0…, b0… (values in today's types), i0… (inputs of late fields), h, st, op, identifier, lapsed.
-    `lapses`: may lapsed be more than NULL in any row?
+    with k0…, b0… (values in today's types), i0… (inputs of late fields), h, st, op, identifier, created, lapsed.
+    `lapses`: may lapsed be more than NULL in any row? `tells_created`: may created be true in any row?
     """
 
     def __init__(self, engine: Engine, ledger: Ledger, shape: Shape, *, doubted: int = 0) -> None:
@@ -84,6 +86,11 @@ class LedgerView:
     @property
     def lapses(self) -> bool:
         return any(lapsed.known(columns, self.shape.names) for columns in self.columns)
+
+    @property
+    def tells_created(self) -> bool:
+        segments = zip(self.ledger.segments, self.columns, strict=True)
+        return any(segment.created or CREATED in columns for segment, columns in segments)
 
     def prepare(self) -> None:
         """Make NARROW. Raises ConfigError if the key is not the ledger's any more."""
@@ -133,7 +140,7 @@ class LedgerView:
             empty += [f"CAST(NULL AS VARCHAR) AS i{i}" for i, (_, _, late) in enumerate(self.shape.fields) if late]
             empty += ["CAST(NULL AS UBIGINT) AS h"]
             empty += [f"CAST(NULL AS VARCHAR) AS {name}" for name in ("st", "op", "identifier")]
-            empty += [f"{lapsed.NONE} AS lapsed"]
+            empty += [f"false AS {CREATED}", f"{lapsed.NONE} AS lapsed"]
             return f"SELECT {sql.listed(empty)} WHERE false"
         matched = sql.equal("s", "o", "k", self.count)
         parts = []
@@ -273,9 +280,16 @@ class LedgerView:
             f"{self._state(index)} AS st",
             f"{operation} AS op",
             f"{identifier} AS identifier",
+            f"{created_of(segment, columns)} AS {CREATED}",
             f"{lapsed.told(columns, self.shape.names)} AS lapsed",
         ]
         return f"SELECT {sql.listed(parts)} FROM {self._scan(segment)}"
+
+
+def created_of(segment: Segment, columns: dict[str, str]) -> str:
+    """Whether this sync made the record of a segment's row, never NULL."""
+    told = f"coalesce({CREATED}, false)" if CREATED in columns else "false"
+    return "true" if segment.created else told
 
 
 def overlay_rows(segments: Sequence[Segment]) -> int:

@@ -275,9 +275,17 @@ def shape_of(layout: Layout) -> Shape:
 
 
 def _notices(found: Difference) -> tuple[str, ...]:
-    if not found.collapsed:
-        return ()
-    return (f"{found.collapsed:,} rows of the model are equal to another row in key and values; each is sent once",)
+    notices: list[str] = []
+    if found.collapsed:
+        notices.append(
+            f"{found.collapsed:,} rows of the model are equal to another row in key and values; each is sent once"
+        )
+    if found.not_ours:
+        notices.append(
+            f"{found.not_ours:,} records whose rows left the model are kept: adopt is false, and it is not known that "
+            "this sync made them"
+        )
+    return tuple(notices)
 
 
 def write_plan(plan: Plan, folder: Path, recipe: dict[str, Any]) -> None:

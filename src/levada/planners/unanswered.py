@@ -22,8 +22,9 @@ from levada.planner import REMOVAL, Ledger, Segment
 from levada.planners import files, sql
 from levada.planners.engine import Engine
 from levada.planners.figures import null_counts
-from levada.planners.folding import Fold
+from levada.planners.folding import Fold, created_by
 from levada.planners.identity import plan_id
+from levada.planners.ledgers import CREATED
 from levada.planners.mapped import before_name, key_name
 
 
@@ -156,15 +157,17 @@ class AnswersFold(Fold):
         """The rows of a kind that were delivered, as a segment's file with its number of rows."""
         first = self.plan.first(kind)
         scan = sql.parquet(self.folder / self.files[kind].name, "file_row_number = true")
-        shown = "f.* EXCLUDE (file_row_number, operation)"
-        if kind == "removed":
-            shown = "f.* EXCLUDE (file_row_number, operation, identifier)"
-        else:
-            shown += ", 'confirmed' AS state, CAST(NULL AS VARCHAR) AS operation, n.identifier AS identifier"
+        place = f"f.file_row_number + {first}"
+        shown = "f.* EXCLUDE (file_row_number, operation, identifier)"
+        if kind != "removed":
+            held = f", {CREATED}" if CREATED in self.engine.types(f"SELECT * FROM {scan}") else ""
+            shown = f"f.* EXCLUDE (file_row_number, operation{held}), 'confirmed' AS state, "
+            shown += "CAST(NULL AS VARCHAR) AS operation, n.identifier AS identifier, "
+            shown += f"{created_by('t', place)} AS {CREATED}"
         target = self.engine.spill / f"{kind}-answered.parquet"
         count = self.engine.copy(
-            f"SELECT {shown} FROM {scan} f LEFT JOIN ended e ON e.sequence = f.file_row_number + {first} "
-            f"LEFT JOIN named n ON n.sequence = f.file_row_number + {first} "
+            f"SELECT {shown} FROM {scan} f LEFT JOIN ended e ON e.sequence = {place} "
+            f"LEFT JOIN named n ON n.sequence = {place} ASOF LEFT JOIN told t ON {place} >= t.first "
             f"WHERE coalesce(e.settlement, '{self.settled.common}') = 'delivered'",
             target,
         )

@@ -77,7 +77,13 @@ class Ledgers:
         sync, generation, document = _checked(row)
         data = json.loads(document)
         segments = tuple(
-            Segment(PlanFile(**part["file"]), part["kind"], part["mapping_version"], part["hash_version"])
+            Segment(
+                PlanFile(**part["file"]),
+                part["kind"],
+                part["mapping_version"],
+                part["hash_version"],
+                part.get("created", False),
+            )
             for part in data["segments"]
         )
         return Ledger(
