@@ -16,7 +16,8 @@ of the mapping or put back, all three may have `lapsed`, the names of fields tha
 changed.parquet `returned`, those that are sent again and whose `before` is not known.
 
 An operation's `sequence` counts from 0 over removed, changed, added, in file order: `first(kind)` says
-where each kind begins. The columns of `invalid.parquet`: key.*, field, code, reason.
+where each kind begins. The columns of `invalid.parquet`, and of `left.parquet`, which lists what an undo leaves alone:
+key.*, field, code, reason.
 
 A planner may keep more beside them for its own folding (the local one: `recipe.json`, `refreshed.parquet`).
 """
@@ -70,6 +71,7 @@ class Plan:
     model_rows: int
     files: Mapping[Kind, PlanFile]
     invalid: PlanFile | None = None
+    left: PlanFile | None = None
     fields_changed: Mapping[str, int] = field(default_factory=dict)
     nulls: Mapping[str, float] = field(default_factory=dict)
     guard: GuardDecision = GuardDecision()
@@ -123,6 +125,7 @@ class Plan:
                     "counts": Counts(**data["counts"]),
                     "files": {kind: PlanFile(**file) for kind, file in data["files"].items()},
                     "invalid": PlanFile(**data["invalid"]) if data["invalid"] else None,
+                    "left": PlanFile(**data["left"]) if data.get("left") else None,
                     "guard": GuardDecision(guard["blocked"], reasons),
                 }
             )

@@ -108,13 +108,15 @@ class Settled:
     `exceptions` has the columns sequence (int64), settlement (text) and operation (text: the id under which an
     unknown operation was sent, and where it expires an `@` and the moment of the first sending); `identifiers` has
     sequence and identifier (text), for delivered ones. `effects` has first and stop (int64) and effect (text): ranges
-    of operations, in order and disjoint, of which the destination told the effect.
+    of operations, in order and disjoint, of which the destination told the effect. `kept` are Parquet files with what
+    stood in records before, where that was not what the plan believed: sequence, and a column per field.
     """
 
     common: Settlement
     exceptions: pa.Table | None = None
     identifiers: pa.Table | None = None
     effects: pa.Table | None = None
+    kept: tuple[Path, ...] = ()
 
 
 class Planner(Protocol):
@@ -160,8 +162,10 @@ class Planner(Protocol):
     def reverse(self, plan: Plan, plan_folder: Path, settled: Settled, request: PlanRequest) -> Plan:
         """The plan that takes back what was delivered of `plan`, compared with the ledger as it is now.
 
-        added → removed, changed → changed back, removed → added. Keys that a later run touched again are
-        left out and named in the notices. Written into `request.folder`.
+        What `settled.effects` says was created is removed; what was there before gets the values back that stood in
+        it (`settled.kept`, or what the ledger had confirmed); what was removed is added again. What a later run
+        touched, or what is not known well enough, is left alone and listed in `plan.left`. Written into
+        `request.folder`.
         """
         ...
 

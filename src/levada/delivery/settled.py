@@ -75,8 +75,8 @@ def settle(plan: Plan, entries: Iterable[JournalEntry], requests: int, folder: P
                 places = pa.array(range(first, min(stop, first + ROWS)), pa.int64())
                 exceptions.extend([places, pa.repeat("unsent", len(places)), pa.nulls(len(places), pa.string())])
         tally = counted.tally(plan, requests)
-        found = [_unless_empty(rows.table()) for rows in (exceptions, identifiers, effects)]
-    return Settled("delivered", *found), tally
+        ended, named, made = (_unless_empty(rows.table()) for rows in (exceptions, identifiers, effects))
+    return Settled("delivered", ended, named, made), tally
 
 
 def _unless_empty(table: pa.Table) -> pa.Table | None:

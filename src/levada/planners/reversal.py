@@ -1,7 +1,9 @@
-"""The plan that takes a run back: from what it delivered and what the ledger holds now.
+"""The plan that takes a run back: from what it delivered, what that changed, and what the ledger holds now.
 
-added → removed, changed → changed back, removed → added. A key whose entry is no more what the run left is
-left out and counted in a notice: a later run has touched it. The source is not read.
+Nothing is taken back on a guess. A record is removed only if the run made it, as the destination told. A record that
+was there before gets the values back that stood in it: those that the destination told, or, where the run changed what
+the ledger had confirmed, the ledger's. A removed record is added again. What is left alone is listed with the reason,
+in left.parquet. The source is not read.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from levada.change import KINDS, Counts
+from levada.change import KINDS, Counts, Kind
 from levada.plan import Plan, PlanFile
 from levada.planner import PlanRequest, Settled
 from levada.planners import files, sql
@@ -18,8 +20,18 @@ from levada.planners.engine import Engine
 from levada.planners.figures import fields_changed, null_counts
 from levada.planners.folding import shape_of_recipe
 from levada.planners.identity import plan_id
-from levada.planners.ledgers import LedgerView
+from levada.planners.ledgers import CREATED, LedgerView
 from levada.planners.mapped import after_name, before_name, hash_of, input_name, key_name
+
+REASONS = {
+    "touched": "it is no longer as this run left it: a later run changed it, or it was taken back already",
+    "origin_unknown": "the destination does not tell whether this run made the record or found it there",
+    "before_unknown": "the record was there before, and what stood in it is not known",
+}
+"""Why a record is left alone, by code."""
+
+RESTORABLE = "(stood OR (sure AND effect IN ('updated', 'untold')))"
+"""Of a delivered operation that made no record: is it known what stood there before, and was it changed?"""
 
 
 class Reversal:
@@ -44,29 +56,31 @@ class Reversal:
         self.folder = folder
         self.shape = shape_of_recipe(plan.keys, recipe)
         self.view = LedgerView(engine, request.ledger, self.shape)
-        self.touched = 0
 
     def run(self) -> Plan:
         for file in self.plan.files.values():
             files.verify(self.plan_folder, file, "the plan's file")
         self.view.prepare()
         self._gather_settled()
-        rows = {"removed": self._undo_added(), "changed": self._undo_changed(), "added": self._undo_removed()}
+        for kind in KINDS:
+            self._gather_delivered(kind)
+        rows = {"removed": self._removed(), "changed": self._changed(), "added": self._added()}
+        left = self._left()
         plan, ledger = self.plan, self.request.ledger
         described: dict[str, PlanFile] = {
-            name: files.describe(self.folder / f"{name}.parquet", count) for name, count in rows.items() if count
+            name: files.describe(self.folder / f"{name}.parquet", count)
+            for name, count in {**rows, "left": left}.items()
+            if count
         }
-        counts = Counts(added=rows["added"], changed=rows["changed"], removed=rows["removed"])
+        counts = Counts(added=rows["added"], changed=rows["changed"], removed=rows["removed"], left=left)
         facts = {
             "generation": ledger.generation,
             "mapping": plan.mapping_version,
             "hash": plan.hash_version,
             "match": list(plan.match),
             "everything": False,
+            "undoes": plan.plan_id,
         }
-        notices: tuple[str, ...] = ()
-        if self.touched:
-            notices = (f"{self.touched:,} records are left as they are: a later run has changed them",)
         return Plan(
             sync=plan.sync,
             plan_id=plan_id(self.engine, plan.sync, self.folder, rows, facts),
@@ -80,12 +94,15 @@ class Reversal:
             counts=counts,
             model_rows=ledger.rows - counts.removed + counts.added,
             files={kind: described[kind] for kind in KINDS if kind in described},
+            left=described.get("left"),
             fields_changed=(
                 fields_changed(self.engine, self.folder / "changed.parquet", plan.fields) if rows["changed"] else {}
             ),
             nulls=self._nulls(rows),
-            notices=notices,
+            notices=self._notices() if left else (),
         )
+
+    # what the run did, operation by operation
 
     @property
     def _count(self) -> int:
@@ -95,91 +112,148 @@ class Reversal:
         return sql.equal(left, right, "k", self._count)
 
     def _gather_settled(self) -> None:
-        self.engine.run("CREATE TEMP TABLE ended (sequence BIGINT, settlement VARCHAR)")
-        if self.settled.exceptions is not None and self.settled.exceptions.num_rows:
-            self.engine.connection.register("levada_given", self.settled.exceptions)
-            self.engine.run("INSERT INTO ended SELECT sequence, settlement FROM levada_given")
-            self.engine.connection.unregister("levada_given")
+        """Make the tables ended (sequence, settlement) and told (ranges with their effect), and the view kept."""
+        engine, settled = self.engine, self.settled
+        engine.run("CREATE TEMP TABLE ended (sequence BIGINT, settlement VARCHAR)")
+        engine.run("CREATE TEMP TABLE told (first BIGINT, stop BIGINT, effect VARCHAR)")
+        for table, rows, columns in (
+            ("ended", settled.exceptions, "sequence, settlement"),
+            ("told", settled.effects, "first, stop, effect"),
+        ):
+            if rows is not None and rows.num_rows:
+                engine.connection.register("levada_given", rows)
+                engine.run(f"INSERT INTO {table} SELECT {columns} FROM levada_given")
+                engine.connection.unregister("levada_given")
+        known = [f"CAST({sql.quoted(name)} AS {kind}) AS w{i}" for i, (name, kind, _) in enumerate(self.shape.fields)]
+        nothing = [f"CAST(NULL AS {kind}) AS w{i}" for i, (_, kind, _) in enumerate(self.shape.fields)]
+        parts = [f"SELECT sequence, {sql.listed(known)} FROM {sql.parquet(path)}" for path in settled.kept]
+        empty = f"SELECT CAST(NULL AS BIGINT) AS sequence, {sql.listed(nothing)} WHERE false"
+        engine.run(f"CREATE TEMP VIEW kept AS {' UNION ALL '.join([empty, *parts])}")
 
-    def _delivered(self, kind: str) -> str:
-        """The delivered operations of one kind with k0…, v0… (after), o0… (before)."""
-        file = self.plan.files[kind]  # type: ignore[index]
-        first = self.plan.first(kind)  # type: ignore[arg-type]
+    def _gather_delivered(self, kind: Kind) -> None:
+        """Make the view done_KIND: the delivered operations with k0…, what the run wrote (v0…), what the ledger had
+        confirmed before (o0…, `sure`), what the destination told that stood there (w0…, `stood`), effect, met (is the
+        ledger's entry as the run left it?), and of the ledger l0… with identifier."""
+        fields = range(len(self.shape.fields))
+        if kind not in self.plan.files:
+            return
+        scan = sql.parquet(self.plan_folder / self.plan.files[kind].name, "file_row_number = true")
+        columns = self.engine.types(f"SELECT * FROM {scan}")
+        place = f"f.file_row_number + {self.plan.first(kind)}"
         parts = [f"{key_name(name)} AS k{i}" for i, name in enumerate(self.shape.keys)]
-        for i, (name, _, late) in enumerate(self.shape.fields):
-            if kind != "removed":
-                parts.append(f"{after_name(name)} AS v{i}")
-                if late:
-                    parts.append(f"{input_name(name)} AS i{i}")
-            if kind != "added":
-                parts.append(f"{before_name(name)} AS o{i}")
-        if kind != "added":
-            parts.append("identifier")
-        scan = sql.parquet(self.plan_folder / file.name, "file_row_number = true")
-        return (
-            f"SELECT {sql.listed(parts)} FROM {scan} f LEFT JOIN ended e "
-            f"ON e.sequence = f.file_row_number + {first} "
+        for i, (name, field_type, _) in enumerate(self.shape.fields):
+            nothing = f"CAST(NULL AS {field_type})"
+            parts.append(f"{after_name(name) if kind != 'removed' else nothing} AS v{i}")
+            parts.append(f"{before_name(name) if kind != 'added' else nothing} AS o{i}")
+        state = "f.state = 'confirmed'" if "state" in columns else str(kind == "removed").lower()
+        effect = f"CASE WHEN {place} < t.stop THEN t.effect END"
+        done = (
+            f"SELECT {sql.listed(parts)}, {state} AS sure, coalesce({effect}, 'untold') AS effect, "
+            f"w.sequence IS NOT NULL AS stood, {sql.columns('w', len(fields), 'w')} "
+            f"FROM {scan} f LEFT JOIN ended e ON e.sequence = {place} LEFT JOIN kept w ON w.sequence = {place} "
+            f"ASOF LEFT JOIN told t ON {place} >= t.first "
             f"WHERE coalesce(e.settlement, '{self.settled.common}') = 'delivered'"
         )
+        if kind == "removed":
+            same = "l.k0 IS NULL"
+        else:
+            same = " AND ".join(["l.st = 'confirmed'", *[f"l.b{i} IS NOT DISTINCT FROM d.v{i}" for i in fields]])
+        now = sql.listed(f"l.b{i} AS l{i}" for i in fields)
+        self.engine.run(
+            f"CREATE TEMP VIEW done_{kind} AS SELECT d.*, coalesce({same}, false) AS met, {now}, l.identifier, "
+            f"l.{CREATED}, l.lapsed FROM ({done}) d LEFT JOIN ({self.view.wide()}) l ON {self._same('d', 'l')}"
+        )
 
-    def _untouched(self) -> str:
-        same = [f"l.b{i} IS NOT DISTINCT FROM d.v{i}" for i in range(len(self.shape.fields))]
-        return " AND ".join(["l.st = 'confirmed'", *same])
+    def _done(self, *kinds: Kind) -> list[str]:
+        return [f"done_{kind}" for kind in kinds if kind in self.plan.files]
 
-    def _met(self, kind: str) -> str:
-        """Delivered operations joined with the ledger's entry of the key, if it is what they left."""
-        delivered = self._delivered(kind)
-        joined = f"({delivered}) d JOIN ({self.view.wide()}) l ON {self._same('d', 'l')}"
-        (all_rows,) = self.engine.row(f"SELECT count(*) FROM ({delivered})")
-        (same,) = self.engine.row(f"SELECT count(*) FROM {joined} WHERE {self._untouched()}")
-        self.touched += all_rows - same
-        return f"{joined} WHERE {self._untouched()}"
+    # its reverse
 
     def _keys_out(self) -> str:
-        return sql.listed(f"d.k{i} AS {key_name(name)}" for i, name in enumerate(self.shape.keys))
+        return sql.listed(f"k{i} AS {key_name(name)}" for i, name in enumerate(self.shape.keys))
 
     def _named(self, sign: str, name: Any) -> str:
         return sql.listed(f"{sign}{i} AS {name(field)}" for i, (field, _, _) in enumerate(self.shape.fields))
 
-    def _undo_added(self) -> int:
-        if "added" not in self.plan.files:
-            return 0
-        met = self._met("added")
-        start = sql.listed([self._keys_out(), self._named("l.b", before_name)])
-        query = f"SELECT {start}, l.identifier{self._lapsed} FROM {met}"
-        return self.engine.copy(query, self.folder / "removed.parquet")
+    def _removed(self) -> int:
+        """What the run made is removed."""
+        columns = sql.listed([self._keys_out(), self._named("l", before_name)])
+        return self._copied(
+            [f"SELECT {columns}, {self._known} FROM {done} WHERE met AND effect = 'created'"
+             for done in self._done("changed", "added")],
+            "removed",
+        )  # fmt: skip
 
-    def _undo_changed(self) -> int:
-        if "changed" not in self.plan.files:
-            return 0
-        met = self._met("changed")
-        start = [self._keys_out(), self._named("l.b", before_name), self._named("d.o", after_name), self._no_inputs()]
-        query = (
-            f"SELECT {sql.listed(start)}, {self._hash('d.o')} AS hash, 'confirmed' AS state, "
-            f"CAST(NULL AS VARCHAR) AS operation, l.identifier{self._lapsed} FROM {met}"
-        )
-        return self.engine.copy(query, self.folder / "changed.parquet")
+    def _changed(self) -> int:
+        """What the run changed gets its values back, as far as they are known."""
+        queries = []
+        for done in self._done("changed", "added"):
+            back = sql.listed(f"CASE WHEN stood THEN w{i} ELSE o{i} END AS r{i}" for i in range(len(self.shape.fields)))
+            rows = f"SELECT *, {back} FROM {done} WHERE met AND {RESTORABLE}"
+            differs = sql.any_of([f"r{i} IS DISTINCT FROM l{i}" for i in range(len(self.shape.fields))])
+            columns = [self._keys_out(), self._named("l", before_name), self._named("r", after_name), self._no_inputs()]
+            queries.append(
+                f"SELECT {sql.listed(columns)}, {self._hash('r')} AS hash, 'confirmed' AS state, "
+                f"CAST(NULL AS VARCHAR) AS operation, {self._known} FROM ({rows}) WHERE {differs}"
+            )
+        return self._copied(queries, "changed")
 
-    def _undo_removed(self) -> int:
-        if "removed" not in self.plan.files:
+    def _added(self) -> int:
+        """What the run removed is added again, with the values that stood in it."""
+        queries = []
+        for done in self._done("removed"):
+            back = sql.listed(f"CASE WHEN stood THEN w{i} ELSE o{i} END AS r{i}" for i in range(len(self.shape.fields)))
+            rows = f"SELECT *, {back} FROM {done} WHERE met AND effect <> 'same'"
+            columns = [self._keys_out(), self._named("r", after_name), self._no_inputs()]
+            queries.append(
+                f"SELECT {sql.listed(columns)}, {self._hash('r')} AS hash, CAST(NULL AS VARCHAR) AS operation "
+                f"FROM ({rows})"
+            )
+        return self._copied(queries, "added")
+
+    def _left(self) -> int:
+        """What is left alone, with the reason; records on which the run had no effect are not among it."""
+        unknown = {
+            "added": "CASE effect WHEN 'untold' THEN 'origin_unknown' ELSE 'before_unknown' END",
+            "changed": "'before_unknown'",
+            "removed": "NULL",
+        }
+        queries = [
+            f"SELECT {self._keys_out()}, CASE WHEN NOT met THEN 'touched' WHEN effect IN ('created', 'same') "
+            f"OR {RESTORABLE} THEN NULL ELSE {unknown[kind]} END AS code FROM done_{kind}"
+            for kind in KINDS
+            if kind in self.plan.files
+        ]
+        words = " ".join(f"WHEN {sql.text(code)} THEN {sql.text(reason)}" for code, reason in REASONS.items())
+        shown = f"* EXCLUDE (code), CAST(NULL AS VARCHAR) AS field, code, CASE code {words} END AS reason"
+        return self._copied([f"SELECT {shown} FROM ({query}) WHERE code IS NOT NULL" for query in queries], "left")
+
+    def _copied(self, queries: Sequence[str], name: str) -> int:
+        """Write the rows of all queries; no file where there are none."""
+        if not queries:
             return 0
-        delivered = self._delivered("removed")
-        gone = f"({delivered}) d ANTI JOIN levada_ledger l ON {self._same('d', 'l')}"
-        start = [self._keys_out(), self._named("d.o", after_name), self._no_inputs()]
-        query = (
-            f"SELECT {sql.listed(start)}, {self._hash('d.o')} AS hash, CAST(NULL AS VARCHAR) AS operation FROM {gone}"
-        )
-        rows = self.engine.copy(query, self.folder / "added.parquet")
-        (all_rows,) = self.engine.row(f"SELECT count(*) FROM ({delivered})")
-        self.touched += all_rows - rows
+        target = self.folder / f"{name}.parquet"
+        rows = self.engine.copy(" UNION ALL ".join(queries), target)
+        if not rows:
+            target.unlink(missing_ok=True)
         return rows
 
     @property
-    def _lapsed(self) -> str:
-        return ", l.lapsed" if self.view.lapses else ""
+    def _known(self) -> str:
+        """What else the ledger knows of a record that is removed or changed."""
+        return f"identifier, {CREATED}{', lapsed' if self.view.lapses else ''}"
 
     def _no_inputs(self) -> str:
         return sql.listed(f"CAST(NULL AS VARCHAR) AS {input_name(name)}" for name, _, late in self.shape.fields if late)
+
+    def _notices(self) -> tuple[str, ...]:
+        counted = self.engine.rows(
+            f"SELECT code, count(*) FROM {sql.parquet(self.folder / 'left.parquet')} GROUP BY code ORDER BY code"
+        )
+        return tuple(
+            f"{'1 record is' if count == 1 else f'{count:,} records are'} left alone: {REASONS[code]}"
+            for code, count in counted
+        )
 
     def _hash(self, sign: str) -> str:
         """Of the values; with late fields, whose inputs are not known any more, values decide next time."""

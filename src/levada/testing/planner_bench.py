@@ -17,6 +17,7 @@ from levada.errors import SourceError
 from levada.mapping import FieldMapping, FieldType
 from levada.mapping import Mapping as FieldMappings
 from levada.model import Model
+from levada.outcome import Effect
 from levada.plan import Plan
 from levada.planner import KindPolicy, Ledger, Planner, PlanRequest, Settled
 from levada.source import Attachment, Column, SourceAbilities
@@ -143,6 +144,14 @@ class Planned:
         )
 
     @property
+    def left(self) -> dict[Any, str]:
+        """What an undo leaves alone: why, by key."""
+        if self.plan.left is None:
+            return {}
+        rows = pq.read_table(self.folder / self.plan.left.name).to_pylist()
+        return {row[f"key.{self.plan.keys[0]}"]: row["code"] for row in rows}
+
+    @property
     def counts(self) -> tuple[int, int, int]:
         return self.plan.counts.added, self.plan.counts.changed, self.plan.counts.removed
 
@@ -184,3 +193,11 @@ def everything(settlement: Any, operation: str | None = None, size: int = 0) -> 
     """All operations ended in the same way."""
     rows = [(sequence, str(settlement), operation) for sequence in range(size)]
     return Settled(settlement, exceptions(*rows) if rows else None)
+
+
+def told(*effects: tuple[Planned, str, Any, Effect]) -> Settled:
+    """All was delivered, and of these (plan, kind, key) the destination told the effect."""
+    places = sorted((planned.sequence(kind, key), effect) for planned, kind, key, effect in effects)
+    columns = {"first": pa.array([place for place, _ in places], pa.int64())}
+    columns["stop"] = pa.array([place + 1 for place, _ in places], pa.int64())
+    return Settled("delivered", effects=pa.table({**columns, "effect": [effect for _, effect in places]}))

@@ -28,7 +28,6 @@ from levada.plan import Plan
 from levada.planner import REMOVAL, KindPolicy, Settled
 from levada.testing.planner_bench import (
     BOTH,
-    Planned,
     PlannerBench,
     everything,
     exceptions,
@@ -36,6 +35,7 @@ from levada.testing.planner_bench import (
     people,
 )
 from levada.testing.planner_mappings import MAPPING_CHECKS
+from levada.testing.planner_undo import UNDO_CHECKS
 
 HISTORIES = 3
 HISTORY_STEPS = 10
@@ -475,43 +475,6 @@ def a_preview_changes_nothing(bench: PlannerBench) -> None:
     assert not bench.ledger.folder.exists()
 
 
-def undo_restores_what_was(bench: PlannerBench) -> None:
-    """added → removed, changed → changed back, removed → added; after its fold the first state is unchanged."""
-    first = people((1, "A", 1), (2, "B", 2))
-    bench.run(first, BOTH)
-    planned = bench.run(people((1, "Z", None), (3, "C", 3)), BOTH)
-    request = replace(bench.request(first, BOTH), purpose="undo")
-    undo = Planned(bench.planner.reverse(planned.plan, planned.folder, Settled("delivered"), request), request.folder)
-    assert undo.plan.purpose == "undo"
-    assert undo.by_key("added")[2]["after"] == {"name": "B", "n": 2}
-    assert undo.by_key("changed")[1]["after"] == {"name": "A", "n": 1}
-    assert undo.by_key("removed")[3]["before"] == {"name": "C", "n": 3}
-    bench.fold(undo)
-    assert bench.plan(first, BOTH).counts == (0, 0, 0)
-
-
-def undo_leaves_what_a_later_run_touched(bench: PlannerBench) -> None:
-    """Only keys that are as the run left them are taken back; the others are told in a notice."""
-    bench.run(people((1, "A", 1), (2, "B", 2)), BOTH)
-    planned = bench.run(people((1, "X", 1), (2, "Y", 2)), BOTH)
-    bench.run(people((1, "X", 1), (2, "later", 2)), BOTH)
-    request = bench.request(people(), BOTH)
-    undo = Planned(bench.planner.reverse(planned.plan, planned.folder, Settled("delivered"), request), request.folder)
-    assert undo.counts == (0, 1, 0)
-    assert set(undo.by_key("changed")) == {1}
-    assert "1" in undo.plan.notices[0]
-
-
-def undo_takes_back_only_what_was_delivered(bench: PlannerBench) -> None:
-    """A rejected record was never changed."""
-    planned = bench.plan(people((1, "A", 1), (2, "B", 2)), BOTH)
-    settled = Settled("delivered", exceptions((planned.sequence("added", 1), "rejected", None)))
-    bench.fold(planned, settled)
-    request = bench.request(people(), BOTH)
-    undo = Planned(bench.planner.reverse(planned.plan, planned.folder, settled, request), request.folder)
-    assert set(undo.by_key("removed")) == {2}
-
-
 # -- identity and integrity
 
 
@@ -668,15 +631,13 @@ CHECKS: tuple[Callable[[PlannerBench], None], ...] = (
     after_a_resync_only_what_it_did_not_confirm_is_sent_again,
     a_confirmed_model_sends_nothing,
     a_preview_changes_nothing,
-    undo_restores_what_was,
-    undo_leaves_what_a_later_run_touched,
-    undo_takes_back_only_what_was_delivered,
     the_id_depends_on_content_alone,
     a_read_that_breaks_leaves_no_plan,
     a_segment_that_changed_on_disk_is_named,
     a_missing_column_is_named_with_the_nearest,
     random_histories_agree_with_a_dictionary,
     *MAPPING_CHECKS,
+    *UNDO_CHECKS,
 )
 
 
