@@ -17,6 +17,9 @@ CHANGED_SHARE_DEFAULT = 50
 NULLS_POINTS_DEFAULT = 20
 REMOVED_ROWS_FLOOR = 5
 CHANGED_ROWS_FLOOR = 10
+UNDO_SHARE_DEFAULT = 10
+UNDO_ROWS_DEFAULT = 1_000
+UNDO_ROWS_FLOOR = 5
 """Below so many rows a *default* share stops nothing: one of three rows is 33 %, and no mass change."""
 
 
@@ -65,6 +68,8 @@ class GuardDeclaration(Declaration):
     """The model must have at least so many rows; 1 by default once something was synced."""
     nulls_max: Limit | None = None
     """By how many points the share of NULLs of one column may rise; 20% by default."""
+    undo_max: Limit | None = None
+    """Share or rows that one undo may remove, put back or change. By default neither over 10 % nor over 1,000 rows."""
     invalid_max: Limit | None = None
     """Share or rows that may be invalid; no limit by default."""
     allow_empty: bool = False
@@ -135,6 +140,19 @@ def _exceeds(rule: str, what: str, rows: int, of: int, limit: str, keys: tuple[o
             keys,
         )
     return None
+
+
+def judge_undo(declared: GuardDeclaration, facts: GuardFacts) -> GuardDecision:
+    """The decision over the plan of an undo, which knows no model. A declared limit holds as it stands; the default
+    share holds from UNDO_ROWS_FLOOR records on."""
+    rows = facts.counts.operations
+    limits = [declared.undo_max] if declared.undo_max is not None else [str(UNDO_ROWS_DEFAULT)]
+    if declared.undo_max is None and rows >= UNDO_ROWS_FLOOR:
+        limits.insert(0, f"{UNDO_SHARE_DEFAULT}%")
+    keys = facts.removed_keys or facts.changed_keys
+    found = (_exceeds("undo_max", "would be taken back", rows, facts.present, limit, keys) for limit in limits)
+    reasons = tuple(reason for reason in found if reason is not None)[:1]
+    return GuardDecision(bool(reasons), reasons)
 
 
 def judge(declared: GuardDeclaration, facts: GuardFacts) -> GuardDecision:

@@ -44,7 +44,12 @@ def sign(name: str) -> Text:
     return Text(mark, style=style)
 
 
-def counts_lines(counts: Counts, fields_changed: Mapping[str, int], mode_ignores_removed: bool) -> list[Text]:
+def counts_lines(
+    counts: Counts,
+    fields_changed: Mapping[str, int],
+    mode_ignores_removed: bool,
+    left_means: str = "gone from the model; the destination keeps them",
+) -> list[Text]:
     """One line per kind, figures aligned to the right; `added`, `changed` and `removed` always, the rest if any."""
     figures = counts.as_dict()
     width = max(len(f"{figure:,}") for figure in figures.values())
@@ -61,7 +66,7 @@ def counts_lines(counts: Counts, fields_changed: Mapping[str, int], mode_ignores
             more = f", {len(most) - 5} more fields" if len(most) > 5 else ""
             line.append(f"    {listed}{more}", style="dim")
         if name == "left":
-            line.append("    gone from the model; the destination keeps them", style="dim")
+            line.append(f"    {left_means}", style="dim")
         if name == "removed" and not figure and mode_ignores_removed:
             line.append("    this sync removes nothing", style="dim")
         lines.append(line)

@@ -61,22 +61,27 @@ def draw(terminal: Terminal, view: PlanView) -> None:
     head = Text.assemble((view.sync, "bold"), f"  {view.model} → {view.to}  ({view.mode})")
     identifier = Text(plan.plan_id, "dim")
     gap = terminal.width - len(head) - len(identifier)
+    if view.undoes:
+        head = Text.assemble((view.sync, "bold"), f"  undo of {view.undoes} in {view.to}")
     terminal.line(head + Text(" " * gap) + identifier if gap > 1 else head + Text("\n  ") + identifier)
     for line in guard_lines(view.guard, view.approved):
         terminal.line(line)
-    for line in counts_lines(counts, plan.fields_changed, view.mode in ("upsert", "update", "insert")):
+    ignores = view.mode in ("upsert", "update", "insert") and not view.undoes
+    means = ["left alone, with the reasons below"] if view.undoes else []
+    for line in counts_lines(counts, plan.fields_changed, ignores, *means):
         terminal.line(line)
-    width = keys_width([one.key for one in view.sample] + [one.key for one in view.invalid])
+    listed = [*((row, "invalid") for row in view.invalid), *((row, "left") for row in view.left)]
+    width = keys_width([one.key for one in view.sample] + [row.key for row, _ in listed])
     if view.sample:
         shown_of = f"{len(view.sample):,} of {plural(counts.operations, 'operation')}"
         terminal.line(Text(f"\n  {shown_of}:" if len(view.sample) < counts.operations else "", "dim"))
     for one in view.sample:
         for line in change_lines(one.kind, one.key, one.before, one.after, terminal.width, width):
             terminal.line(line)
-    for row in view.invalid:
+    for row, name in listed:
         field = f"{row.field}: " if row.field else ""
         terminal.line(
-            Text.assemble("  ", sign("invalid"), " ", (key_text(row.key).ljust(width), "bold"), "  ")
+            Text.assemble("  ", sign(name), " ", (key_text(row.key).ljust(width), "bold"), "  ")
             + Text(shown(field + row.reason, max(20, terminal.width - width - 6)))
         )
     for notice in view.notices:

@@ -2,19 +2,68 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from levada.cli.invocation import Invocation
 from levada.cli.invocation import command as declared
 from levada.cli.running import run_one
 
+if TYPE_CHECKING:
+    from levada.run import RunResult
+    from levada.runner.plan import PlanView
+    from levada.runner.project import Project
+
 
 @declared("undo")
 @click.argument("run", metavar="RUN")
-def command(invocation: Invocation, run: str) -> int:
-    """Take back what a run delivered: what it added is removed, what it changed or removed is put back.
+@click.option("--plan", "plan_only", is_flag=True, help="Show what would be sent, and send nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask on a terminal.")
+@click.option("--sample", type=click.IntRange(0, 10_000), default=10, show_default=True, help="Records to show.")
+def command(invocation: Invocation, run: str, plan_only: bool, yes: bool, sample: int) -> int:
+    """Take back what a run delivered, by a plan like any other.
 
-    Records that a later run touched again are left as they are, and counted. Afterwards the sync is held:
-    while its model still says what was undone, the next run asks for an approval first.
+    What the run made is removed, if the destination told that it was made; what it changed or removed gets back the
+    values that stood there. What is not known is left alone and listed, and so is what a later run touched. The
+    guard judges the plan (`undo_max`), and `levada approve` lets it pass. On a terminal the plan is shown first, and
+    you are asked. Afterwards the sync is held: while its model still says what was taken back, the next run asks for
+    an approval.
     """
-    return run_one(invocation, lambda project: project.undo(run))
+    if plan_only:
+        return _show(invocation, run, sample)
+    if yes or invocation.json or not _person_is_there(invocation):
+        return run_one(invocation, lambda project: project.undo(run))
+    return run_one(invocation, lambda project: _asked(invocation, project, run, sample))
+
+
+def _person_is_there(invocation: Invocation) -> bool:
+    import sys
+
+    return sys.stdin.isatty() and invocation.terminal.interactive
+
+
+def _show(invocation: Invocation, run: str, sample: int) -> int:
+    terminal = invocation.terminal
+    with invocation.open() as project:
+        view = project.plan_undo(run, sample_size=sample)
+    if terminal.json:
+        terminal.document(view.as_dict())
+    else:
+        _draw(invocation, view)
+    return 0
+
+
+def _draw(invocation: Invocation, view: PlanView) -> None:
+    from levada.cli.plan import draw
+
+    draw(invocation.terminal, view)
+
+
+def _asked(invocation: Invocation, project: Project, run: str, sample: int) -> RunResult:
+    """Show the plan, and send it, and no other, if the person says so."""
+    view = project.plan_undo(run, sample_size=sample)
+    _draw(invocation, view)
+    if view.plan.counts.operations and not view.blocked:
+        click.confirm("Take this back?", abort=True, err=True)
+    return project.undo(run, plan_id=view.plan.plan_id)

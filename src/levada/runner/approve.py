@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from levada.clock import isoformat
-from levada.errors import ConfigError
+from levada.errors import ConfigError, LevadaError
 from levada.store import Approval, AuditEntry
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ APPROVAL_HOURS = 24
 SET_BACK = timedelta(hours=1)
 """Clocks are set back by so much without anything being wrong."""
 RUNS_SEARCHED_MAX = 200
+UNDOS_SEARCHED_MAX = 20
+"""For a plan that no run has stored: of so many runs it may be the undo."""
 
 
 def approve(project: Project, plan_id: str) -> Approval:
@@ -37,7 +39,7 @@ def approve(project: Project, plan_id: str) -> Approval:
         from levada.runner.plan import plan
 
         now = plan(project, sync, sample_size=0)
-        if now.plan.plan_id != plan_id:
+        if now.plan.plan_id != plan_id and not _is_of_an_undo(project, sync, plan_id):
             raise ConfigError(
                 f"the plan is no longer {plan_id}: the model or what is synced has changed since",
                 code="usage.plan_moved_on",
@@ -75,6 +77,20 @@ def _stored(project: Project, sync: str, plan_id: str) -> bool:
             return record.status == "blocked"
         if record.status in ("succeeded", "partial"):
             return False
+    return False
+
+
+def _is_of_an_undo(project: Project, sync: str, plan_id: str) -> bool:
+    """Is this the plan that takes back one of the latest runs, as it would be made now?"""
+    from levada.runner.undo import plan_undo
+
+    for record in project.store.runs(sync, UNDOS_SEARCHED_MAX):
+        if record.status in ("succeeded", "partial") and record.folder:
+            try:
+                if plan_undo(project, record.run_id, sample_size=0).plan.plan_id == plan_id:
+                    return True
+            except LevadaError:
+                continue
     return False
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from levada.guard import GuardDecision, GuardFacts, GuardReason, judge
+from levada.guard import GuardDecision, GuardFacts, GuardReason, judge, judge_undo
 from levada.plan import Plan
 from levada.planner import Ledger
 from levada.runner.columns import column_reasons
@@ -28,8 +28,8 @@ def decide(
 ) -> GuardDecision:
     """The decision over a plan; whether it is approved is another question. `looks`: nothing is forgotten by it.
 
-    A resync is exempt from the limit on changes: that all is sent again is its point. Where the plan swaps the whole
-    object, the rows that left the model are removed without being listed.
+    An undo has a limit of its own. A resync is exempt from the limit on changes: that all is sent again is its point.
+    Where the plan swaps the whole object, the rows that left the model are removed without being listed.
     """
     declared = resolved.guard
     if plan.purpose == "resync":
@@ -44,6 +44,8 @@ def decide(
         removed_keys=sample_keys(plan, folder, "removed", KEYS_NAMED),
         changed_keys=sample_keys(plan, folder, "changed", KEYS_NAMED),
     )
+    if plan.purpose == "undo":
+        return judge_undo(declared, facts)
     return judge(declared, facts).stopped_by(*_reasons(project, resolved, plan, folder, looks=looks))
 
 

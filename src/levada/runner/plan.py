@@ -40,6 +40,9 @@ class PlanView:
     approved: bool
     first_run: bool
     notices: tuple[str, ...]
+    #: of an undo: the run that it takes back, and the first records that it leaves alone
+    undoes: str = ""
+    left: tuple[InvalidRow, ...] = ()
 
     @property
     def blocked(self) -> bool:
@@ -50,7 +53,8 @@ class PlanView:
         """What a person would do next; None if there is nothing to do."""
         if self.blocked:
             return f"levada approve {self.plan.plan_id}"
-        return f"levada run {self.sync}" if self.plan.counts.operations else None
+        act = f"levada undo {self.undoes}" if self.undoes else f"levada run {self.sync}"
+        return act if self.plan.counts.operations else None
 
     def as_dict(self) -> dict[str, Any]:
         """The document of `plan --json`."""
@@ -73,6 +77,7 @@ class PlanView:
             "first_run": self.first_run,
             "notices": list(self.notices),
             "next": self.next_command,
+            **({"undoes": self.undoes, "left_sample": [one.as_dict() for one in self.left]} if self.undoes else {}),
         }
 
 

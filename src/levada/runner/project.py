@@ -364,11 +364,17 @@ class Project:
 
         return mark_synced(self, sync)
 
-    def undo(self, run: str) -> RunResult:
-        """Take back what a run delivered."""
+    def undo(self, run: str, *, plan_id: str | None = None) -> RunResult:
+        """Take back what a run delivered; with `plan_id` only by that very plan, as `plan_undo` showed it."""
         from levada.runner.undo import undo
 
-        return undo(self, run)
+        return undo(self, run, plan_id=plan_id)
+
+    def plan_undo(self, run: str, *, sample_size: int = 10) -> PlanView:
+        """What an undo of a run would send now, and what it would leave alone. Changes nothing."""
+        from levada.runner.undo import plan_undo
+
+        return plan_undo(self, run, sample_size=sample_size)
 
     def plan(self, sync: str, *, sample_size: int = 10) -> PlanView:
         """What a run would send now. Changes nothing."""

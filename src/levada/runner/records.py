@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pyarrow as pa
 
@@ -20,7 +20,7 @@ from levada.change import KINDS, Kind
 from levada.errors import ConfigError
 from levada.gathering import Rows
 from levada.outcome import Outcome, Outcomes
-from levada.plan import Plan
+from levada.plan import Plan, PlanFile
 from levada.store import JournalEntry, RunRecord, Store
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
     from levada.runner.project import Project
 
-RecordOutcome = Literal["delivered", "rejected", "waiting", "suppressed", "unknown", "unsent", "invalid"]
-OUTCOMES: tuple[RecordOutcome, ...] = ("delivered", "rejected", "waiting", "suppressed", "unknown", "unsent", "invalid")
+RecordOutcome = Literal["delivered", "rejected", "waiting", "suppressed", "unknown", "unsent", "invalid", "left"]
+"""As outcomes are; `invalid`: a row that could not be sent; `left`: a record that an undo left alone."""
+OUTCOMES: tuple[RecordOutcome, ...] = get_args(RecordOutcome)
 
 ROWS_AT_ONCE = 1_000
 LONG_SCALE = 15
@@ -145,7 +146,7 @@ def found_run(store: Store, sync: str, run: str | None) -> tuple[RunRecord, Path
             continue
         folder = plan_folder(store, record)
         plan = Plan.read(folder)
-        if plan.counts.operations or plan.counts.invalid:
+        if plan.counts.operations or plan.counts.invalid or plan.left is not None:
             return record, folder, plan
     raise _none_of(sync)
 
@@ -173,10 +174,10 @@ def _listed(
 ) -> Iterator[Record]:
     import duckdb
 
-    left = limit if limit is not None else plan.counts.operations + plan.counts.invalid
+    left = limit if limit is not None else plan.counts.operations + plan.counts.invalid + plan.counts.left
     connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "threads": 1})
     try:
-        if outcome != "invalid" and plan.counts.operations:
+        if outcome not in ("invalid", "left") and plan.counts.operations:
             batches, exceptions = journal_tables(store.journal_entries(record.run_id), folder)
             connection.register("batches", batches)
             connection.register("exceptions", exceptions)
@@ -185,8 +186,12 @@ def _listed(
                     for found in _of_kind(connection, record, folder, plan, kind, outcome, key, left):
                         left -= 1
                         yield found
-        if outcome in (None, "invalid") and plan.invalid is not None and left > 0:
-            yield from _invalid(connection, record, folder / plan.invalid.name, plan, key, left)
+        unsent: tuple[tuple[RecordOutcome, PlanFile | None], ...] = (("invalid", plan.invalid), ("left", plan.left))
+        for name, file in unsent:
+            if outcome in (None, name) and file is not None and left > 0:
+                for found in _unsent(connection, record, folder / file.name, plan, name, key, left):
+                    left -= 1
+                    yield found
     finally:
         connection.close()
 
@@ -249,9 +254,16 @@ def _of_kind(
         )
 
 
-def _invalid(
-    connection: duckdb.DuckDBPyConnection, record: RunRecord, path: Path, plan: Plan, key: str | None, limit: int
+def _unsent(
+    connection: duckdb.DuckDBPyConnection,
+    record: RunRecord,
+    path: Path,
+    plan: Plan,
+    outcome: RecordOutcome,
+    key: str | None,
+    limit: int,
 ) -> Iterator[Record]:
+    """What a plan lists beside its operations, with the reason."""
     where = f"WHERE {_key_text(plan)} = ?" if key is not None else ""
     statement = f"SELECT * FROM read_parquet(?) {where} LIMIT {int(limit)}"
     for row in _rows(connection, statement, [str(path), *([key] if key is not None else [])]):
@@ -262,7 +274,7 @@ def _invalid(
             key=key_of(row, plan.keys),
             before=None,
             after=None,
-            outcome="invalid",
+            outcome=outcome,
             reason=row["reason"] or "",
             code=row["code"] or "",
             field=row["field"] or "",

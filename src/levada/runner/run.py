@@ -7,7 +7,7 @@ thrown away: it is resumed by the next start of its sync, unless nothing of it c
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from levada import events
-from levada.change import Counts, Kind, Verb
+from levada.change import Counts
 from levada.clock import isoformat
 from levada.delivery.account import Paused, as_destination_error
 from levada.delivery.doubts import MARK, Keys
@@ -87,7 +87,14 @@ class Trip:
         )
 
 
-Make = Callable[[PlanRequest], Plan]
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What a run does in place of bringing the object to what the model says (undo): how its plan is made, how it is
+    ordered, and what is remembered, with the run's id, before anything of it is sent."""
+
+    make: Callable[[PlanRequest], Plan]
+    ordered: Callable[[Resolved, str, Plan, Path], tuple[DeliveryOrder, pa.Schema]]
+    remember: Callable[[str], None]
 
 
 def run(
@@ -95,16 +102,14 @@ def run(
     sync: str,
     *,
     purpose: Purpose = "sync",
-    make: Make | None = None,
-    verbs: Mapping[Kind, Verb] | None = None,
+    errand: Errand | None = None,
     discard_plan: bool = False,
     all_due: bool = False,
 ) -> RunResult:
     """Run a sync: first whatever an earlier process left open, then a fresh plan.
 
-    `make` plans instead of the planner's `plan` (undo), with `verbs` instead of the mode's. `discard_plan`
-    drops an open run whose plan cannot be read: what it may have sent counts as unknown. `all_due` sends at once
-    what was refused before and would wait for its turn.
+    `errand` says what is done in place of a sync. `discard_plan` drops an open run whose plan cannot be read: what it
+    may have sent counts as unknown. `all_due` sends at once what was refused before and would wait for its turn.
 
     Raises BusyError if the sync runs elsewhere, ConfigError and the errors of `resolve`. What goes wrong
     once the run exists is told by the result (`status`, `error`), but for StoreError, which is raised.
@@ -128,7 +133,7 @@ def run(
             before: tuple[RunResult, ...] = (*((earlier,) if earlier is not None else ()), *settled)
             if settled and settled[-1].status in ("paused", "failed"):
                 return replace(settled[-1], resumed=before[:-1])
-            fresh = _fresh(project, resolved, lease, purpose, make, verbs, heartbeat.holds)
+            fresh = _fresh(project, resolved, lease, purpose, errand, heartbeat.holds)
     except OSError as error:
         raise system_error(store.folder, error) from error
     finally:
@@ -216,8 +221,7 @@ def _fresh(
     resolved: Resolved,
     lease: Lease,
     purpose: Purpose,
-    make: Make | None,
-    verbs: Mapping[Kind, Verb] | None,
+    errand: Errand | None,
     entitled: Callable[[], bool],
 ) -> RunResult:
     store, clock = project.store, project.clock
@@ -245,7 +249,7 @@ def _fresh(
         if not ledger.exists and resolved.sync.first_run == "skip" and purpose == "sync":
             result = _skipped(trip, resolved, ledger)
         else:
-            result = _planned(trip, resolved, ledger, make, verbs)
+            result = _planned(trip, resolved, ledger, errand)
     except StoreError as error:
         if not _was_begun(trip):
             _failed(trip, error)
@@ -267,14 +271,12 @@ def _fresh(
     return result
 
 
-def _planned(
-    trip: Trip, resolved: Resolved, ledger: Ledger, make: Make | None, verbs: Mapping[Kind, Verb] | None
-) -> RunResult:
+def _planned(trip: Trip, resolved: Resolved, ledger: Ledger, errand: Errand | None) -> RunResult:
     """Plan, ask the guard, deliver."""
     project = trip.project
     asked = _request(trip, resolved, ledger)
     before = project.clock.monotonic()
-    plan = (make or project.planner.plan)(asked)
+    plan = errand.make(asked) if errand else project.planner.plan(asked)
     decision = _guarded(trip, resolved, plan, ledger)
     plan = replace(plan, guard=decision, created_at=isoformat(trip.started))
     project.listener(events.PlanMade(trip.sync, plan.plan_id, plan.counts, project.clock.monotonic() - before))
@@ -286,25 +288,33 @@ def _planned(
         _close(trip, result, plan)
         return result
     if not plan.counts.operations:
-        forget_undone(project, trip.sync)
-        refused.forget(project.store, trip.sync)
-        if not plan.counts.invalid:
-            settle_doubt(project.store, trip.sync)
-        status: Status = "partial" if plan.counts.invalid else "succeeded"
-        result = _result_of(trip, plan, status, Tally())
-        if plan.counts.invalid:
-            plan.write(trip.folder)
-            _close(trip, result, plan)
-        else:
-            _close(trip, result)
-        return result
+        return _nothing_to_send(trip, plan)
     plan.write(trip.folder)
-    order = ordered(resolved, trip.run_id, plan, trip.folder, verbs or resolved.verbs)
+    if errand is None:
+        order, schema = ordered(resolved, trip.run_id, plan, trip.folder, resolved.verbs), resolved.schema
+    else:
+        order, schema = errand.ordered(resolved, trip.run_id, plan, trip.folder)
+        errand.remember(trip.run_id)
     order = replace(order, in_doubt=is_doubted(project.store, trip.sync))
-    write_order(order, resolved.destination.name, resolved.schema)
+    write_order(order, resolved.destination.name, schema)
     project.store.update_run(trip.lease, trip.run_id, phase="planned", plan_id=plan.plan_id, folder=trip.folder.name)
     _wait_for_hold(trip)
-    return _deliver(trip, order, resolved.destination, resolved.schema, ledger)
+    return _deliver(trip, order, resolved.destination, schema, ledger)
+
+
+def _nothing_to_send(trip: Trip, plan: Plan) -> RunResult:
+    """The end of a plan without operations; its folder stays if it lists rows that nothing can be sent of."""
+    if trip.purpose != "undo":
+        forget_undone(trip.project, trip.sync)
+        refused.forget(trip.project.store, trip.sync)
+        if not plan.counts.invalid:
+            settle_doubt(trip.project.store, trip.sync)
+    result = _result_of(trip, plan, "partial" if plan.counts.invalid else "succeeded", Tally())
+    listed = plan.invalid is not None or plan.left is not None
+    if listed:
+        plan.write(trip.folder)
+    _close(trip, result, plan if listed else None)
+    return result
 
 
 def _request(trip: Trip, resolved: Resolved, ledger: Ledger) -> PlanRequest:
@@ -322,9 +332,7 @@ def _request(trip: Trip, resolved: Resolved, ledger: Ledger) -> PlanRequest:
 
 
 def _guarded(trip: Trip, resolved: Resolved, plan: Plan, ledger: Ledger) -> GuardDecision:
-    """The guard's decision, an approval of this very plan considered. An undo was asked for by name."""
-    if trip.purpose == "undo":
-        return GuardDecision()
+    """The guard's decision, an approval of this very plan considered."""
     decision = decide(trip.project, resolved, plan, trip.folder, ledger)
     if decision.blocked and standing_approval(trip.project, plan.plan_id) is not None:
         return GuardDecision(False, decision.reasons)
@@ -378,7 +386,7 @@ def _deliver(
     project.store.commit(trip.lease, trip.run_id, folded, status=result.status, result=result.as_dict())
     if plan.purpose not in ("undo", "settle"):
         refused.keep(project.store, order, tally)
-    if plan.purpose == "sync":
+    if plan.purpose in ("sync", "resync"):
         forget_undone(project, trip.sync)
     if plan.purpose in ("sync", "resync") and plan.counts.added:
         forget_rebuilt(project, trip.sync)

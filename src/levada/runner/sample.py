@@ -41,7 +41,7 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class InvalidRow:
-    """A row of the model that cannot be sent, and the field that says so."""
+    """A row of the model that cannot be sent, and the field that says so; or a record that an undo leaves alone."""
 
     key: Any
     field: str
@@ -62,12 +62,20 @@ def sample(plan: Plan, folder: Path, size: int) -> tuple[Sampled, ...]:
 
 
 def sample_invalid(plan: Plan, folder: Path, size: int) -> tuple[InvalidRow, ...]:
-    if plan.invalid is None:
-        return ()
+    """The first rows of the model that cannot be sent."""
+    return () if plan.invalid is None else _reasoned(plan, folder / plan.invalid.name, size)
+
+
+def _reasoned(plan: Plan, path: Path, size: int) -> tuple[InvalidRow, ...]:
     return tuple(
         InvalidRow(key_of(row, plan.keys), row["field"] or "", row["code"] or "", row["reason"] or "")
-        for row in first_rows(folder / plan.invalid.name, size, ("key.", "field", "code", "reason"))
+        for row in first_rows(path, size, ("key.", "field", "code", "reason"))
     )
+
+
+def sample_left(plan: Plan, folder: Path, size: int) -> tuple[InvalidRow, ...]:
+    """The first records that an undo leaves alone, and why."""
+    return () if plan.left is None else _reasoned(plan, folder / plan.left.name, size)
 
 
 def sample_keys(plan: Plan, folder: Path, kind: Kind, size: int) -> tuple[Any, ...]:

@@ -1,22 +1,36 @@
-"""Takes back what a run delivered: plans its reverse against the ledger as it is now, and sends that.
+"""Takes back what a run delivered: a plan like any other, made of that run's plan, its journal and the ledger.
 
-The reverse of an addition is a removal, so an object must be able to lose records, whatever the sync's mode.
+What it may take back, and what it leaves alone, is `levada.planners.reversal`'s to say. Here: how the plan is shown,
+guarded, sent, and remembered, so that the next run does not quietly send again what a person took back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from levada.change import Kind, Verb
+import pyarrow as pa
+
+from levada.change import KINDS, Kind, Verb
+from levada.delivery.order import DeliveryOrder
 from levada.delivery.settled import settle
 from levada.errors import ConfigError
+from levada.mapping import Mapping as FieldMappings
 from levada.plan import Plan
 from levada.planner import PlanRequest
 from levada.run import RunResult
+from levada.runner.approve import standing_approval
+from levada.runner.guarding import decide
+from levada.runner.ordered import read_order
+from levada.runner.plan import SAMPLE_DEFAULT, PlanView, request
 from levada.runner.records import plan_folder
-from levada.runner.resolve import resolve
-from levada.runner.run import run
-from levada.runner.undone import forget_undone, remember_undone
+from levada.runner.resolve import Resolved, resolve
+from levada.runner.run import Errand, run
+from levada.runner.sample import sample, sample_left
+from levada.runner.target import check_target
+from levada.runner.undone import remember_undo
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -27,63 +41,141 @@ VERBS: dict[Kind, tuple[Verb, ...]] = {
     "changed": ("upsert", "update", "add"),
     "added": ("upsert", "create", "add"),
 }
-"""What puts records back, in order of preference. To append again takes nothing back."""
-REVERSED: dict[Kind, Kind] = {"added": "removed", "changed": "changed", "removed": "added"}
+"""What an undo sends, in order of preference. To append again takes nothing back."""
+PUT_BACK: tuple[Verb, ...] = ("upsert",)
+"""What puts back a record that was archived or emptied, and so is still there: a create would make a second one."""
 
 
-def undo(project: Project, run_id: str) -> RunResult:
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """A run that is to be taken back, as it is stored."""
+
+    record: RunRecord
+    folder: Path
+    plan: Plan
+    order: DeliveryOrder
+    schema: pa.Schema
+
+    @staticmethod
+    def of(project: Project, run_id: str) -> Undo:
+        """Raises ConfigError for a run that sent nothing, cannot be taken back, or whose details are gone."""
+        record = project.store.run(run_id)
+        project.sync_file(record.sync)
+        if not record.folder:
+            raise ConfigError(
+                f"run {record.run_id} has nothing to undo",
+                code="usage.run_without_plan",
+                hint="it sent nothing, or retention took its details; `levada runs` lists the others",
+            )
+        folder = plan_folder(project.store, record)
+        plan = Plan.read(folder)
+        if record.status == "blocked":
+            raise ConfigError(
+                f"run {record.run_id} was stopped by its guard and sent nothing",
+                code="usage.run_without_plan",
+                hint=f"`levada runs {record.sync}` lists the others",
+            )
+        order, _, schema = read_order(record.sync, record.run_id, plan, folder)
+        if order.mode == "replace":
+            raise ConfigError(
+                f"{record.sync} replaces its whole object, so its runs cannot be undone",
+                code="usage.not_reversible",
+                hint="change the model back and run again",
+            )
+        return Undo(record, folder, plan, order, schema)
+
+    def made(self, project: Project, resolved: Resolved, asked: PlanRequest) -> Plan:
+        """The plan that takes the run back. Raises ConfigError where the object has no verb for it."""
+        entries = project.store.journal_entries(self.record.run_id)
+        settled, _ = settle(self.plan, entries, 0, asked.folder)
+        kept = tuple(sorted(self.folder.glob(KEPT_FILES)))
+        plan = project.planner.reverse(self.plan, self.folder, replace(settled, kept=kept), asked)
+        _verbs_of(resolved, plan, self.order)
+        return plan
+
+    def ordered(self, resolved: Resolved, run_id: str, plan: Plan, folder: Path) -> tuple[DeliveryOrder, pa.Schema]:
+        """What delivery is asked to do: values are put back as they stood, NULLs too, over whatever is there."""
+        mapping = self.order.mapping
+        fields = tuple(replace(each, only_if_empty=False) for each in mapping.fields)
+        order = replace(
+            self.order,
+            run_id=run_id,
+            plan=plan,
+            folder=folder,
+            mapping=FieldMappings(fields, mapping.match, "clear"),
+            verbs=_verbs_of(resolved, plan, self.order),
+            in_doubt=False,
+        )
+        return order, self.schema
+
+
+KEPT_FILES = "stood-*.parquet"
+
+
+def undo(project: Project, run_id: str, *, plan_id: str | None = None) -> RunResult:
     """Undo a run, by its id or an unambiguous beginning of it.
 
     Raises ConfigError if the run has no records, if the retention took them, or if the object cannot lose
-    records. Records that a later run touched again are left alone. The sync is held afterwards: while its
-    model still says what was undone, a run stops like at a guard.
+    records; with `plan_id` if the plan is another one than that. The guard judges the plan as that of a run. The sync
+    is held afterwards: while its model still says what was taken back, a run stops like at a guard.
     """
-    record = project.store.run(run_id)
-    project.sync_file(record.sync)
-    if not record.folder:
-        raise ConfigError(
-            f"run {record.run_id} has nothing to undo",
-            code="usage.run_without_plan",
-            hint="it sent nothing, or retention took its details; `levada runs` lists the others",
+    undone = Undo.of(project, run_id)
+    resolved = resolve(project, undone.record.sync)
+
+    def make(asked: PlanRequest) -> Plan:
+        plan = undone.made(project, resolved, asked)
+        if plan_id is not None and plan.plan_id != plan_id:
+            raise ConfigError(
+                f"the plan of this undo is no longer {plan_id}: what is synced has changed since",
+                code="usage.plan_moved_on",
+                hint=f"look at it again with `levada undo {undone.record.run_id} --plan`",
+            )
+        return plan
+
+    errand = Errand(make, undone.ordered, lambda run: remember_undo(project, undone.record.sync, run))
+    return run(project, undone.record.sync, purpose="undo", errand=errand)
+
+
+def plan_undo(project: Project, run_id: str, *, sample_size: int = SAMPLE_DEFAULT) -> PlanView:
+    """What `undo` would send now, and what it would leave alone. Changes nothing."""
+    undone = Undo.of(project, run_id)
+    resolved = resolve(project, undone.record.sync)
+    ledger = project.ledger(resolved.name)
+    check_target(project, resolved, ledger)
+    with request(project, resolved, ledger, "undo") as asked:
+        made = undone.made(project, resolved, asked)
+        return PlanView(
+            sync=resolved.name,
+            model=resolved.model_name,
+            to=resolved.sync.to,
+            mode=resolved.sync.mode,
+            plan=made,
+            sample=sample(made, asked.folder, sample_size),
+            invalid=(),
+            left=sample_left(made, asked.folder, sample_size),
+            guard=decide(project, resolved, made, asked.folder, ledger, looks=True),
+            approved=standing_approval(project, made.plan_id) is not None,
+            first_run=False,
+            notices=made.notices,
+            undoes=undone.record.run_id,
         )
-    folder = plan_folder(project.store, record)
-    plan = Plan.read(folder)
-    verbs = _verbs(project, record, plan)
-
-    def reverse(request: PlanRequest) -> Plan:
-        settled, _ = settle(plan, project.store.journal_entries(record.run_id), 0, request.folder)
-        made: Plan = project.planner.reverse(plan, folder, settled, request)
-        if made.counts.operations:
-            # before the first request: an undo that is interrupted is finished by the next run, and then held
-            remember_undone(project, record.sync, record.run_id)
-        return made
-
-    result = run(project, record.sync, purpose="undo", make=reverse, verbs=verbs)
-    if result.status == "failed":
-        forget_undone(project, record.sync)
-    return result
 
 
-def _verbs(project: Project, record: RunRecord, plan: Plan) -> dict[Kind, Verb]:
-    resolved = resolve(project, record.sync)
+def _verbs_of(resolved: Resolved, plan: Plan, order: DeliveryOrder) -> Mapping[Kind, Verb]:
+    """The verb of each kind that an undo's plan holds."""
     has = set(resolved.object_spec.verbs)
-    if resolved.sync.mode == "replace":
-        raise ConfigError(
-            f"{record.sync} replaces its whole object, so its runs cannot be undone",
-            code="usage.not_reversible",
-            hint="change the model back and run again",
-        )
     found: dict[Kind, Verb] = {}
-    for kind, reversed_kind in REVERSED.items():
-        verb = next((choice for choice in VERBS[reversed_kind] if choice in has), None)
-        if verb is None:
-            if plan.counts.of(kind):
-                raise ConfigError(
-                    f"{resolved.sync.to} cannot take back {plan.counts.of(kind):,} records that were {kind}",
-                    code="usage.not_reversible",
-                    hint=f"that needs one of {', '.join(VERBS[reversed_kind])}; "
-                    f"the object has {', '.join(sorted(has)) or 'none'}",
-                )
-            continue
-        found[reversed_kind] = verb
+    for kind in KINDS:
+        still_there = kind == "added" and order.verbs.get("removed") in ("archive", "update", "upsert")
+        choices = PUT_BACK if still_there else VERBS[kind]
+        verb = next((choice for choice in choices if choice in has), None)
+        if verb is not None:
+            found[kind] = verb
+        elif plan.counts.of(kind):
+            undone = {"removed": "added", "changed": "changed", "added": "removed"}[kind]
+            raise ConfigError(
+                f"{resolved.sync.to} cannot take back {plan.counts.of(kind):,} records that were {undone}",
+                code="usage.not_reversible",
+                hint=f"that needs one of {', '.join(choices)}; the object has {', '.join(sorted(has)) or 'none'}",
+            )
     return found

@@ -1,7 +1,8 @@
-"""Remembers an undo, so that the next run does not quietly send again what a person has just taken back.
+"""Remembers undos, so that the next run does not quietly send again what a person has just taken back.
 
-The memory is the undone run's plan: as long as a new plan holds any of the same operations, it is stopped
-like by a guard, until it is approved. It is forgotten when the model no longer says what was undone.
+The memory names the undo's own runs. As long as a new plan would bring back any value that one of them took back, the
+plan is stopped like by a guard, until it is approved. An undo is forgotten when the model no longer says what it took
+back, or when a plan that says it was approved and sent.
 """
 
 from __future__ import annotations
@@ -9,72 +10,116 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from levada.change import KINDS
+from levada.change import KINDS, Kind
+from levada.delivery.settled import settle
 from levada.errors import LevadaError
 from levada.guard import GuardReason
 from levada.plan import Plan
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
+    from levada.store import Store
 
 MEMORY = "undone"
 
 
-def remember_undone(project: Project, sync: str, run_id: str) -> None:
-    project.store.remember(sync, MEMORY, run_id)
+def undone_runs(store: Store, sync: str) -> tuple[str, ...]:
+    """The runs, oldest first, that took something back which the model may still say."""
+    return tuple((store.recall(sync, MEMORY) or "").split())
+
+
+def remember_undo(project: Project, sync: str, run_id: str) -> None:
+    """Before the first request: an undo that is interrupted is finished by the next run, and then held."""
+    _write(project, sync, (*undone_runs(project.store, sync), run_id))
 
 
 def forget_undone(project: Project, sync: str) -> None:
-    if project.store.recall(sync, MEMORY) is not None:
-        project.store.remember(sync, MEMORY, None)
+    """What was taken back was sent again, or the model says nothing of it any more."""
+    if undone_runs(project.store, sync):
+        _write(project, sync, ())
+
+
+def _write(project: Project, sync: str, runs: tuple[str, ...]) -> None:
+    project.store.remember(sync, MEMORY, " ".join(runs) or None)
 
 
 def undone_reason(project: Project, plan: Plan, folder: Path, *, forget: bool = True) -> GuardReason | None:
-    """Why a plan is stopped after an undo; None if it holds nothing of what was undone, which is then forgotten
-    (unless `forget` says otherwise: whoever only looks changes nothing)."""
-    run_id = project.store.recall(plan.sync, MEMORY)
-    if run_id is None or not plan.counts.operations:
+    """Why a plan is stopped after an undo; None if it brings nothing back. Undos of which it brings nothing back are
+    forgotten (unless `forget` says otherwise: whoever only looks changes nothing)."""
+    assert project.stored is not None
+    runs = undone_runs(project.stored, plan.sync)
+    if not runs or not plan.counts.operations:
         return None
+    repeated = {run: _repeated(project, plan, folder, run) for run in runs}
+    standing = tuple(run for run in runs if repeated[run])
+    if forget and standing != runs:
+        _write(project, plan.sync, standing)
+    if not standing:
+        return None
+    total = sum(repeated.values())
+    changes = "1 of these changes was" if total == 1 else f"{total:,} of these changes were"
+    message = (
+        f"{changes} taken back by {', '.join(standing)}, and the model still says {'it' if total == 1 else 'them'}"
+    )
+    return GuardReason("undone", message, total, 0)
+
+
+def _repeated(project: Project, plan: Plan, folder: Path, run_id: str) -> int:
+    """How many operations of a plan bring back what an undo took back: the same key with the values that it took
+    away, or gone again where it was put back."""
+    assert project.stored is not None
     try:
-        record = project.store.run(run_id)
-        undone_folder = project.store.folder / "plans" / record.folder
-        undone = Plan.read(undone_folder)
+        record = project.stored.run(run_id)
+        undo_folder = project.stored.folder / "plans" / record.folder
+        undo = Plan.read(undo_folder)
+        entries = list(project.stored.journal_entries(record.run_id))
     except LevadaError:
-        if forget:
-            forget_undone(project, plan.sync)
-        return None
-    repeated = _repeated(plan, folder, undone, undone_folder)
-    if not repeated:
-        if forget:
-            forget_undone(project, plan.sync)
-        return None
-    message = f"{repeated:,} of these changes were taken back by undoing {run_id}, and the model still says them"
-    return GuardReason("undone", message, repeated, 0)
-
-
-def _repeated(plan: Plan, folder: Path, undone: Plan, undone_folder: Path) -> int:
-    """How many operations both plans hold: the same kind, key and new values."""
+        return 0
+    if plan.keys != undo.keys or not entries:
+        return 0
     import duckdb
 
-    if plan.keys != undone.keys:
-        return 0
-    fields = [name for name in plan.fields if name in undone.fields]
-    total = 0
     with duckdb.connect(config={"memory_limit": "256MB"}) as connection:
-        for kind in KINDS:
-            if kind not in plan.files or kind not in undone.files:
+        settled, _ = settle(undo, entries, 0, folder)
+        ended = settled.exceptions
+        connection.execute("CREATE TEMP TABLE not_delivered (sequence BIGINT)")
+        if ended is not None:
+            connection.register("ended", ended)
+            connection.execute("INSERT INTO not_delivered SELECT sequence FROM ended WHERE settlement <> 'delivered'")
+        fields = [name for name in plan.fields if name in undo.fields]
+        total = 0
+        for kind, taken_back in PAIRS:
+            if kind not in plan.files or taken_back not in undo.files:
                 continue
-            names = [f"key.{key}" for key in plan.keys]
+            columns = [(f"key.{key}", f"key.{key}") for key in plan.keys]
             if kind != "removed":
-                names += [f"after.{name}" for name in fields]
-            same = " AND ".join(f'n."{n}"::VARCHAR IS NOT DISTINCT FROM u."{n}"::VARCHAR' for n in _escaped(names))
+                columns += [(f"after.{name}", f"before.{name}") for name in fields]
+            same = " AND ".join(
+                f"n.{_quoted(new)}::VARCHAR IS NOT DISTINCT FROM u.{_quoted(old)}::VARCHAR" for new, old in columns
+            )
             found = connection.execute(
-                f"SELECT count(*) FROM read_parquet(?) AS n SEMI JOIN read_parquet(?) AS u ON {same}",
-                [str(folder / plan.files[kind].name), str(undone_folder / undone.files[kind].name)],
+                f"SELECT count(*) FROM read_parquet(?) AS n SEMI JOIN (SELECT * FROM read_parquet(?, "
+                f"file_row_number = true) ANTI JOIN not_delivered ON sequence = file_row_number + ?) AS u ON {same}",
+                [
+                    str(folder / plan.files[kind].name),
+                    str(undo_folder / undo.files[taken_back].name),
+                    undo.first(taken_back),
+                ],
             ).fetchone()
             total += int(found[0]) if found else 0
     return total
 
 
-def _escaped(names: list[str]) -> list[str]:
-    return [name.replace('"', '""') for name in names]
+PAIRS: tuple[tuple[Kind, Kind], ...] = (
+    ("added", "removed"),
+    ("added", "changed"),
+    ("changed", "changed"),
+    ("changed", "removed"),
+    ("removed", "added"),
+)
+"""Which kinds of operations may bring back what an undo's kinds took back."""
+assert {kind for kind, _ in PAIRS} == set(KINDS)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
