@@ -9,7 +9,7 @@ A delivered record also has an *effect*: what its request changed at the destina
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Literal
@@ -83,6 +83,15 @@ class Effects:
             return
         for letter, run in groupby(self.letters):
             yield _EFFECTS[letter], sum(1 for _ in run)
+
+    def counts(self, size: int, excluded: Iterable[int] = ()) -> dict[Effect, int]:
+        """How many of `size` records have which effect; some may be excluded by index."""
+        found: dict[Effect, int] = {}
+        for effect, length in self.runs(size):
+            found[effect] = found.get(effect, 0) + length
+        for index in excluded:
+            found[self.of(index)] -= 1
+        return {effect: count for effect, count in found.items() if count}
 
     def part(self, start: int, length: int) -> Effects:
         """Those of a run of the records."""

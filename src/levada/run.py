@@ -9,6 +9,7 @@ from typing import Any, Literal
 from levada.change import Counts, Kind
 from levada.errors import LevadaError
 from levada.guard import GuardDecision
+from levada.outcome import Effect
 
 Status = Literal["succeeded", "partial", "blocked", "paused", "failed", "cancelled"]
 Phase = Literal["reading", "planned", "delivering", "settling", "paused", "closed"]
@@ -40,6 +41,10 @@ class Tally:
     unknown: int = 0
     unsent: int = 0
     requests: int = 0
+    #: what the delivered requests changed at the destination, as far as it told
+    effects: Mapping[Effect, int] = field(default_factory=dict)
+    #: of the records that were added: how many were there before
+    taken_over: int = 0
     #: class D, at_least_once: sent again after a lost answer, and so perhaps there twice; delivered or unknown
     possibly_duplicated: int = 0
     #: class D, at_most_once: not sent again after a lost answer, and so perhaps not there; unknown
@@ -94,6 +99,8 @@ class RunResult:
             "status": self.status,
             "counts": self.counts.as_dict(),
             "delivered": delivered,
+            "effects": {effect: count for effect, count in self.tally.effects.items() if effect != "untold"},
+            "taken_over": self.tally.taken_over,
             "rejected": self.tally.rejected,
             "waiting": self.tally.waiting,
             "invalid": self.counts.invalid,

@@ -34,6 +34,9 @@ class Sync(Declaration):
     """What a NULL does: `clear` empties the destination's field, `skip` leaves it as it is."""
     removed: Removal | None = None
     """What happens to a record whose row left the model; `ignore` unless the mode says otherwise."""
+    adopt: bool = True
+    """`false` never removes a record that was there before this sync wrote it. By default such a record is taken over,
+    and removed as `removed` says once its row has left the model."""
     changed: Literal["send"] | None = None
     """For mode append: `send` sends a row again when it changed."""
     schedule: Schedule | None = None
@@ -62,6 +65,8 @@ class Sync(Declaration):
             raise ValueError(f"mode mirror removes what left the model; removed: {self.removed} contradicts it")
         if self.mode in ("append", "replace") and self.removed is not None:
             raise ValueError(f"removed: has no meaning in mode {self.mode}")
+        if not self.adopt and self.removal == "ignore":
+            raise ValueError("adopt: false has a meaning only where records are removed (mode mirror, or removed:)")
         if self.changed is not None and self.mode != "append":
             raise ValueError("changed: has a meaning in mode append only")
         return self

@@ -13,11 +13,11 @@ import pyarrow as pa
 from levada.change import Kind
 from levada.delivery.doubts import AT_MOST_ONCE, KEY_EXPIRED, TWICE, UNANSWERED
 from levada.gathering import ROWS, Rows
-from levada.outcome import GONE, Outcome, Outcomes
+from levada.outcome import GONE, Effect, Outcome, Outcomes
 from levada.plan import Plan
 from levada.planner import Settled, Settlement
 from levada.run import Tally
-from levada.store import JournalEntry
+from levada.store import Intent, JournalEntry
 
 REPORTED = (TWICE.code, AT_MOST_ONCE.code)
 """Codes that a run's figures count."""
@@ -133,6 +133,8 @@ class _Counted:
     delivered: dict[Kind, int] = field(default_factory=dict)
     others: dict[str, int] = field(default_factory=dict)
     codes: dict[str, int] = field(default_factory=dict)
+    effects: dict[Effect, int] = field(default_factory=dict)
+    taken_over: int = 0
     covered: _Ranges = field(default_factory=_Ranges)
 
     def count(self, entry: JournalEntry) -> None:
@@ -144,9 +146,26 @@ class _Counted:
             else:
                 name = "unsent" if end == "not_applied" else end
                 self.others[name] = self.others.get(name, 0) + count
+        self._count_effects(intent, outcomes)
         for index in range(intent.size) if outcomes.common.code in REPORTED else outcomes.exceptions:
             code = outcomes.of(index).code
             self.codes[code] = self.codes.get(code, 0) + 1
+
+    def _count_effects(self, intent: Intent, outcomes: Outcomes) -> None:
+        exceptions = outcomes.exceptions.items()
+        if outcomes.common.end == "delivered":
+            others = (index for index, outcome in exceptions if outcome.end != "delivered")
+            found = outcomes.effects.counts(intent.size, others)
+        else:
+            found = {}
+            for index, outcome in exceptions:
+                if outcome.end == "delivered":
+                    effect = outcomes.effects.of(index)
+                    found[effect] = found.get(effect, 0) + 1
+        for effect, count in found.items():
+            self.effects[effect] = self.effects.get(effect, 0) + count
+            if intent.kind == "added" and effect in ("updated", "same"):
+                self.taken_over += count
 
     def tally(self, plan: Plan, requests: int) -> Tally:
         """With what was never intended as unsent."""
@@ -160,6 +179,8 @@ class _Counted:
             unknown=self.others.get("unknown", 0),
             unsent=self.others.get("unsent", 0) + unsent,
             requests=requests,
+            effects=self.effects,
+            taken_over=self.taken_over,
             possibly_duplicated=self.codes.get(TWICE.code, 0),
             possibly_missing=self.codes.get(AT_MOST_ONCE.code, 0),
         )

@@ -152,7 +152,7 @@ def policy_of(sync: Sync, verbs: Mapping[Kind, Verb]) -> KindPolicy:
     if sync.mode == "replace":
         return KindPolicy(added=True, changed=False, removed=False, everything=True)
     changed = "changed" in verbs and (sync.mode != "append" or sync.changed == "send")
-    return KindPolicy(added="added" in verbs, changed=changed, removed="removed" in verbs)
+    return KindPolicy(added="added" in verbs, changed=changed, removed="removed" in verbs, adopt=sync.adopt)
 
 
 def model_query(model: Model) -> str:

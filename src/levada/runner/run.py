@@ -382,6 +382,7 @@ def _deliver(
     folded = project.planner.fold(plan, trip.folder, ledger, report.settled)
     tally = report.tally
     clean = not (tally.rejected or tally.waiting or tally.unknown or tally.unsent or plan.counts.invalid)
+    trip = replace(trip, notices=(*trip.notices, *_taken_over(project, order, tally)))
     result = _result_of(trip, plan, "succeeded" if clean else "partial", tally)
     project.store.commit(trip.lease, trip.run_id, folded, status=result.status, result=result.as_dict())
     if plan.purpose not in ("undo", "settle"):
@@ -393,6 +394,21 @@ def _deliver(
     if order.in_doubt and not plan.counts.invalid:
         settle_doubt(project.store, trip.sync)
     return result
+
+
+def _taken_over(project: Project, order: DeliveryOrder, tally: Tally) -> tuple[str, ...]:
+    """That records were there before, and what becomes of them."""
+    count = tally.taken_over
+    if not count or order.plan.purpose != "sync":
+        return ()
+    were = "1 record was" if count == 1 else f"{count:,} records were"
+    if "removed" not in order.verbs:
+        return (f"{were} there before",)
+    declared = project.files.syncs.get(order.sync)
+    if declared is not None and not declared.sync.adopt:
+        return (f"{were} there before, and will not be removed by this sync (adopt: false)",)
+    they = "it is removed when its row leaves" if count == 1 else "they are removed when their rows leave"
+    return (f"{were} there before and taken over: {they} the model (`adopt: false` keeps what was there)",)
 
 
 def _pause_of(error: LevadaError) -> PauseReason:

@@ -6,14 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from levada.runner.undone import undone_runs
 from levada.store import RunRecord
 
 if TYPE_CHECKING:
     from levada.project.files import SyncFile
     from levada.runner.project import Project
 
-State = Literal["never", "well", "records", "blocked", "paused", "unfinished", "failed", "cancelled"]
-NEEDS_A_PERSON: frozenset[State] = frozenset({"blocked", "failed", "records"})
+State = Literal["never", "well", "records", "held", "blocked", "paused", "unfinished", "failed", "cancelled"]
+"""`held`: an undo took something back that the model may still say, so that the next run asks first."""
+NEEDS_A_PERSON: frozenset[State] = frozenset({"blocked", "failed", "records", "held"})
+RUNS_SEARCHED_MAX = 50
+"""How far back the latest run is looked for that brought the object to what the model says."""
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 
 
@@ -88,9 +92,18 @@ def run_document(record: RunRecord) -> dict[str, Any]:
 
 
 def _status_of(project: Project, name: str, file: SyncFile) -> SyncStatus:
-    recent = project.stored.runs(name, 1) if project.stored is not None else ()
+    recent = project.stored.runs(name, RUNS_SEARCHED_MAX) if project.stored is not None else ()
     run = recent[0] if recent else None
     state, sentence, command = _standing(name, run)
+    if run is not None and run.purpose in ("undo", "settle") and state in ("well", "records"):
+        # what such a run did says nothing of the records that the runs before it left
+        before = next((one for one in recent if one.purpose not in ("undo", "settle")), None)
+        state, sentence, command = _standing(name, before)
+    held = undone_runs(project.stored, name) if project.stored is not None else ()
+    if held and state in ("well", "records"):
+        left = f"; the last sync {sentence}" if state == "records" else ""
+        taken = f"what {' and '.join(held)} took back is held, and the next run asks before it sends it again{left}"
+        state, sentence, command = "held", taken, f"levada plan {name}"
     return SyncStatus(
         sync=name,
         model=file.sync.model or file.sync.audience or "",
