@@ -33,9 +33,9 @@ from levada.delivery.journaling import JournalTask
 from levada.delivery.order import DeliveryOrder
 from levada.delivery.render import BatchMaker, Chunk, PlanReader
 from levada.delivery.wire import Lost
-from levada.destination import Destination
+from levada.destination import Destination, not_looked_up
 from levada.errors import ConfigError, DestinationError
-from levada.outcome import DELIVERED, FUNCTION_FAILED, GONE, Outcome, Outcomes
+from levada.outcome import DELIVERED, GONE, HOPELESS, Outcome, Outcomes
 from levada.planner import REMOVAL
 from levada.retry import RetryPolicy
 from levada.template import parse
@@ -123,7 +123,7 @@ class Attempts:
             if not still_open:
                 break
             open_indices = still_open
-            if any(final[i].code == FUNCTION_FAILED for i in open_indices):
+            if any(final[i].code in HOPELESS for i in open_indices):
                 self._give_up([final[index] for index in open_indices], batch.number)
                 break
             unsure = any(final[i].end == "unknown" for i in open_indices)
@@ -167,7 +167,7 @@ class Attempts:
         A batch that an earlier process gave up on in the same way ends as unknown, so that a record which the
         destination cannot digest does not hold up all others for ever. Raises Paused.
         """
-        failed = next((outcome for outcome in left if outcome.code == FUNCTION_FAILED), None)
+        failed = next((outcome for outcome in left if outcome.code in HOPELESS), None)
         if failed is not None and not self._vouched:
             raise Paused("setup", self._clean(failed.reason))
         unknown = next((outcome for outcome in left if outcome.end == "unknown"), None)
@@ -207,6 +207,7 @@ class Attempts:
             if paused.written:
                 await self._doubt(number, journal)
             raise
+        self._course.notices.update(dict.fromkeys(outcomes.notices))
         if outcomes.any(len(batch), "unknown"):
             await self._doubt(number, journal)
         if outcomes.attributed or len(batch) == 1 or parts[0] <= 0:
@@ -237,12 +238,12 @@ class Attempts:
         try:
             found = await self._account.talk(self._destination.look_up(batch))
         except DestinationError as error:
-            return Outcomes(Outcome("not_applied", f"look-up: {error.message}", "look_up_failed"))
+            return Outcomes(not_looked_up(error))
         present = sorted(found.identifiers)
         if present and not self._has("update"):
             present = []  # what is there stays as it is: this object's records are made and never changed
-        absent = [index for index in range(len(batch)) if index not in found.identifiers]
-        merged: dict[int, Outcome] = {}
+        absent = [i for i in range(len(batch)) if i not in found.identifiers and i not in found.untold]
+        merged = dict(found.untold)
         identifiers = dict(found.identifiers)
         at_once = self._destination.limits(self._order.object, "update").records_per_request if present else 1
         parts = [(present[start : start + at_once], True) for start in range(0, len(present), at_once)]

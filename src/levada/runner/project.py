@@ -299,7 +299,12 @@ class Project:
             kind = self._destination_type(declared.type)
             assert kind is not None, "an unknown type is refused when the files are read"
             surroundings = Surroundings(self.root, self.settings.network.allow_hosts)
-            self._destinations[name] = kind.open(name, declared.options, surroundings)
+            try:
+                self._destinations[name] = kind.open(name, declared.options, surroundings)
+            except ConfigError as error:
+                if error.where is None:
+                    error.where = declared.positions.at(*error.path)
+                raise
         return self._destinations[name]
 
     def talk(self, destination: Destination, talk: Talk[T]) -> T:
