@@ -170,6 +170,18 @@ T = TypeVar("T")
 Talk = Generator[Request, Response, T]
 
 
+def resumed(talk: Talk[T], first: Request) -> Talk[T]:
+    """A talk whose first request was already taken from it."""
+    request = first
+    while True:
+        answer = yield request
+        try:
+            request = talk.send(answer)
+        except StopIteration as stop:
+            found: T = stop.value
+            return found
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a look-up says of each record of a batch, by index: the destination's own id; absent if not in it.

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def command(
     invocation: Invocation, names: tuple[str, ...], select: tuple[str, ...], exclude: tuple[str, ...], sample: int
 ) -> int:
-    """Show what a run would send: counts, the guard's verdict, and some records before and after.
+    """Show what a run would send: counts, the guard's verdict, what each kind of change becomes, and some records
+    before and after.
 
     Changes nothing anywhere. The plan's id is the same for the same model against the same state:
     `levada approve` takes it.
@@ -66,6 +67,8 @@ def draw(terminal: Terminal, view: PlanView) -> None:
         terminal.line(line)
     for line in counts_lines(counts, plan.fields_changed, view.mode in ("upsert", "update", "insert")):
         terminal.line(line)
+    for sending in view.sending:
+        terminal.line(Text(f"  {sending}", "dim"))
     width = keys_width([one.key for one in view.sample] + [one.key for one in view.invalid])
     if view.sample:
         shown_of = f"{len(view.sample):,} of {plural(counts.operations, 'operation')}"

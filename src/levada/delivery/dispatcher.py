@@ -21,6 +21,7 @@ from levada.delivery.account import Account, Patience, Paused, as_destination_er
 from levada.delivery.addresses import AddressPolicy
 from levada.delivery.doubts import Keys, stamps
 from levada.delivery.order import DeliveryOrder, DeliveryReport
+from levada.delivery.refusals import Refusals
 from levada.delivery.render import PlanReader
 from levada.delivery.settled import figures, settle
 from levada.delivery.wire import HttpWire, Wire
@@ -89,6 +90,7 @@ class Dispatcher:
         self._listener = listener
         self._wire = wire or (lambda: HttpWire(policy, authorities or {}))
         self._run_loop = run_loop
+        self._refusals = Refusals(clock)
         self.halt = Halt()
 
     def talk(self, destination: Destination, talk: Talk[T]) -> T:
@@ -246,6 +248,7 @@ class Dispatcher:
             learn=self._redaction.add,
             sync=sync,
             entitled=entitled,
+            refusals=self._refusals,
         )
 
 

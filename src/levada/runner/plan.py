@@ -17,6 +17,7 @@ from levada.runner.approve import standing_approval
 from levada.runner.guarding import decide
 from levada.runner.resolve import Resolved, resolve
 from levada.runner.sample import InvalidRow, Sampled, sample, sample_invalid
+from levada.runner.sending import Sending, sendings
 from levada.runner.target import check_target
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class PlanView:
     approved: bool
     first_run: bool
     notices: tuple[str, ...]
+    #: what each kind of change becomes
+    sending: tuple[Sending, ...] = ()
 
     @property
     def blocked(self) -> bool:
@@ -71,6 +74,7 @@ class PlanView:
             "model_rows": plan.model_rows,
             "generation": plan.generation,
             "first_run": self.first_run,
+            "sending": [each.as_dict() for each in self.sending],
             "notices": list(self.notices),
             "next": self.next_command,
         }
@@ -95,6 +99,7 @@ def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> P
             approved=standing_approval(project, made.plan_id) is not None,
             first_run=not ledger.exists,
             notices=(*_notices(resolved, made, ledger), *_waiting(project, made, folder)),
+            sending=sendings(resolved),
         )
 
 

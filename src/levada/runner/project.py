@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from levada import events
 from levada.clock import Clock, SystemClock
-from levada.destination import Destination, DestinationType, Request, Surroundings, TableDestination, Talk
+from levada.destination import Destination, DestinationType, Surroundings, TableDestination, Talk, resumed
 from levada.errors import ConfigError, ConfigErrors, StoreError, Where
 from levada.guard import GuardDeclaration
 from levada.model import Model
@@ -458,18 +458,6 @@ class Project:
         from levada.runner.secret import remove_secret
 
         remove_secret(self, name)
-
-
-def resumed(talk: Talk[T], first: Request) -> Talk[T]:
-    """A talk whose first request was already taken from it."""
-    request = first
-    while True:
-        answer = yield request
-        try:
-            request = talk.send(answer)
-        except StopIteration as stop:
-            found: T = stop.value
-            return found
 
 
 def find_root(path: str | Path) -> Path | None:

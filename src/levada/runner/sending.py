@@ -43,17 +43,18 @@ class Sending:
             "method": self.method,
             "path": self.path,
             "table": self.table,
-            "sends": None if self.sends is None else list(self.sends),
+            "fields": None if self.sends is None else list(self.sends),
         }
 
     def __str__(self) -> str:
-        where = ""
+        begin = f"{self.kind} → {self.verb}"
         if self.method is not None:
-            where = f" {self.method} {self.path}"
+            begin += f" {self.method} {self.path}"
         elif self.table is not None:
-            where = f" {'from' if self.verb in _REMOVALS else 'into'} table {self.table}"
-        what = "" if self.sends is None else f"; sends {', '.join(self.sends) or 'no field'}"
-        return f"{self.kind} → {self.verb}{where}{what}"
+            begin += f" {'from' if self.verb in _REMOVALS else 'into'} table {self.table}"
+        if self.sends is None:
+            return f"{begin}; what it sends is up to its function"
+        return f"{begin}; sends {', '.join(self.sends) or 'no field'}"
 
 
 def sendings(resolved: Resolved) -> tuple[Sending, ...]:
