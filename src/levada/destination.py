@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -24,9 +24,10 @@ from pydantic import BaseModel
 
 from levada.batch import Batch
 from levada.change import Kind, Verb
+from levada.errors import DestinationError
 from levada.limits import Limits
 from levada.mapping import FieldType, ValueLimits
-from levada.outcome import Outcomes
+from levada.outcome import LOOK_UP_FAILED, UNREAD, Outcome, Outcomes, shortened
 from levada.sync import Mode, Removal
 from levada.template import Placeholder
 
@@ -169,11 +170,37 @@ T = TypeVar("T")
 Talk = Generator[Request, Response, T]
 
 
+def resumed(talk: Talk[T], first: Request) -> Talk[T]:
+    """A talk whose first request was already taken from it."""
+    request = first
+    while True:
+        answer = yield request
+        try:
+            request = talk.send(answer)
+        except StopIteration as stop:
+            found: T = stop.value
+            return found
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a look-up says of each record of a batch, by index: the destination's own id; absent if not in it."""
+    """What a look-up says of each record of a batch, by index: the destination's own id; absent if not in it.
+
+    `untold`: records of which nothing is known, with what that makes of them; they are neither there nor absent.
+    """
 
     identifiers: Mapping[int, str] = field(default_factory=dict)
+    untold: Mapping[int, Outcome] = field(default_factory=dict)
+
+
+def not_looked_up(error: DestinationError) -> Outcome:
+    """What a look-up that does not tell makes of a record: it is neither changed nor made."""
+    reason = error.message if error.message.startswith("look-up: ") else f"look-up: {error.message}"
+    return Outcome("not_applied", shortened(reason), UNREAD if error.code == UNREAD_ERROR else LOOK_UP_FAILED)
+
+
+UNREAD_ERROR = "destination.unread"
+"""The code of an error that an answer makes which no word of the connector's reads: asking again would not help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +284,7 @@ class Destination(Protocol):
         ...
 
     def look_up(self, batch: Batch) -> Talk[Found]:
-        """Which of the records exist (class C). Raise DestinationError when the answer does not tell."""
+        """Which of the records exist (class C). Raise DestinationError when the answer tells of none of them."""
         ...
 
 
@@ -365,12 +392,34 @@ class Page:
     next: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """What is known of a verb's requests before any is made.
+
+    `held`: what the requests themselves stand for. `asked`: what the look-ups before them stand for. `reserved`: names
+    that were written bare in braces and are no fields, but words of Levada's (or constants of the connector's file),
+    with what they stand for.
+    """
+
+    method: str
+    path: str
+    held: tuple[Placeholder, ...]
+    asked: tuple[Placeholder, ...] = ()
+    reserved: Mapping[str, str] = field(default_factory=dict)
+    #: can a record be sent only with the tool's own id?
+    needs_identifier: bool = False
+    #: does the answer tell the tool's own id of each record that was taken?
+    tells_identifier: bool = False
+    #: can the id of a record be looked up?
+    looks_up: bool = False
+
+
 @runtime_checkable
 class Naming(Protocol):
-    """A destination whose requests name single fields, so that a sync without them can be refused. Optional."""
+    """A destination whose requests are known beforehand, so that a sync which they do not suit is refused. Optional."""
 
-    def named(self, object_name: str, verb: Verb) -> Iterable[Placeholder]:
-        """What the requests of a verb, and the look-ups before them, stand for. Raises ConfigError."""
+    def facts(self, object_name: str, verb: Verb) -> RequestFacts:
+        """Raises ConfigError where the object has no such verb."""
         ...
 
 

@@ -72,6 +72,8 @@ class LevadaError(Exception):
 class ConfigError(LevadaError):
     code = "config"
     exit_code = 2
+    #: keys that lead to the place within a file, where whoever raises does not know the file
+    path: tuple[str | int, ...] = ()
 
 
 class ConfigErrors(ConfigError):

@@ -43,6 +43,12 @@ GONE = "record_gone"
 """The code of an update that met no record: the tool knows none by its id, or by what stands for one in the address."""
 FUNCTION_FAILED = "function_failed"
 """The code of an outcome that is open because the connector's own code failed: to try again would not help."""
+LOOK_UP_FAILED = "look_up_failed"
+"""The code of a record that was not sent, because a look-up did not tell whether it is there."""
+UNREAD = "answer_unread"
+"""The code of an outcome that is open because no word of the connector's reads the answer: likewise."""
+HOPELESS = frozenset({FUNCTION_FAILED, UNREAD})
+"""Codes of outcomes that stay open however often their records are sent: a person has to mend the connector."""
 
 DELIVERED = Outcome("delivered")
 UNKNOWN = Outcome("unknown")
@@ -150,6 +156,8 @@ class Outcomes:
     request_id: str = ""
     #: what was changed at the destination; counts for delivered records only
     effects: Effects = Effects()
+    #: what a person should know of the answers and that changes no outcome; the same words however many requests say it
+    notices: tuple[str, ...] = ()
 
     def of(self, index: int) -> Outcome:
         return self.exceptions.get(index, self.common)
@@ -198,7 +206,10 @@ class Outcomes:
             request_id = request_id or part.request_id
             start += size
         effects = Effects.joined([(size, part.effects) for size, part in parts])
-        return Outcomes(common, exceptions, identifiers=identifiers, request_id=request_id, effects=effects)
+        notices = tuple(dict.fromkeys(notice for _, part in parts for notice in part.notices))
+        return Outcomes(
+            common, exceptions, identifiers=identifiers, request_id=request_id, effects=effects, notices=notices
+        )
 
 
 UNTOLD = Effects()

@@ -19,6 +19,7 @@ The rules that both follow:
   by which the destination finds the record: the ones last confirmed, where those differ from the new ones.
 * `{before}` and `{before.NAME}` are the values last confirmed; null for a record that is new.
 * `{destination_id}` (null if unknown), `{operation}`, `{kind}`, `{verb}`, `{object}`, `{sync}`.
+* `{levada.NAME}` is one of these words whatever the fields are called, as `{fields.NAME}` is always a field.
 * Values: decimals and integers of any size as number tokens with all their digits; binary floating point as
   the shortest token that reads back the same double; NaN and the infinities are refused (ValueError);
   instants as ISO 8601 in UTC with `Z`, local date-times without an offset, both with a fraction only where
@@ -53,6 +54,8 @@ SIMPLE: frozenset[str] = frozenset(
     {"key", "key_field", "destination_id", "operation", "kind", "verb", "object", "sync"}
 )
 GROUPS: frozenset[str] = frozenset({"fields", "fields_all", "match", "before"})
+OWN = "levada"
+"""`{levada.kind}` is the same as `{kind}`, for whoever also has a field of that name."""
 PER_BATCH: frozenset[str] = frozenset({"key_field", "kind", "verb", "object", "sync"})
 """Sources whose value is the same for all records of a batch."""
 
@@ -173,6 +176,9 @@ def parse_text(template: str, names: Names = ANY_FIELD) -> Constant | Placeholde
 
 
 def _named(name: str, names: Names) -> Placeholder | Constant:
+    own, _, word = name.partition(".")
+    if own == OWN and (word in SIMPLE or word in GROUPS or word in names.others):
+        return Placeholder("other", word) if word in names.others else Placeholder(word)  # type: ignore[arg-type]
     if name in names.constants:
         return Constant(names.constants[name])
     if name in names.others:
@@ -209,6 +215,19 @@ def _key(key: object) -> str:
 
 def _error(message: str, hint: str) -> ConfigError:
     return ConfigError(f"template: {message}", code="config.template", hint=hint)
+
+
+def written(template: object) -> Iterator[str]:
+    """What stands in the braces of a template as it was written, with repeats."""
+    match template:
+        case str():
+            yield from (found[1].strip() for found in _BRACES.finditer(template) if found[1] is not None)
+        case Mapping():
+            for value in template.values():
+                yield from written(value)
+        case list() | tuple():
+            for value in template:
+                yield from written(value)
 
 
 def placeholders(node: Node) -> Iterator[Placeholder]:

@@ -14,7 +14,8 @@ def command(invocation: Invocation, names: tuple[str, ...], select: tuple[str, .
     """Check everything that can be checked without sending.
 
     Files, sources, keys (NULL and duplicate ones are counted and shown), destinations and their credentials,
-    mappings, and the first rows as they would arrive. One line each. Exit code 2 if something is wrong,
+    mappings, and the first rows as they would arrive. One line each; of a sync also what each kind of change
+    becomes: the verb, the request or the table, and the fields that it sends. Exit code 2 if something is wrong,
     3 if only some rows are.
     """
     terminal = invocation.terminal
@@ -31,6 +32,8 @@ def command(invocation: Invocation, names: tuple[str, ...], select: tuple[str, .
         mark, style = marks[finding.state]
         where = f"{finding.where}: " if finding.where else ""
         terminal.line(Text.assemble((mark, style), " ", finding.subject.ljust(width), "  ", where + finding.message))
+        for sending in finding.sending:
+            terminal.line(Text(f"  {' ' * width}  {sending}", "dim"))
         if finding.hint:
             terminal.line(Text(f"  {' ' * width}  hint: {finding.hint}", "dim"))
     wrong = sum(finding.state != "ok" for finding in report.findings)

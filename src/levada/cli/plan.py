@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def command(
     invocation: Invocation, names: tuple[str, ...], select: tuple[str, ...], exclude: tuple[str, ...], sample: int
 ) -> int:
-    """Show what a run would send: counts, the guard's verdict, and some records before and after.
+    """Show what a run would send: counts, the guard's verdict, what each kind of change becomes, and some records
+    before and after.
 
     Changes nothing anywhere. The plan's id is the same for the same model against the same state:
     `levada approve` takes it.
@@ -70,6 +71,8 @@ def draw(terminal: Terminal, view: PlanView) -> None:
     means = ["left alone, with the reasons below"] if view.undoes else []
     for line in counts_lines(counts, plan.fields_changed, ignores, *means):
         terminal.line(line)
+    for sending in view.sending:
+        terminal.line(Text(f"  {sending}", "dim"))
     listed = [*((row, "invalid") for row in view.invalid), *((row, "left") for row in view.left)]
     width = keys_width([one.key for one in view.sample] + [row.key for row, _ in listed])
     if view.sample:

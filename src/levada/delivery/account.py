@@ -16,8 +16,9 @@ from typing import Protocol, TypeVar
 
 from levada import events
 from levada.clock import Clock
+from levada.delivery.refusals import Refusals
 from levada.delivery.wire import Lost, NotSent, Outgoing, Overtaken, Untrusted, Wire
-from levada.destination import Auth, Credential, Destination, Request, Response, Talk, fits_header
+from levada.destination import Auth, Credential, Destination, Request, Response, Talk, fits_header, resumed
 from levada.errors import AuthError, DestinationError, FullError, UnavailableError
 from levada.limits import RATE_MARGIN, Pace
 from levada.redaction import without_echo
@@ -80,7 +81,7 @@ class Patience:
 
 
 class Account:
-    """Shared by everything that one process sends to one destination."""
+    """Shared by everything that one run sends to one destination; `refusals` by everything that a process sends."""
 
     def __init__(
         self,
@@ -95,6 +96,7 @@ class Account:
         learn: Callable[[str], None] = lambda secret: None,
         sync: str = "",
         entitled: Callable[[], bool] = lambda: True,
+        refusals: Refusals | None = None,
     ) -> None:
         self.destination = destination
         self.requests = 0
@@ -110,6 +112,7 @@ class Account:
         self._learn = learn
         self._sync = sync
         self._entitled = entitled
+        self._refusals = refusals or Refusals(clock)
         self._name = account_name(destination)
         limits = destination.spec.limits
         self._limits = limits
@@ -382,10 +385,7 @@ class Account:
         async with self._signing:
             if self._credential_number != number:
                 return
-            try:
-                credential = await self.talk(auth.sign_in(self._kept()))
-            except AuthError as error:
-                raise Paused("auth", self._clean(error.message)) from error
+            credential = await self._new_credential(auth)
             for secret in (*credential.headers.values(), *credential.query.values(), *credential.kept.values()):
                 self._learn(secret)
             if credential.kept and self._shared is not None:
@@ -395,6 +395,26 @@ class Account:
             self._credential_number += 1
             until = credential.expires_in_seconds
             self._credential_until = None if until is None else self._clock.monotonic() + max(0.0, until - 30)
+
+    async def _new_credential(self, auth: Auth) -> Credential:
+        """Ask for a credential, unless this very request was refused before. Raises Paused."""
+        talk = auth.sign_in(self._kept())
+        try:
+            first = next(talk)
+        except StopIteration as stop:
+            fixed: Credential = stop.value
+            return fixed
+        question = Refusals.question(first)
+        refused = self._refusals.of(question)
+        if refused is not None:
+            talk.close()
+            raise Paused("auth", refused)
+        try:
+            return await self.talk(resumed(talk, first))
+        except AuthError as error:
+            refused = self._clean(error.message)
+            self._refusals.add(question, refused)
+            raise Paused("auth", refused) from error
 
     async def _refresh(self, request: Request, answer: Response, number: int, refreshed: bool) -> None:
         auth = self.destination.auth

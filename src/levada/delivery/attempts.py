@@ -24,9 +24,9 @@ from levada.delivery.journaling import JournalTask
 from levada.delivery.order import DeliveryOrder
 from levada.delivery.render import BatchMaker, Chunk, PlanReader
 from levada.delivery.wire import Lost
-from levada.destination import DeliveryClass, Destination
+from levada.destination import DeliveryClass, Destination, not_looked_up
 from levada.errors import ConfigError, DestinationError
-from levada.outcome import DELIVERED, FUNCTION_FAILED, GONE, Effect, Effects, Outcome, Outcomes
+from levada.outcome import DELIVERED, GONE, HOPELESS, Effect, Effects, Outcome, Outcomes
 from levada.retry import RetryPolicy
 from levada.template import parse
 
@@ -126,7 +126,7 @@ class Attempts:
 
     async def _goes_on(self, batch: Batch, left: Sequence[Outcome], attempt: int) -> bool:
         """Is there to be another attempt? Waits for it. Raises Paused where patience is over and that is an outage."""
-        if attempt == self._policy.attempts_max or any(each.code == FUNCTION_FAILED for each in left):
+        if attempt == self._policy.attempts_max or any(each.code in HOPELESS for each in left):
             self._give_up(left, batch.number)
             return False
         unsure = any(each.end == "unknown" for each in left)
@@ -147,7 +147,7 @@ class Attempts:
         A batch that an earlier process gave up on in the same way ends as unknown, so that a record which the
         destination cannot digest does not hold up all others for ever. Raises Paused.
         """
-        failed = next((outcome for outcome in left if outcome.code == FUNCTION_FAILED), None)
+        failed = next((outcome for outcome in left if outcome.code in HOPELESS), None)
         if failed is not None and not self._vouched:
             raise Paused("setup", self._clean(failed.reason))
         unknown = next((outcome for outcome in left if outcome.end == "unknown"), None)
@@ -184,6 +184,7 @@ class Attempts:
             if paused.written:
                 await self._doubt(number, journal)
             raise
+        self._course.notices.update(dict.fromkeys(outcomes.notices))
         if outcomes.any(len(batch), "unknown"):
             await self._doubt(number, journal)
         if outcomes.attributed or len(batch) == 1 or parts[0] <= 0:
@@ -214,20 +215,19 @@ class Attempts:
     ) -> Outcomes:
         """Update the records that are there, create the others (E6: a failed look-up says neither)."""
         asked = batch if len(looked_up) == len(batch) else batch.take(looked_up)
-        failed: Outcome | None = None
         there: dict[int, str] = {}
         try:
             found = await self._account.talk(self._destination.look_up(asked))
             there = {looked_up[place]: identifier for place, identifier in sorted(found.identifiers.items())}
+            unsure = {looked_up[place]: outcome for place, outcome in found.untold.items()}
         except DestinationError as error:
-            failed = Outcome("not_applied", f"look-up: {error.message}", "look_up_failed")
-        unsure = set(looked_up) if failed is not None else set()
+            unsure = dict.fromkeys(looked_up, not_looked_up(error))
         absent = [index for index in range(len(batch)) if index not in there and index not in unsure]
         # what is there stays as it is where this object's records are made and never changed
         present = list(there) if self._has("update") else []
         at_once = self._destination.limits(self._order.object, "update").records_per_request if present else 1
         parts = [(present[start : start + at_once], True) for start in range(0, len(present), at_once)]
-        merged = dict.fromkeys(unsure, failed or NOT_APPLIED.common)
+        merged = dict(unsure)
         identifiers = dict(there)
         effects: dict[int, Effect] = {}
         for indices, is_there in (*parts, (absent, False)):

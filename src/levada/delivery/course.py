@@ -42,6 +42,8 @@ class Course:
     kept: dict[int, Outcomes] = field(default_factory=dict)
     pause: PauseReason | None = None
     message: str = ""
+    #: what answers say that a person should know, each once, in the order in which it was said
+    notices: dict[str, None] = field(default_factory=dict)
 
     @property
     def halted(self) -> bool:

@@ -21,6 +21,7 @@ from levada.delivery.account import Account, Patience, Paused, as_destination_er
 from levada.delivery.addresses import AddressPolicy
 from levada.delivery.doubts import Keys, stamps
 from levada.delivery.order import DeliveryOrder, DeliveryReport
+from levada.delivery.refusals import Refusals
 from levada.delivery.render import PlanReader
 from levada.delivery.settled import figures, settle
 from levada.delivery.wire import HttpWire, Wire
@@ -29,6 +30,10 @@ from levada.run import PauseReason, Tally
 from levada.store import Journal, JournalEntry, Lease, Store
 
 T = TypeVar("T")
+
+
+_Sent = tuple[int, PauseReason | None, str, tuple[str, ...]]
+"""How many requests or writes there were, why it stopped, in words, and what a person should know."""
 
 
 class Redaction(Protocol):
@@ -85,6 +90,7 @@ class Dispatcher:
         self._listener = listener
         self._wire = wire or (lambda: HttpWire(policy, authorities or {}))
         self._run_loop = run_loop
+        self._refusals = Refusals(clock)
         self.halt = Halt()
 
     def talk(self, destination: Destination, talk: Talk[T]) -> T:
@@ -125,14 +131,14 @@ class Dispatcher:
         journal = store.journal(lease, order.run_id)
         entries = journal.entries()
         if isinstance(destination, TableDestination):
-            requests, pause, message = self._to_table(order, destination, journal, entries, schema, entitled)
+            requests, pause, message, notices = self._to_table(order, destination, journal, entries, schema, entitled)
         else:
             keys = Keys(store, destination.spec)
-            requests, pause, message = self._over_http(order, destination, journal, entries, keys, entitled)
+            requests, pause, message, notices = self._over_http(order, destination, journal, entries, keys, entitled)
         if pause is not None:
             tally = figures(order.plan, journal.entries(), requests)
             untouched = _is_untouched(journal.entries(), tally)
-            return DeliveryReport(tally=tally, settled=None, pause=pause, message=message, untouched=untouched)
+            return DeliveryReport(tally, None, pause, message, untouched=untouched, notices=notices)
         settled, tally = settle(order.plan, journal.entries(), requests, order.folder)
         if tally.unknown + tally.rejected:
             reader = PlanReader(order)
@@ -140,7 +146,7 @@ class Dispatcher:
                 settled = reader.with_operations(settled, stamps(journal.entries()))
             finally:
                 reader.close()
-        return DeliveryReport(tally=tally, settled=settled)
+        return DeliveryReport(tally=tally, settled=settled, notices=notices)
 
     def _to_table(
         self,
@@ -150,7 +156,7 @@ class Dispatcher:
         entries: Iterable[JournalEntry],
         schema: pa.Schema,
         entitled: Callable[[], bool],
-    ) -> tuple[int, PauseReason | None, str]:
+    ) -> _Sent:
         from levada.delivery.tables import TableEngine
 
         engine = TableEngine(
@@ -168,7 +174,7 @@ class Dispatcher:
             owner=self._owner(order),
         )
         engine.deliver()
-        return engine.writes, engine.pause, engine.message
+        return engine.writes, engine.pause, engine.message, tuple(engine.notices)
 
     def _owner(self, order: DeliveryOrder) -> str:
         assert self._store is not None
@@ -182,10 +188,10 @@ class Dispatcher:
         entries: Iterable[JournalEntry],
         keys: Keys,
         entitled: Callable[[], bool],
-    ) -> tuple[int, PauseReason | None, str]:
+    ) -> _Sent:
         from levada.delivery.engine import HttpEngine
 
-        async def sent() -> tuple[int, PauseReason | None, str]:
+        async def sent() -> _Sent:
             wire = self._wire()
             if isinstance(wire, HttpWire):
                 wire.open()
@@ -221,9 +227,9 @@ class Dispatcher:
                 for handle in drained:
                     handle.cancel()
                 await wire.close()
-            return account.requests, engine.pause, engine.message
+            return account.requests, engine.pause, engine.message, engine.notices
 
-        found: tuple[int, PauseReason | None, str] = self._run_loop(sent())
+        found: _Sent = self._run_loop(sent())
         return found
 
     def _account(
@@ -242,6 +248,7 @@ class Dispatcher:
             learn=self._redaction.add,
             sync=sync,
             entitled=entitled,
+            refusals=self._refusals,
         )
 
 

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from levada.delivery.doubts import AT_MOST_ONCE, BEGUN, is_open, repeated
-from levada.outcome import DELIVERED, Effect, Effects, Outcome, Outcomes
+from levada.outcome import DELIVERED, HOPELESS, Effect, Effects, Outcome, Outcomes
 
 
 @dataclass(slots=True)
@@ -68,7 +68,8 @@ class Ends:
             if index in self.lost:
                 if outcome.end == "not_applied":
                     # what is surely not applied is this attempt, and not the one before it
-                    outcome = replace(outcome, end="unknown", code=BEGUN.code)
+                    code = outcome.code if outcome.code in HOPELESS else BEGUN.code
+                    outcome = replace(outcome, end="unknown", code=code)
                 outcome = repeated(outcome) if self.counted else outcome
                 effect = effect if effect in ("created", "gone") else "untold"  # the lost attempt may have made it so
             elif outcome.end == "unknown":

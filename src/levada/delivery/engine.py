@@ -95,6 +95,11 @@ class HttpEngine:
         """What goes with `pause`, in words."""
         return self._course.message
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a person should know of the answers."""
+        return tuple(self._course.notices)
+
     async def deliver(self) -> None:
         """Bring every operation to an end, or set `pause`. Outcomes are in the journal."""
         await self._doubt_leftovers()

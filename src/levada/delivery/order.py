@@ -41,7 +41,7 @@ class DeliveryOrder:
 class DeliveryReport:
     """How far it got. `pause` is None when every operation has its end; then `settled` says how each ended.
 
-    `error_message` explains a pause in one line, redacted.
+    `message` explains a pause in one line, redacted.
     """
 
     tally: Tally
@@ -50,3 +50,5 @@ class DeliveryReport:
     message: str = ""
     #: True while no operation may have been applied: the run can be dropped without a trace
     untouched: bool = False
+    #: what a person should know of how it went, and that stops nothing
+    notices: tuple[str, ...] = ()

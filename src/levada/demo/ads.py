@@ -7,7 +7,8 @@
     GET    /stats
 
 Always answers 200 for a well-formed body, as such tools do: `num_received`, `num_invalid`, and in `invalid`
-the index and reason of every entry that was not taken.
+the index and reason of every entry that was not taken. `taken` says of each of the others whether it changed
+anything; many real tools do not, and then nobody can tell a new member from one who was there.
 """
 
 from __future__ import annotations
@@ -63,16 +64,20 @@ class Ads:
         taken, invalid = [], []
         for index, user in enumerate(users):
             if isinstance(user, str) and _HASH.fullmatch(user):
-                taken.append((request.match_info["id"], user))
+                taken.append((index, user))
             else:
                 reason = "only SHA-256 hashes in lower-case hex are taken; this looks like clear text"
                 invalid.append({"index": index, "reason": reason})
-        with self.cabinet.transaction():
-            self.cabinet.connection.executemany(statement, taken)
+        told = []
+        with self.cabinet.transaction() as connection:
+            for index, user in taken:
+                changed = connection.execute(statement, (request.match_info["id"], user)).rowcount
+                told.append({"index": index, "changed": changed == 1})
             self.cabinet.count("requests")
             self.cabinet.count("records_received", len(users))
             self.cabinet.count("records_refused", len(invalid))
-        return web.json_response({"num_received": len(users), "num_invalid": len(invalid), "invalid": invalid})
+        counts = {"num_received": len(users), "num_invalid": len(invalid)}
+        return web.json_response({**counts, "taken": told, "invalid": invalid})
 
     async def audience(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]

@@ -1,6 +1,6 @@
 """The demo's CRM: contacts found by e-mail, in batches of at most 100, ten requests a second.
 
-    POST /contacts/batch          {"contacts": [{"email": …, …}]}    create or change
+    POST /contacts/batch          {"contacts": [{"email": …, …}]}    create or change; the answer says which
     POST /contacts/batch/delete   {"contacts": [{"email": …}]}       delete; one that is not there is no error
     GET  /contacts?email=…        one contact, or 404
     GET  /contacts?after=&limit=  a page, by e-mail: {"contacts": […], "after": … or null}
@@ -106,21 +106,23 @@ class Crm:
                     email = record.get("email") if isinstance(record, dict) else None
                     errors.append({"index": index, "email": email, "code": code, "message": message})
                 else:
-                    results.append({"index": index, "email": record["email"], "id": self._keep(record)})
+                    own_id, created = self._keep(record)
+                    results.append({"index": index, "email": record["email"], "id": own_id, "created": created})
             self.cabinet.count("records_received", len(records))
             self.cabinet.count("records_refused", len(errors))
         return web.json_response({"results": results, "errors": errors}, status=207 if errors else 200)
 
-    def _keep(self, record: dict[str, Any]) -> str:
+    def _keep(self, record: dict[str, Any]) -> tuple[str, bool]:
+        """The contact's id, and whether it was not there before."""
         email = record["email"]
         connection = self.cabinet.connection
         found = connection.execute("select id, fields from contact where email = ?", (email,)).fetchone()
         if found:
             fields = {**json.loads(found[1]), **record}
             connection.execute("update contact set fields = ? where email = ?", (json.dumps(fields), email))
-            return f"con_{found[0]}"
+            return f"con_{found[0]}", False
         inserted = connection.execute("insert into contact (email, fields) values (?, ?)", (email, json.dumps(record)))
-        return f"con_{inserted.lastrowid}"
+        return f"con_{inserted.lastrowid}", True
 
     async def delete(self, request: web.Request) -> web.Response:
         records = await _records(request)

@@ -9,20 +9,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from levada.batch import Batch, python_values
 from levada.destination import Response
 from levada.destinations.paths import MISSING, answer_words, code, document, look, same, steps, text_at, words
-from levada.destinations.reading import Entries, Expectation, Reading, StatusEnd
+from levada.destinations.reading import Accepted, Entries, Expectation, Items, Reading, StatusEnd
 from levada.destinations.requests import String, Values, record_of
+from levada.destinations.signs import failure
 from levada.errors import DestinationError
-from levada.outcome import DELIVERED, GONE, UNKNOWN, End, Outcome, Outcomes, shortened
+from levada.outcome import (
+    DELIVERED,
+    GONE,
+    UNKNOWN,
+    UNREAD,
+    UNTOLD,
+    Effect,
+    Effects,
+    End,
+    Outcome,
+    Outcomes,
+    shortened,
+)
 from levada.template import Names, Placeholder, as_text, parse_text
 
 WORDLESS = "refused without a word"
 _GONE_VERBS = frozenset({"delete", "archive", "remove"})
+_BY_VERB: Mapping[str, Effect] = {
+    "create": "created",
+    "append": "created",
+    "update": "updated",
+    **dict.fromkeys(_GONE_VERBS, "gone"),
+}
+"""The effect of a verb that was carried out, where it can be one only."""
+MIXED: Final = 207
+ACCEPTED: Final = 202
 _CONTRADICTION = Outcome("unknown", "the answer says two things of this record")
 
 
@@ -32,16 +54,18 @@ class _Verdicts:
 
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     identifiers: dict[int, str] = field(default_factory=dict)
+    effects: dict[int, Effect] = field(default_factory=dict)
     strays: int = 0
     present: bool = False
     #: the number of records said to be taken, where they are only counted
     counted: int | None = None
 
-    def add(self, index: int, outcome: Outcome, identifier: str = "") -> None:
+    def add(self, index: int, outcome: Outcome, identifier: str = "", effect: Effect = "untold") -> None:
         earlier = self.outcomes.get(index)
         if earlier is not None and earlier.end != outcome.end:
             outcome = _CONTRADICTION
         self.outcomes[index] = outcome
+        self.effects[index] = effect
         if identifier and outcome.end == "delivered":
             self.identifiers[index] = identifier
 
@@ -64,14 +88,11 @@ class Reader:
         """Every place and template is parsed once, so that a mistake is found when the file is read."""
         for place in _places(self.reading):
             steps(place)
-        for entries in self._lists():
+        for entries in self.reading.lists:
             parse_text(entries.to, self.names)
 
     def read(self, batch: Batch, response: Response) -> Outcomes:
-        outcomes = self._read(batch, response)
-        return Outcomes(
-            outcomes.common, outcomes.exceptions, outcomes.attributed, outcomes.identifiers, response.request_id
-        )
+        return replace(self._read(batch, response), request_id=response.request_id)
 
     def _read(self, batch: Batch, response: Response) -> Outcomes:
         said = self._said_of(response.status)
@@ -92,16 +113,25 @@ class Reader:
             raise DestinationError(shortened(reason), code="destination.refused")
         if end == "refused":
             return batch.refused(reason, code=str(response.status))
-        return Outcomes(Outcome(end, shortened(reason), "" if end == "delivered" else str(response.status)))
+        if end == "delivered":
+            found = document(response) if response.ok else MISSING
+            effects = self._effects(batch, response, found)
+            return batch.delivered(identifiers=self._identifier(batch, found), effects=effects)
+        return Outcomes(Outcome(end, shortened(reason), str(response.status)))
 
     # -- 2xx
 
     def _of_success(self, batch: Batch, response: Response) -> Outcomes:
         found = document(response)
-        if not self.reading.success and not self.reading.reads_lists:
+        if not self.reading.reads_bodies:
+            if response.status == MIXED:
+                return Outcomes(Outcome("unknown", _UNREAD_RECEIPT if self.any_body else _UNREAD_MIXED, UNREAD))
             if found is MISSING and not self.any_body and (what := _alien(response)):
                 return batch.unknown(f"answer {response.status} is {what}")
-            return batch.delivered(identifiers=self._identifier(batch, found))
+            delivered = batch.delivered(
+                identifiers=self._identifier(batch, found), effects=self._effects(batch, response, found)
+            )
+            return replace(delivered, notices=() if self.any_body else self._notices(batch, response, found))
         if found is MISSING:
             return batch.unknown("the answer cannot be read")
         return self.of_document(batch, response, found)
@@ -116,15 +146,22 @@ class Reader:
             return self._of_refusal(batch, response, found, said)
         if None in verdicts:
             return batch.unknown("the answer lacks what a success has")
+        effects = self._effects(batch, response, found)
+        own = self._identifier(batch, found)
         if not self.reading.reads_lists:
-            return batch.delivered(identifiers=self._identifier(batch, found))
-        return self._rest(batch, self._verdicts(batch, found))
+            return batch.delivered(identifiers=own, effects=effects)
+        return self._rest(batch, self._verdicts(batch, found), effects, own)
 
-    def _rest(self, batch: Batch, verdicts: _Verdicts) -> Outcomes:
-        """The records that no entry names are delivered only if all the entries leave no doubt of it."""
+    def _rest(
+        self, batch: Batch, verdicts: _Verdicts, effects: Effects = UNTOLD, own: Mapping[int, str] | None = None
+    ) -> Outcomes:
+        """The records that no entry names are delivered only if all the entries leave no doubt of it.
+
+        `effects` are theirs, `own` the id of the only record, where no entry says more.
+        """
         if not verdicts.present:
             if self.reading.empty_is == "delivered":
-                return batch.delivered()
+                return batch.delivered(identifiers=own, effects=effects)
             return batch.unknown("the answer says nothing of the records")
         common = Outcome("unknown", "the answer does not name this record")
         if self.reading.items is None:
@@ -138,10 +175,47 @@ class Reader:
                     common = DELIVERED
         taken = {
             index: text
-            for index, text in verdicts.identifiers.items()
+            for index, text in {**(own or {}), **verdicts.identifiers}.items()
             if verdicts.outcomes.get(index, common).end == "delivered"
         }
-        return batch.outcomes(verdicts.outcomes, common=common, identifiers=taken)
+        if verdicts.effects:
+            effects = Effects.each([verdicts.effects.get(index, effects.of(index)) for index in range(len(batch))])
+        return batch.outcomes(verdicts.outcomes, common=common, identifiers=taken, effects=effects)
+
+    def _effects(self, batch: Batch, response: Response, found: Any) -> Effects:
+        """What an answer of success says of the records that no entry names."""
+        created = self.reading.created
+        if not response.ok:
+            return Effects.all(self._excused)
+        if created is None:
+            return Effects.all(_BY_VERB.get(self.verb, "untold"))
+        if len(batch) != 1:
+            return UNTOLD
+        if created.status:
+            return Effects.all("created" if response.status in created.status else "updated")
+        return Effects.all(_told(created, found))
+
+    @property
+    def _excused(self) -> Effect:
+        """What a refusal that is declared to be none says: of a removal, that there was nothing to remove."""
+        return "same" if self.verb in _GONE_VERBS else "untold"
+
+    def _entry_effect(self, declared: Items | Accepted, entry: Any) -> Effect:
+        if declared.created is None:
+            return _BY_VERB.get(self.verb, "untold")
+        return _told(declared.created, entry)
+
+    def _notices(self, batch: Batch, response: Response, found: Any) -> tuple[str, ...]:
+        """What a receipt says that nobody reads. The vendor's own words stay out: they may repeat a record."""
+        notices = []
+        if response.status == ACCEPTED:
+            notices.append(f"{batch.object}: {_ACCEPTED_ONLY}")
+        if found is not MISSING and (said := failure(found, batch.table.column_names)):
+            notices.append(
+                f"{batch.object}: an answer {response.status} says {said}, which no word of `outcomes` reads; its "
+                f"records count as delivered. Say with `success`, `refused` or `items` what it means"
+            )
+        return tuple(notices)
 
     def _identifier(self, batch: Batch, found: Any) -> dict[int, str]:
         text = "" if found is MISSING or len(batch) != 1 else text_at(found, self.reading.identifier)
@@ -157,14 +231,14 @@ class Reader:
             reason = said
         own_code = code(found, self.reading.code) if found is not MISSING else ""
         if len(batch) == 1 and own_code in self.reading.ends:
-            return Outcomes(_outcome(self.reading.ends[own_code], reason, own_code))
+            return Outcomes(_outcome(self.reading.ends[own_code], reason, own_code), effects=Effects.all(self._excused))
         if found is not MISSING and self.reading.reads_lists:
             named = self._named(batch, self._verdicts(batch, found))
             if named is not None:
                 return named
         if len(batch) == 1 and response.status in (404, 410) and self.addressed:
             if self.verb in _GONE_VERBS:
-                return batch.delivered()
+                return batch.delivered(effects=Effects.all("same"))
             if self.verb == "update":
                 return Outcomes(Outcome("suppressed", "not found", GONE))
         return batch.refused(reason, code=own_code or str(response.status))
@@ -181,18 +255,11 @@ class Reader:
 
     # -- entries
 
-    def _lists(self) -> Iterator[Entries]:
-        yield from self.reading.refused
-        if self.reading.accepted is not None:
-            yield self.reading.accepted
-        if self.reading.items is not None:
-            yield self.reading.items
-
     def _verdicts(self, batch: Batch, found: Any) -> _Verdicts:
         verdicts = _Verdicts()
         for refused in self.reading.refused:
             for index, entry in self._entries(batch, found, refused, verdicts):
-                verdicts.add(index, self._refusal(refused, entry))
+                verdicts.add(index, self._refusal(refused, entry), effect=self._excused)
         accepted = self.reading.accepted
         if accepted is not None:
             self._accepted(batch, found, verdicts)
@@ -201,9 +268,10 @@ class Reader:
             for index, entry in self._entries(batch, found, items, verdicts):
                 match holds(items.ok, entry):
                     case True:
-                        verdicts.add(index, DELIVERED, text_at(entry, items.identifier))
+                        effect = self._entry_effect(items, entry)
+                        verdicts.add(index, DELIVERED, text_at(entry, items.identifier), effect)
                     case False:
-                        verdicts.add(index, self._refusal(items, entry))
+                        verdicts.add(index, self._refusal(items, entry), effect=self._excused)
                     case None:
                         verdicts.add(index, Outcome("unknown", "the answer does not tell of this record"))
         return verdicts
@@ -222,9 +290,11 @@ class Reader:
                 if len(batch) == 1 == len(entries):
                     identifier = text_at(entries[0], accepted.identifier)
                     verdicts.identifiers.update({0: identifier} if identifier else {})
+                    verdicts.effects[0] = self._entry_effect(accepted, entries[0])
         else:
             for index, entry in self._entries(batch, found, accepted, verdicts):
-                verdicts.add(index, DELIVERED, text_at(entry, accepted.identifier))
+                effect = self._entry_effect(accepted, entry)
+                verdicts.add(index, DELIVERED, text_at(entry, accepted.identifier), effect)
 
     def _refusal(self, declared: Entries, entry: Any) -> Outcome:
         own_code = code(entry, declared.code)
@@ -273,6 +343,30 @@ class Reader:
                     verdicts.strays += 1
                     for index in indexes:
                         verdicts.outcomes[index] = UNKNOWN
+
+
+_UNREAD_MIXED: Final = (
+    "answer 207 says that records may have ended differently, and no word of `outcomes` reads its body: declare "
+    "`items`, `refused` or `accepted`, or `statuses: {207: delivered}` where it means that all were taken"
+)
+_UNREAD_RECEIPT: Final = (
+    "answer 207 says that there are several results, and the answers of a webhook are not read: let it answer 200, "
+    "or use type: http with `outcomes`"
+)
+_ACCEPTED_ONLY: Final = (
+    "answers are 202, accepted but not yet done: whether the records are taken in the end is not known. Declare `job` "
+    "where the tool can be asked, or `statuses: {202: delivered}`"
+)
+
+
+def _told(created: Expectation, found: Any) -> Effect:
+    match MISSING if found is MISSING else holds(created, found):
+        case True:
+            return "created"
+        case False:
+            return "updated"
+        case _:
+            return "untold"
 
 
 def _alien(response: Response) -> str:
@@ -345,9 +439,8 @@ def record_texts(batch: Batch, node: String) -> list[str]:
 def _places(reading: Reading) -> Iterator[str]:
     yield from (place for place in (reading.message, reading.code, reading.identifier) if place)
     yield from (expected.path for expected in reading.success)
-    lists: list[Entries] = [*reading.refused]
-    lists += [each for each in (reading.accepted, reading.items) if each is not None]
-    for entries in lists:
+    yield from (each.created.path for each in (reading, reading.accepted, reading.items) if each and each.created)
+    for entries in reading.lists:
         given = (entries.list, entries.index, entries.match, entries.message, entries.code, entries.identifier)
         yield from (place for place in given if place)
     if reading.accepted is not None and reading.accepted.count:

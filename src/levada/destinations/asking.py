@@ -11,17 +11,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-import pyarrow as pa
-
 from levada.batch import Batch
-from levada.destination import FieldSpec, Found, Page, Request, Response, Talk
+from levada.destination import UNREAD_ERROR, FieldSpec, Found, Page, Request, Response, Talk, not_looked_up
 from levada.destinations.answers import record_texts
-from levada.destinations.language import FieldsDiscovery, LookUp, ObjectsDiscovery, Read
+from levada.destinations.language import FieldsDiscovery, LookUp, Next, ObjectsDiscovery, Read
 from levada.destinations.paths import MISSING, answer_words, document, look, steps, text_at
 from levada.destinations.requests import Address, Unaddressable, Unsendable, Values, address, record_of
+from levada.destinations.signs import asked_at_most, more_pages
 from levada.errors import DestinationError
 from levada.mapping import FieldType, ValueLimits
-from levada.outcome import shortened
+from levada.outcome import Outcome, shortened
 from levada.template import (
     Embedded,
     Names,
@@ -37,6 +36,8 @@ from levada.template import (
 
 ENTRIES_MAX = 100_000
 """Objects, fields or choices beyond this are a mistake of the connector's."""
+PAGES_MAX = 100
+"""The most pages of one answer that are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class LookUpTalk:
     body: Node | None
     record: Node
     names: Names
+    #: where links to a next page may lead
+    base_url: str = ""
 
     def named(self) -> Iterator[Placeholder]:
         yield from self.address.named()
@@ -56,35 +59,87 @@ class LookUpTalk:
                 yield from placeholders(node)
 
 
-def look_up_talk(declared: LookUp, names: Names, headers: Mapping[str, str]) -> LookUpTalk:
+def look_up_talk(declared: LookUp, names: Names, headers: Mapping[str, str], base_url: str) -> LookUpTalk:
     """Raises ConfigError."""
     where = address(declared, names, headers)
     within = replace(names, others=names.others | {"records", "record"})
     body = None if declared.body is None else parse(declared.body, within)
-    for place in (declared.list, declared.match or "", declared.identifier):
-        steps(place)
+    following = declared.next
+    pages = (following.cursor, following.link) if following is not None else ()
+    for place in (declared.list, declared.match or "", declared.identifier, *pages):
+        steps(place or "")
     parse_text(declared.to, names)
-    return LookUpTalk(declared, where, body, parse(declared.record, names), names)
+    return LookUpTalk(declared, where, body, parse(declared.record, names), names, base_url)
 
 
 def look_up(talk: LookUpTalk, batch: Batch) -> Talk[Found]:
-    """Which records there are. Raises DestinationError for an answer that does not tell."""
+    """Which records there are, asked page by page until they are found or there are no more.
+
+    A record is absent only if the last page was read; where an answer does not tell, its records are `untold`. Raises
+    DestinationError where nothing is told of any record.
+    """
     size = talk.declared.records_per_request
     found: dict[int, str] = {}
+    untold: dict[int, Outcome] = {}
+    failed: DestinationError | None = None
     for start in range(0, len(batch), size):
         part = batch.slice(start, min(size, len(batch) - start))
+        there: dict[int, str] = {}
         try:
-            request = _look_up_request(talk, part)
-        except Unaddressable:
-            continue  # nothing can be there under an empty name
-        except Unsendable as error:
-            raise DestinationError(f"a record cannot be looked up: {error}") from None
-        answer = yield request
+            yield from _asked(talk, part, there)
+        except DestinationError as error:
+            failed, outcome = error, not_looked_up(error)
+            untold.update({start + index: outcome for index in range(len(part)) if index not in there})
+        found.update({start + index: identifier for index, identifier in there.items()})
+    if failed is not None and len(untold) == len(batch):
+        raise failed
+    return Found(found, untold)
+
+
+def _asked(talk: LookUpTalk, part: Batch, there: dict[int, str]) -> Talk[None]:
+    """One question, to the last page that is needed; what is found goes into `there`."""
+    try:
+        request = _look_up_request(talk, part)
+    except Unaddressable:
+        return  # nothing can be there under an empty name
+    except Unsendable as error:
+        raise DestinationError(f"a record cannot be looked up: {error}") from None
+    following, after, seen = talk.declared.next, None, 0
+    for _ in range(PAGES_MAX):
+        page = _page_request(request, following, after)
+        answer = yield page
         if answer.status in talk.declared.absent_statuses:
-            continue
-        for index, identifier in _found(talk, part, answer).items():
-            found[start + index] = identifier
-    return Found(found)
+            return
+        entries = _entries(answer, talk.declared.list, "look-up", single=True)
+        for index, identifier in _found(talk, part, entries).items():
+            there.setdefault(index, identifier)
+        if len(there) == len(part):
+            return
+        seen += len(entries)
+        after = _next(following, document(answer), entries, after, talk.base_url)
+        if after is None:
+            _must_be_last(talk, answer, page, entries, seen)
+            return
+    raise DestinationError(f"look-up: over {PAGES_MAX} pages, and not all were found", code="destination.answer")
+
+
+def _must_be_last(talk: LookUpTalk, answer: Response, request: Request, entries: Sequence[Any], seen: int) -> None:
+    """A page that is not the last proves nothing of the records that it lacks. Raises DestinationError."""
+    following = talk.declared.next
+    if isinstance(look(document(answer), talk.declared.list), dict):
+        return  # the one record, whose own fields say nothing of pages
+    if not entries and following is not None and following.by_number:
+        return
+    why = more_pages(answer, seen if entries else None)
+    limit = asked_at_most(request) if following is None else None
+    if not why and limit is not None and 0 < limit <= len(entries):
+        why = f"it is as long as was asked for, {limit}"
+    if why:
+        message = f"look-up: a page is not the last ({why}), so that it proves no absence: {_PAGES_HINT}"
+        raise DestinationError(message, code=UNREAD_ERROR)
+
+
+_PAGES_HINT = "say with `next` how the next page is asked for, or ask for the one record"
 
 
 def _look_up_request(talk: LookUpTalk, part: Batch) -> Request:
@@ -97,8 +152,7 @@ def _look_up_request(talk: LookUpTalk, part: Batch) -> Request:
     return talk.address.request(Values(records[0]), body, "application/json" if body else "", safe=True)
 
 
-def _found(talk: LookUpTalk, part: Batch, answer: Response) -> dict[int, str]:
-    entries = _entries(answer, talk.declared.list, "look-up", single=True)
+def _found(talk: LookUpTalk, part: Batch, entries: Sequence[Any]) -> dict[int, str]:
     found: dict[int, str] = {}
     wanted: dict[str, list[int]] = {}
     if talk.declared.match is not None:
@@ -120,13 +174,6 @@ def _folded(text: str, talk: LookUpTalk) -> str:
     return text.casefold() if talk.declared.ignore_case else text
 
 
-def identified(part: Batch, found: Mapping[int, str], start: int) -> Batch:
-    """A part of a batch with the ids that a look-up found; `found` is by index of the whole."""
-    known = part.identifiers.to_pylist() if part.identifiers is not None else [None] * len(part)
-    merged = [known[index] or found.get(start + index) for index in range(len(part))]
-    return replace(part, identifiers=pa.array(merged, pa.string()))
-
-
 def _entries(answer: Response, place: str, what: str, *, single: bool = False) -> list[Any]:
     """The list of an answer; with `single`, an object counts as a list of one."""
     if not answer.ok:
@@ -144,18 +191,45 @@ def _entries(answer: Response, place: str, what: str, *, single: bool = False) -
     return value
 
 
-def objects(where: Address, declared: ObjectsDiscovery) -> Talk[tuple[str, ...]]:
+def objects(where: Address, declared: ObjectsDiscovery, base_url: str) -> Talk[tuple[str, ...]]:
     """The names of an account's objects."""
-    answer = yield where.request(Values(Record({})), _body(declared.body), safe=True)
-    names = (text_at(entry, declared.name) for entry in _entries(answer, declared.list, "the list of objects"))
+    request = where.request(Values(Record({})), _body(declared.body), safe=True)
+    entries = yield from _listed(request, declared, "the list of objects", base_url)
+    names = (text_at(entry, declared.name) for entry in entries)
     return tuple(name for name in names if name)
 
 
-def fields(where: Address, declared: FieldsDiscovery, object_name: str) -> Talk[tuple[FieldSpec, ...]]:
+def fields(where: Address, declared: FieldsDiscovery, object_name: str, base_url: str) -> Talk[tuple[FieldSpec, ...]]:
     """The fields of an object."""
-    answer = yield where.request(Values(Record({}, object=object_name)), _body(declared.body), safe=True)
-    entries = _entries(answer, declared.list, f"the fields of {object_name}")
+    request = where.request(Values(Record({}, object=object_name)), _body(declared.body), safe=True)
+    entries = yield from _listed(request, declared, f"the fields of {object_name}", base_url)
     return tuple(_field(entry, declared) for entry in entries if text_at(entry, declared.name))
+
+
+def _listed(
+    request: Request, declared: ObjectsDiscovery | FieldsDiscovery, what: str, base_url: str
+) -> Talk[Sequence[Any]]:
+    """A list to its last page. Raises DestinationError where there are more than can be asked for."""
+    found: list[Any] = []
+    after = None
+    for _ in range(PAGES_MAX):
+        answer = yield _page_request(request, declared.next, after)
+        entries = _entries(answer, declared.list, what)
+        found += entries
+        if len(found) > ENTRIES_MAX:
+            raise DestinationError(f"{what}: over {ENTRIES_MAX:,} entries", code="destination.answer")
+        after = _next(declared.next, document(answer), entries, after, base_url)
+        if after is None:
+            if declared.next is not None and declared.next.by_number:
+                return found
+            if why := more_pages(answer, None):
+                raise DestinationError(
+                    f"{what}: a page is not the last ({why})",
+                    code=UNREAD_ERROR,
+                    hint="say with `next` how the next page is asked for",
+                )
+            return found
+    raise DestinationError(f"{what}: over {PAGES_MAX} pages", code="destination.answer")
 
 
 def _field(entry: Any, declared: FieldsDiscovery) -> FieldSpec:
@@ -197,11 +271,11 @@ def read(
     """One page of an object's records. `base_url` is where links to the next page may lead."""
     values = Values(Record({}, object=object_name), {"field_names": ",".join(names)})
     request = where.request(values, _body(declared.body), safe=True)
-    answer = yield _page_request(request, declared, after)
+    answer = yield _page_request(request, declared.next, after)
     entries = _entries(answer, declared.list, f"reading {object_name}")
     records = tuple(_record(look(entry, declared.fields), names) for entry in entries)
     identifiers = tuple(text_at(entry, declared.identifier) or None for entry in entries)
-    return Page(records, identifiers, _next(declared, document(answer), entries, after, base_url))
+    return Page(records, identifiers, _next(declared.next, document(answer), entries, after, base_url))
 
 
 def _record(found: Any, names: Sequence[str]) -> dict[str, Any]:
@@ -209,8 +283,7 @@ def _record(found: Any, names: Sequence[str]) -> dict[str, Any]:
     return {name: value for name, value in values if value is not MISSING}
 
 
-def _page_request(request: Request, declared: Read, after: str | None) -> Request:
-    following = declared.next
+def _page_request(request: Request, following: Next | None, after: str | None) -> Request:
     if following is None:
         return request
     if following.link is not None:
@@ -222,8 +295,7 @@ def _page_request(request: Request, declared: Read, after: str | None) -> Reques
     return replace(request, query={**request.query, following.query: sent})
 
 
-def _next(declared: Read, found: Any, entries: Sequence[Any], after: str | None, base_url: str) -> str | None:
-    following = declared.next
+def _next(following: Next | None, found: Any, entries: Sequence[Any], after: str | None, base_url: str) -> str | None:
     if following is None:
         return None
     if following.cursor is not None or following.link is not None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
 from levada.destination import Auth, Credential, Request, Response, Talk
-from levada.destinations.language import AuthDeclaration, OAuth2
 from levada.destinations.paths import MISSING, document, look, text_at
+from levada.destinations.signing import AuthDeclaration, OAuth2
 from levada.errors import AuthError
 
 

@@ -27,7 +27,7 @@ from levada.destinations.paths import read_json, same
 from levada.errors import LevadaError, Where
 from levada.example import example_batch
 from levada.mapping import FieldType
-from levada.outcome import Outcomes
+from levada.outcome import Effect, Outcomes
 from levada.template import as_text, json_bytes, json_text
 
 REQUESTS_MAX = 1_000
@@ -95,6 +95,7 @@ class _Conversation:
         size = self.destination.limits(object_name, verb).records_per_request
         parts: list[tuple[int, Outcomes]] = []
         words: list[str] = []
+        effects: list[Effect] = []
         for start in range(0, len(whole), size):
             part = whole.slice(start, min(size, len(whole) - start)) if size < len(whole) else whole
             outcomes = self._deliver(part)
@@ -102,11 +103,17 @@ class _Conversation:
                 break
             parts.append((len(part), outcomes))
             words += [_shown(outcomes, index) for index in range(len(part))]
+            effects += [outcomes.effects.of(index) for index in range(len(part))]
         yield from self.found
         if len(words) == len(whole):
             for index, (expected, actual) in enumerate(zip(self.case.outcomes, words, strict=True)):
                 if actual != expected and actual.partition(":")[0] != expected:
                     yield f"record {index}: expected {expected!r}, got {actual!r}"
+            if self.case.effects is not None:
+                wanted = self.case.effects if len(self.case.effects) > 1 else self.case.effects * len(whole)
+                for index, (expect, seen) in enumerate(zip(wanted, effects, strict=True)):
+                    if expect != seen:
+                        yield f"record {index}: expected the effect {expect}, got {seen}"
             if self.sent < len(self.case.sends):
                 yield f"request {self.sent + 1} was expected and not made: {self.case.sends[self.sent].send}"
             if self.sent < len(self._answers):

@@ -13,8 +13,9 @@ from pydantic import BaseModel, Field, create_model
 
 from levada.destination import DestinationType, Surroundings
 from levada.destinations.declared import DeclaredDestination, spec_of
-from levada.destinations.language import AuthDeclaration, Connector
+from levada.destinations.language import Connector
 from levada.destinations.reading import Scalar
+from levada.destinations.signing import AuthDeclaration
 from levada.errors import ConfigError
 from levada.limits import Limits
 from levada.model import Declaration

@@ -6,7 +6,7 @@ Here the words of `language` become talks. How a request is made is in `requests
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
@@ -22,12 +22,15 @@ from levada.destination import (
     ObjectSpec,
     Page,
     Request,
+    RequestFacts,
     Surroundings,
     Talk,
+    not_looked_up,
 )
-from levada.destinations import asking, jobs
+from levada.destinations import asking, feasibility, jobs
 from levada.destinations.answers import Reader
 from levada.destinations.auth import auth_from
+from levada.destinations.identifiers import OWN_ID, filled, identified
 from levada.destinations.language import VERBS, Action, FieldFacts, HttpOptions, LookUp, Object, Read
 from levada.destinations.paths import answer_words
 from levada.destinations.reading import Scalar
@@ -35,7 +38,7 @@ from levada.destinations.requests import Sender, Unsendable, address, scalars, s
 from levada.errors import ConfigError, DestinationError
 from levada.limits import Limits
 from levada.mapping import ValueLimits
-from levada.outcome import Outcome, Outcomes, shortened
+from levada.outcome import DELIVERED, Effects, Outcome, Outcomes, shortened
 from levada.template import Names, Node, Placeholder, placeholders
 
 DOCS = "docs/reference/connector-language.md"
@@ -89,7 +92,7 @@ class DeclaredDestination:
         if discovery is not None:
             names = replace(self._names(object_name), fields=frozenset())
             where = address(discovery, names, self.options.headers)
-            found = yield from asking.fields(where, discovery, object_name)
+            found = yield from asking.fields(where, discovery, object_name, self.base_url)
             fields = {**{each.name: each for each in found}, **fields}
         is_open = declared.open if declared is not None else None
         return ObjectSpec(
@@ -107,7 +110,7 @@ class DeclaredDestination:
         if discovery is None:
             return names
         where = address(discovery, Names(frozenset(), constants=self._constants(None)), self.options.headers)
-        found = yield from asking.objects(where, discovery)
+        found = yield from asking.objects(where, discovery, self.base_url)
         return (*names, *(name for name in found if name not in names))
 
     def check(self) -> Talk[None]:
@@ -124,12 +127,27 @@ class DeclaredDestination:
     def template(self, object_name: str, verb: Verb) -> Node | None:
         return self._ability(object_name, verb).sender.template
 
-    def named(self, object_name: str, verb: Verb) -> Iterator[Placeholder]:
+    def facts(self, object_name: str, verb: Verb) -> RequestFacts:
         ability = self._ability(object_name, verb)
-        yield from self._named(ability)
+        method, _, path = ability.action.send.partition(" ")
+        held = tuple(self._named(ability))
         look_up = self._look_up(object_name)
-        if look_up is not None:
-            yield from look_up.named()
+        records_max = 1 if self.spec.delivery_class(verb) == "B" else ability.limits.records_per_request
+        return RequestFacts(
+            method,
+            path.replace("{object}", object_name),
+            held,
+            asked=tuple(look_up.named()) if look_up is not None else (),
+            reserved=feasibility.reserved(
+                ability.action,
+                look_up.declared if look_up is not None else None,
+                self.options.headers,
+                self._constants(self.options.objects.get(object_name)),
+            ),
+            needs_identifier=OWN_ID in held,
+            tells_identifier=feasibility.tells_identifier(ability.action, records_max),
+            looks_up=look_up is not None,
+        )
 
     def limits(self, object_name: str, verb: Verb) -> Limits:
         return self._ability(object_name, verb).limits
@@ -141,25 +159,38 @@ class DeclaredDestination:
         lacking = self._lacking(ability, batch)
         if not lacking:
             return (yield from self._send(ability, batch))
-        found: Mapping[int, str] = {}
+        ends = dict.fromkeys(lacking, _without_identifier(batch.verb, looked_up=False))
+        found: dict[int, str] = {}
         look_up = self._look_up(batch.object)
-        if look_up is not None and ability.sender.address.per_record:
-            there = yield from asking.look_up(look_up, batch.take(lacking))
-            found = {lacking[index]: identifier for index, identifier in there.identifiers.items()}
+        if look_up is not None:
+            found, untold = yield from self._asked(look_up, batch, lacking)
+            absent = _without_identifier(batch.verb, looked_up=True)
+            ends = {index: untold.get(index, absent) for index in lacking if index not in found}
         parts: list[tuple[int, Outcomes]] = []
-        for start, length, is_lacking in _runs(len(batch), set(lacking) - set(found)):
-            part = batch.slice(start, length)
+        for start, length, is_lacking in _runs(len(batch), set(ends)):
             if is_lacking:
-                parts.append((length, _without_identifier(part, looked_up=look_up is not None)))
+                parts += [(1, ends[index]) for index in range(start, start + length)]
             else:
-                outcomes = yield from self._send(ability, asking.identified(part, found, start))
-                parts.append((length, outcomes))
+                part = identified(batch.slice(start, length), found, start)
+                parts.append((length, (yield from self._send(ability, part))))
         joined = Outcomes.joined(parts)
         return replace(joined, attributed=all(outcomes.attributed for _, outcomes in parts))
 
+    @staticmethod
+    def _asked(
+        look_up: asking.LookUpTalk, batch: Batch, lacking: Sequence[int]
+    ) -> Talk[tuple[dict[int, str], dict[int, Outcomes]]]:
+        """The ids that a look-up brings, and the end of the records of which it does not tell."""
+        try:
+            there = yield from asking.look_up(look_up, batch.take(lacking))
+        except DestinationError as error:
+            there = Found({}, dict.fromkeys(range(len(lacking)), not_looked_up(error)))
+        untold = {lacking[index]: Outcomes(outcome) for index, outcome in there.untold.items()}
+        return {lacking[index]: identifier for index, identifier in there.identifiers.items()}, untold
+
     def _send(self, ability: Ability, batch: Batch) -> Talk[Outcomes]:
         try:
-            request = ability.sender.request(batch)
+            request = ability.sender.request(filled(batch, ability.sender.template))
         except Unsendable as error:
             return batch.rejected(str(error), code="value.unaddressable")
         answer = yield request
@@ -210,23 +241,71 @@ class DeclaredDestination:
         return Ability(action, made, reader, job, within)
 
     def checked(self) -> DeclaredDestination:
-        """Make every verb of every object ready now. Raises ConfigError for the first mistake."""
+        """Make every verb of every object ready now. Raises ConfigError for the first that can never be.
+
+        Its `path` leads to the verb in the file.
+        """
         for object_name in self.options.objects:
-            for verb in VERBS:
-                if self._action(object_name, verb) is not None:
-                    try:
-                        self._ability(object_name, verb)
-                    except ConfigError as error:
-                        place = f"{object_name}.{verb}"
-                        raise ConfigError(f"{place}: {error.message}", code=error.code, hint=error.hint) from error
-            self._look_up(object_name)
+            self._check(object_name, object_name, self.options.objects[object_name].fields)
+        if self.options.discover.objects is not None:
+            self._check("{object}", "verbs", ())
         return self
 
+    def _check(self, object_name: str, shown: str, fields: Iterable[str]) -> None:
+        """What one object can never do; `{object}` stands for those that are discovered."""
+        actions: dict[Verb, Action] = {}
+        facts: dict[Verb, RequestFacts] = {}
+        for verb in VERBS:
+            action = self._action(object_name, verb)
+            if action is None:
+                continue
+            actions[verb] = action
+            try:
+                facts[verb] = self.facts(object_name, verb)
+                self._check_verb(object_name, verb, facts[verb])
+                feasibility.check_fields(fields, facts[verb])
+            except ConfigError as error:
+                raise self._placed(object_name, shown, verb, error) from error
+        for verb, message, hint in feasibility.check_verbs(facts, actions):
+            raise self._placed(
+                object_name, shown, verb, ConfigError(message, code="config.identifier_never_known", hint=hint)
+            )
+        self._look_up(object_name)
+
+    def _check_verb(self, object_name: str, verb: Verb, facts: RequestFacts) -> None:
+        ability = self._ability(object_name, verb)
+        letter = self.spec.delivery_class(verb)
+        records_max = 1 if letter == "B" else ability.limits.records_per_request
+        feasibility.check_action(verb, ability.action, records_max)
+        if verb == "create" and letter == "C" and not facts.looks_up:
+            raise ConfigError(
+                "class C looks first, and there is no look_up",
+                code="config.connector",
+                hint="declare look_up, or another class",
+            )
+        if verb in ("create", "append") and letter == "B" and not feasibility.sends_a_key(ability.sender):
+            raise ConfigError(
+                "class B repeats a request under the same key, and no key is sent",
+                code="config.connector",
+                hint="declare idempotency_header, or put {idempotency_key} or {operation} into the request",
+            )
+
+    def _placed(self, object_name: str, shown: str, verb: Verb, error: ConfigError) -> ConfigError:
+        """An error of a verb, with the verb's place in the file."""
+        found = ConfigError(f"{shown}.{verb}: {error.message}", code=error.code, hint=error.hint)
+        declared = self.options.objects.get(object_name)
+        own = declared is not None and verb in declared.declared
+        found.path = ("objects", object_name, verb) if own else ("verbs", verb)
+        return found
+
     def _of(self, object_name: str, what: str) -> Action | LookUp | Read | None:
+        """A verb of the object's own, or the connector's where the object declares no verb at all."""
         declared = self.options.objects.get(object_name)
         own: Action | LookUp | Read | None = getattr(declared, what) if declared is not None else None
+        if own is not None or (declared is not None and declared.declared and what in VERBS):
+            return own
         shared: Action | LookUp | Read | None = getattr(self.options.verbs, what)
-        return own or shared
+        return shared
 
     def _action(self, object_name: str, verb: Verb) -> Action | None:
         found = self._of(object_name, verb)
@@ -236,7 +315,7 @@ class DeclaredDestination:
         declared = self._of(object_name, "look_up")
         if not isinstance(declared, LookUp):
             return None
-        return asking.look_up_talk(declared, self._names(object_name), self.options.headers)
+        return asking.look_up_talk(declared, self._names(object_name), self.options.headers, self.base_url)
 
     def _names(self, object_name: str) -> Names:
         """Fields that a template may name: those declared, where the object takes no others."""
@@ -251,7 +330,7 @@ class DeclaredDestination:
 
     def _lacking(self, ability: Ability, batch: Batch) -> list[int]:
         """Records whose request needs the tool's own id, and which have none."""
-        if not any(place.source == "destination_id" for place in self._named(ability)):
+        if OWN_ID not in self._named(ability):
             return []
         if batch.identifiers is None:
             return list(range(len(batch)))
@@ -272,12 +351,12 @@ class DeclaredDestination:
         )
 
 
-def _without_identifier(batch: Batch, *, looked_up: bool) -> Outcomes:
-    """What becomes of records whose id is not known: looked up and not found, or never told."""
+def _without_identifier(verb: Verb, *, looked_up: bool) -> Outcomes:
+    """What becomes of a record whose id is not known: looked up and not found, or never told."""
     if not looked_up:
-        return batch.rejected("the destination's own id of this record is not known", code="no_identifier")
-    if batch.verb in ("delete", "archive", "remove"):
-        return batch.delivered()
+        return Outcomes(Outcome("rejected", "the destination's own id of this record is not known", "no_identifier"))
+    if verb in ("delete", "archive", "remove"):
+        return Outcomes(DELIVERED, effects=Effects.all("same"))
     return Outcomes(Outcome("suppressed", "not found", "not_found"))
 
 
@@ -314,7 +393,9 @@ def classes_of(options: HttpOptions) -> dict[Verb, DeliveryClass]:
     if isinstance(options.class_, str):
         return dict.fromkeys(VERBS, options.class_)
     found: dict[Verb, DeliveryClass] = {}
-    for declared in (options.verbs, *options.objects.values()):
+    own = [declared for declared in options.objects.values() if declared.declared]
+    shared = options.discover.objects is not None or len(own) < len(options.objects)
+    for declared in (*((options.verbs,) if shared else ()), *own):
         for verb in VERBS:
             action = getattr(declared, verb)
             if action is None:

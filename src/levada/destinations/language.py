@@ -14,71 +14,18 @@ from pydantic import Field, field_validator, model_validator
 
 from levada.change import Verb
 from levada.destinations.reading import Reading, Scalar
+from levada.destinations.signing import ADDRESS, AuthDeclaration
 from levada.limits import Limits
 from levada.mapping import FieldType
 from levada.model import Declaration, Name
+from levada.outcome import Effect
 
 VERBS: tuple[Verb, ...] = get_args(Verb)
 Send = Annotated[str, Field(pattern=r"^(GET|POST|PUT|PATCH|DELETE) (/|https?://|\{)\S*$")]
 """A method and a path below the base URL: `POST /contacts/batch`."""
-ADDRESS = r"^(https?://|\{options\.)\S+$"
 Encoding = Literal["json", "form", "json_lines", "csv"]
 HttpClass = Literal["A", "B", "C", "D"]
 """T, a transaction with our mark in it, is for databases."""
-
-
-class Basic(Declaration):
-    username: str = ""
-    """The user's name."""
-    password: str = Field(default="", repr=False)
-    """The password."""
-
-
-class OAuth2(Declaration):
-    token_url: str = Field(pattern=ADDRESS)
-    """Where tokens are asked for."""
-    client_id: str
-    """The client's id."""
-    client_secret: str = Field(default="", repr=False)
-    """The client's secret."""
-    scope: str = ""
-    """The scopes asked for, separated by spaces."""
-    refresh_token: str | None = Field(default=None, repr=False)
-    """The first refresh token; a rotated one is kept, encrypted, and used from then on."""
-    grant: Literal["client_credentials", "refresh_token"] | None = None
-    """How a token is obtained; by default `refresh_token` where there is one, else `client_credentials`."""
-    client: Literal["body", "basic"] = "body"
-    """Whether the client's id and secret go into the form or into a basic authorization header."""
-    parameters: dict[str, str] = Field(default_factory=dict)
-    """Further form fields of a token request: `audience`, `resource`."""
-
-    @model_validator(mode="after")
-    def _has_token(self) -> OAuth2:
-        if self.grant == "refresh_token" and not self.refresh_token:
-            raise ValueError("grant refresh_token needs a refresh_token")
-        return self
-
-
-class AuthDeclaration(Declaration):
-    """How requests are signed: exactly one of these, or `auth: none`."""
-
-    bearer: str | None = Field(default=None, repr=False)
-    """A token, sent as `Authorization: Bearer …`."""
-    header: dict[str, str] | None = Field(default=None, repr=False)
-    """Headers with their values: `{X-Api-Key: …}`."""
-    basic: Basic | None = None
-    """A user name and a password."""
-    query: dict[str, str] | None = Field(default=None, repr=False)
-    """Query parameters; only where the tool knows nothing better, because URLs get logged."""
-    oauth2: OAuth2 | None = None
-    """OAuth 2: client credentials, or a refresh token."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> AuthDeclaration:
-        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError("auth has exactly one of bearer, header, basic, query and oauth2, or is none")
-        return self
 
 
 class Until(Declaration):
@@ -155,6 +102,35 @@ class Action(RequestDeclaration):
         return {"send": value} if isinstance(value, str) else value
 
 
+class Next(Declaration):
+    """How the next page is asked for: exactly one of cursor, link, page and offset."""
+
+    cursor: str | None = None
+    """The place of a cursor in the answer; sent as the query parameter `query`."""
+    link: str | None = None
+    """The place of the next page's address in the answer."""
+    page: int | None = None
+    """The number of the first page; sent as the query parameter `query`."""
+    offset: int | None = None
+    """The first offset; sent as the query parameter `query`."""
+    query: str | None = None
+    """The query parameter."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Next:
+        given = [name for name in ("cursor", "link", "page", "offset") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("next has exactly one of cursor, link, page and offset")
+        if given[0] != "link" and self.query is None:
+            raise ValueError(f"next by {given[0]} needs query: the parameter it is sent as")
+        return self
+
+    @property
+    def by_number(self) -> bool:
+        """Is the last page known by being empty?"""
+        return self.page is not None or self.offset is not None
+
+
 class LookUp(RequestDeclaration):
     """How records are found by their match fields: for creates that may not be repeated, and for ids."""
 
@@ -174,6 +150,9 @@ class LookUp(RequestDeclaration):
     """Statuses that mean: there is none."""
     records_per_request: int = Field(default=1, gt=0, le=10_000)
     """The most records in one look-up."""
+    next: Next | None = None
+    """How the next page is asked for, until the records are found; without it, a page that is not the last is an
+    error."""
 
     @model_validator(mode="after")
     def _several_by_match(self) -> LookUp:
@@ -191,6 +170,8 @@ class ObjectsDiscovery(RequestDeclaration):
     """The place, in an entry, of the object's name; empty for the entry itself."""
     title: str | None = None
     """The place, in an entry, of its title."""
+    next: Next | None = None
+    """How the next page is asked for; without it, a page that is not the last is an error."""
 
 
 class FieldsDiscovery(RequestDeclaration):
@@ -216,6 +197,8 @@ class FieldsDiscovery(RequestDeclaration):
     """The place of the list of the values that it takes."""
     choice: str = ""
     """The place, in an entry of that list, of the value; empty for the entry itself."""
+    next: Next | None = None
+    """How the next page is asked for; without it, a page that is not the last is an error."""
 
 
 class Discovery(Declaration):
@@ -225,30 +208,6 @@ class Discovery(Declaration):
     """Its objects, besides those declared; the connector's `verbs` hold for them."""
     fields: FieldsDiscovery | None = None
     """The fields of an object, besides those declared."""
-
-
-class Next(Declaration):
-    """How the next page is asked for: exactly one of cursor, link, page and offset."""
-
-    cursor: str | None = None
-    """The place of a cursor in the answer; sent as the query parameter `query`."""
-    link: str | None = None
-    """The place of the next page's address in the answer."""
-    page: int | None = None
-    """The number of the first page; sent as the query parameter `query`."""
-    offset: int | None = None
-    """The first offset; sent as the query parameter `query`."""
-    query: str | None = None
-    """The query parameter."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Next:
-        given = [name for name in ("cursor", "link", "page", "offset") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError("next has exactly one of cursor, link, page and offset")
-        if given[0] != "link" and self.query is None:
-            raise ValueError(f"next by {given[0]} needs query: the parameter it is sent as")
-        return self
 
 
 class Read(RequestDeclaration):
@@ -324,9 +283,25 @@ class Verbs(Declaration):
     read: Read | None = None
     """Read the records back."""
 
+    @property
+    def declared(self) -> tuple[Verb, ...]:
+        """The verbs that stand here."""
+        return tuple(verb for verb in VERBS if getattr(self, verb) is not None)
+
+    @model_validator(mode="after")
+    def _members_or_records(self) -> Verbs:
+        members = [verb for verb in self.declared if verb in ("add", "remove")]
+        records = [verb for verb in self.declared if verb not in members]
+        if members and records:
+            raise ValueError(
+                f"{members[0]} makes this an audience, whose members are added and removed, and {records[0]} is for "
+                f"records: declare two objects"
+            )
+        return self
+
 
 class Object(Verbs):
-    """Something that records can be written to. Its verbs go before the connector's of the same name."""
+    """Something that records can be written to. With a verb of its own it has none of the connector's `verbs`."""
 
     title: str = ""
     """For people."""
@@ -375,7 +350,8 @@ class HttpOptions(Declaration):
     objects: dict[str, Object] = Field(default_factory=dict)
     """What can be written to, by name."""
     verbs: Verbs = Verbs()
-    """Verbs that all objects have; `{object}` is the object's name."""
+    """The verbs of objects that declare none of their own; its `look_up` and `read` hold for all. `{object}` is the
+    object's name."""
     check: Send | None = None
     """A request that proves the credential and changes nothing: `GET /me`."""
     discover: Discovery = Discovery()
@@ -391,7 +367,7 @@ class HttpOptions(Declaration):
         if not self.objects and self.discover.objects is None:
             raise ValueError("objects: name at least one, or say how they are discovered")
         for name, declared in self.objects.items():
-            if not any(getattr(declared, verb) or getattr(self.verbs, verb) for verb in VERBS):
+            if not declared.declared and not self.verbs.declared:
                 raise ValueError(f"object {name} has no verb: give it upsert, create, update, delete, add or append")
         return self
 
@@ -483,15 +459,17 @@ class Case(Declaration):
     """The answers, in order."""
     outcomes: tuple[str, ...]
     """The end of each record: `delivered`, `rejected: its words`, `unknown`."""
+    effects: tuple[Effect, ...] | None = None
+    """What became of the records at the tool: one of `created`, `updated`, `same`, `gone` and `untold`, or a list."""
 
     @field_validator("sends", mode="before")
     @classmethod
     def _one_request(cls, value: object) -> object:
         return (value,) if isinstance(value, dict | str) else value
 
-    @field_validator("match", mode="before")
+    @field_validator("match", "effects", mode="before")
     @classmethod
-    def _one_match(cls, value: object) -> object:
+    def _one_or_several(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
@@ -504,6 +482,8 @@ class Case(Declaration):
             raise ValueError("a case has at least one record")
         if len(self.outcomes) != len(self.records):
             raise ValueError("a case has one outcome for each record")
+        if self.effects is not None and len(self.effects) not in (1, len(self.records)):
+            raise ValueError("a case has one effect for all its records, or one for each")
         return self
 
 

@@ -42,7 +42,7 @@ from levada.destination import (
     Talk,
 )
 from levada.destinations.auth import auth_from
-from levada.destinations.language import AuthDeclaration
+from levada.destinations.signing import AuthDeclaration
 from levada.errors import ConfigError, DestinationError, LevadaError
 from levada.limits import Limits
 from levada.mapping import digest

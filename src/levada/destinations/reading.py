@@ -45,6 +45,27 @@ class Expectation(Declaration):
         return self
 
 
+class Created(Expectation):
+    """What says that a record was not there before its request. A bare path means: it must be `true`."""
+
+    path: str = ""
+    """The place, in the answer, that says it."""
+    status: tuple[int, ...] = ()
+    """Instead of a place: the statuses of an answer that says it; every other 2xx says that the record was there."""
+
+    @field_validator("status", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, int) else value
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Created:
+        given = self.model_fields_set
+        if len({"equals", "one_of", "empty", "absent", "status"} & given) != 1 or {"path", "status"} <= given:
+            raise ValueError("created has a status, or a path and exactly one of equals, one_of, empty and absent")
+        return self
+
+
 class Entries(Declaration):
     """A list in an answer whose entries speak of single records, found by `index` or by `match`."""
 
@@ -97,6 +118,8 @@ class Accepted(Entries):
 
     count: str | None = None
     """Instead of a list: the place of the number of records taken."""
+    created: Expectation | None = None
+    """What an entry says of a record that was not there before."""
 
 
 class Items(Entries):
@@ -104,6 +127,8 @@ class Items(Entries):
 
     ok: Expectation
     """What an entry of a record that was taken looks like."""
+    created: Expectation | None = None
+    """What an entry says of a record that was not there before."""
 
 
 class Reading(Declaration):
@@ -131,6 +156,8 @@ class Reading(Declaration):
     """What an error code means, where it is not a refusal: `{ALREADY_MEMBER: delivered}`."""
     identifier: str | None = None
     """The place of the tool's own id of the record, in the answer to a request of one record."""
+    created: Created | None = None
+    """What the answer to a request of one record says where the record was not there before: `{status: 201}`."""
 
     @field_validator("statuses", mode="before")
     @classmethod
@@ -153,5 +180,15 @@ class Reading(Declaration):
         return (value,) if isinstance(value, dict | str) else value
 
     @property
+    def lists(self) -> tuple[Entries, ...]:
+        """The lists that are read, in their order."""
+        return (*self.refused, *(each for each in (self.accepted, self.items) if each is not None))
+
+    @property
     def reads_lists(self) -> bool:
-        return bool(self.refused or self.accepted or self.items)
+        return bool(self.lists)
+
+    @property
+    def reads_bodies(self) -> bool:
+        """Does the body of a 2xx decide anything?"""
+        return bool(self.success or self.reads_lists)

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from levada.destinations import language, reading
+from levada.destinations import language, reading, signing
 from levada.limits import Limits
 
 MARK = "<!-- made from the code: python -m levada.destinations.reference -->\n"
@@ -23,16 +23,17 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("A destination of type http, and a connector", language.HttpOptions),
     ("Only in a connector's file", language.Connector),
     ("options.NAME", language.Option),
-    ("auth", language.AuthDeclaration),
-    ("auth.basic", language.Basic),
-    ("auth.oauth2", language.OAuth2),
+    ("auth", signing.AuthDeclaration),
+    ("auth.basic", signing.Basic),
+    ("auth.oauth2", signing.OAuth2),
     ("limits", Limits),
     ("objects.NAME", language.Object),
     ("objects.NAME.fields.NAME", language.FieldFacts),
     ("verbs, and the verbs of an object", language.Verbs),
     ("create, update, upsert, delete, archive, add, remove, append", language.Action),
     ("outcomes", reading.Reading),
-    ("outcomes.success, outcomes.items.ok", reading.Expectation),
+    ("outcomes.success, outcomes.items.ok, created of a list", reading.Expectation),
+    ("outcomes.created", reading.Created),
     ("outcomes.refused, outcomes.accepted, outcomes.items", reading.Entries),
     ("Only in accepted", reading.Accepted),
     ("Only in items", reading.Items),
@@ -41,7 +42,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("job.results", language.Results),
     ("look_up", language.LookUp),
     ("read", language.Read),
-    ("read.next", language.Next),
+    ("next of read, look_up and discover", language.Next),
     ("discover", language.Discovery),
     ("discover.objects", language.ObjectsDiscovery),
     ("discover.fields", language.FieldsDiscovery),

@@ -15,6 +15,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
@@ -28,6 +29,7 @@ from levada.destination import (
     Found,
     ObjectSpec,
     Request,
+    RequestFacts,
     Surroundings,
     Talk,
 )
@@ -39,7 +41,7 @@ from levada.errors import DestinationError
 from levada.limits import Limits
 from levada.model import Declaration
 from levada.outcome import Outcomes
-from levada.template import Node, parse
+from levada.template import Node, parse, placeholders
 
 VERBS: Final[tuple[Verb, ...]] = ("upsert", "append", "delete")
 RECORDS_MAX: Final = 10_000
@@ -131,6 +133,11 @@ class WebhookDestination:
 
     def template(self, object_name: str, verb: Verb) -> Node | None:
         return _TEMPLATES[verb]
+
+    def facts(self, object_name: str, verb: Verb) -> RequestFacts:
+        """The address is not shown beyond its host: the path of a webhook is often a secret."""
+        url = urlsplit(self.options.url)
+        return RequestFacts("POST", f"{url.scheme}://{url.hostname}/…", tuple(placeholders(_TEMPLATES[verb])))
 
     def limits(self, object_name: str, verb: Verb) -> Limits:
         return self.spec.limits

@@ -27,5 +27,9 @@ def run_cases(project: Project, names: Sequence[str] = ()) -> tuple[CaseResult, 
     found: list[CaseResult] = []
     for name in names or files:
         declared, positions = read_connector(project.root, files[name])
-        found += run_cases_of(name, declared, positions.at)
+        try:
+            found += run_cases_of(name, declared, positions.at)
+        except ConfigError as error:
+            error.where = error.where or positions.at(*error.path)
+            raise
     return tuple(found)

@@ -11,6 +11,7 @@ from levada.errors import ConfigErrors, LevadaError
 from levada.model import Model
 from levada.runner.plan import request
 from levada.runner.resolve import model_columns, model_query, resolve
+from levada.runner.sending import Sending, sendings
 from levada.runner.target import check_target
 
 if TYPE_CHECKING:
@@ -31,9 +32,11 @@ class Finding:
     hint: str = ""
     where: str = ""
     code: str = ""
+    #: of a sync: what each kind of change becomes
+    sending: tuple[Sending, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        return {
+        found: dict[str, Any] = {
             "subject": self.subject,
             "ok": self.state == "ok",
             "state": self.state,
@@ -42,6 +45,7 @@ class Finding:
             "where": self.where or None,
             "code": self.code or None,
         }
+        return {**found, "sending": [each.as_dict() for each in self.sending]} if self.sending else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +231,9 @@ def _sync(project: Project, name: str) -> list[Finding]:
     invalid = [row for row in shown.to_pylist() if row.get("invalid")]
     if invalid:
         message = f"{len(invalid)} of the first {shown.num_rows} rows cannot be sent: {invalid[0]['invalid']}"
-        found = [Finding(subject, "rows", message, f"`levada preview {name}` shows them", code="rows.invalid")]
+        hint = f"`levada preview {name}` shows them"
+        found = [Finding(subject, "rows", message, hint, code="rows.invalid", sending=sendings(resolved))]
     else:
-        found = [Finding(subject, "ok", f"{fields} fields → {resolved.sync.to}; the first {shown.num_rows} rows pass")]
+        message = f"{fields} fields → {resolved.sync.to}; the first {shown.num_rows} rows pass"
+        found = [Finding(subject, "ok", message, sending=sendings(resolved))]
     return found + [Finding(subject, "ok", f"notice: {notice}") for notice in resolved.notices]

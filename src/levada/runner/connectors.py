@@ -148,7 +148,16 @@ def own_destination_types(root: Path | None, name: str | None = None) -> tuple[D
         return ()
     from levada.destinations.connectors import connector_type
 
-    return tuple(connector_type(own, read_connector(root, path)[0]) for own, path in files.items())
+    found = []
+    for own, path in files.items():
+        connector, positions = read_connector(root, path)
+        try:
+            found.append(connector_type(own, connector))
+        except ConfigError as error:
+            if error.where is None:
+                error.where = positions.at(*error.path)
+            raise
+    return tuple(found)
 
 
 def connector_files(root: Path | None) -> dict[str, Path]:

@@ -17,6 +17,7 @@ from levada.runner.approve import standing_approval
 from levada.runner.guarding import decide
 from levada.runner.resolve import Resolved, resolve
 from levada.runner.sample import InvalidRow, Sampled, sample, sample_invalid
+from levada.runner.sending import Sending, sendings
 from levada.runner.target import check_target
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class PlanView:
     #: of an undo: the run that it takes back, and the first records that it leaves alone
     undoes: str = ""
     left: tuple[InvalidRow, ...] = ()
+    #: what each kind of change becomes
+    sending: tuple[Sending, ...] = ()
 
     @property
     def blocked(self) -> bool:
@@ -75,6 +78,7 @@ class PlanView:
             "model_rows": plan.model_rows,
             "generation": plan.generation,
             "first_run": self.first_run,
+            "sending": [each.as_dict() for each in self.sending],
             "notices": list(self.notices),
             "next": self.next_command,
             **({"undoes": self.undoes, "left_sample": [one.as_dict() for one in self.left]} if self.undoes else {}),
@@ -100,6 +104,7 @@ def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> P
             approved=standing_approval(project, made.plan_id) is not None,
             first_run=not ledger.exists,
             notices=(*_notices(resolved, made, ledger), *_waiting(project, made, folder)),
+            sending=sendings(resolved),
         )
 
 

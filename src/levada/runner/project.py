@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from levada import events
 from levada.clock import Clock, SystemClock
-from levada.destination import Destination, DestinationType, Request, Surroundings, TableDestination, Talk
+from levada.destination import Destination, DestinationType, Surroundings, TableDestination, Talk, resumed
 from levada.errors import ConfigError, ConfigErrors, StoreError, Where
 from levada.guard import GuardDeclaration
 from levada.model import Model
@@ -299,7 +299,12 @@ class Project:
             kind = self._destination_type(declared.type)
             assert kind is not None, "an unknown type is refused when the files are read"
             surroundings = Surroundings(self.root, self.settings.network.allow_hosts)
-            self._destinations[name] = kind.open(name, declared.options, surroundings)
+            try:
+                self._destinations[name] = kind.open(name, declared.options, surroundings)
+            except ConfigError as error:
+                if error.where is None:
+                    error.where = declared.positions.at(*error.path)
+                raise
         return self._destinations[name]
 
     def talk(self, destination: Destination, talk: Talk[T]) -> T:
@@ -459,18 +464,6 @@ class Project:
         from levada.runner.secret import remove_secret
 
         remove_secret(self, name)
-
-
-def resumed(talk: Talk[T], first: Request) -> Talk[T]:
-    """A talk whose first request was already taken from it."""
-    request = first
-    while True:
-        answer = yield request
-        try:
-            request = talk.send(answer)
-        except StopIteration as stop:
-            found: T = stop.value
-            return found
 
 
 def find_root(path: str | Path) -> Path | None:

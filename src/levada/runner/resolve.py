@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from levada.change import Kind, Verb
-from levada.destination import Destination, Naming, ObjectSpec, TableDestination, verbs_for
+from levada.destination import Destination, ObjectSpec, TableDestination, verbs_for
 from levada.errors import ConfigError, SourceError, Where
 from levada.guard import GuardDeclaration
 from levada.mapping import FieldDeclaration, FieldMapping
@@ -23,9 +23,9 @@ from levada.mapping import Mapping as FieldMappings
 from levada.model import Model
 from levada.planner import KindPolicy
 from levada.runner.columns import Drift, drift_of, notices, renamed
+from levada.runner.sending import check_sending
 from levada.source import Column, Source
 from levada.sync import Sync
-from levada.template import field_tree
 
 if TYPE_CHECKING:
     from levada.project.files import SyncFile
@@ -108,8 +108,8 @@ def _resolved(
     if isinstance(verbs, str):
         raise ConfigError(f"{sync.to}: {verbs}", code="config.mode_not_possible", where=file.positions.at("mode"))
     _check_modes(file, destination, mapping)
-    if isinstance(destination, Naming):
-        _check_names(file, destination, mapping, verbs)
+    policy = policy_of(sync, verbs)
+    check_sending(file, destination, mapping, verbs, policy, model.key)
     return Resolved(
         name=name,
         sync=sync,
@@ -120,7 +120,7 @@ def _resolved(
         object_spec=spec,
         mapping=mapping,
         verbs=verbs,
-        policy=policy_of(sync, verbs),
+        policy=policy,
         guard=project.guard_of(sync),
         schema=schema,
         notices=notices(drift, mapping.fields, all_fields=sync.fields == "all"),
@@ -137,7 +137,7 @@ def located(file: SyncFile) -> Iterator[None]:
         if error.where is None:
             target = next((name for name in _targets(file.sync) if error.message.startswith(f"fields.{name}:")), None)
             if target is not None:
-                error.where = _field_position(file, target)
+                error.where = field_position(file, target)
         raise
 
 
@@ -274,7 +274,7 @@ def _fitted(
                 raise ConfigError(
                     f"{destination.name}.{spec.name} has no field {mapped.field}",
                     code="config.unknown_field",
-                    where=_field_position(file, mapped.field),
+                    where=field_position(file, mapped.field),
                     hint=nearest(mapped.field, known),
                 )
             fitted.append(mapped)
@@ -283,7 +283,7 @@ def _fitted(
             raise ConfigError(
                 f"{destination.name}.{spec.name}.{mapped.field} cannot be written",
                 code="config.field_not_writable",
-                where=_field_position(file, mapped.field),
+                where=field_position(file, mapped.field),
             )
         nested = declared.name != mapped.field
         fitted.append(
@@ -319,29 +319,6 @@ def _fitted(
     return FieldMappings(tuple(fitted), draft.match, draft.nulls)
 
 
-def _check_names(file: SyncFile, destination: Naming, mapping: FieldMappings, verbs: Mapping[Kind, Verb]) -> None:
-    """Do the fields make one tree, and does the sync map what the requests name?"""
-    fields = [mapped.field for mapped in mapping.fields]
-    for verb in dict.fromkeys(verbs.values()):
-        for place in destination.named(file.sync.object, verb):
-            if place.source in ("fields", "fields_all") and not place.name:
-                try:
-                    field_tree(fields)
-                except ConfigError as error:
-                    raise ConfigError(
-                        error.message, code=error.code, where=file.positions.at("fields"), hint=error.hint
-                    ) from error
-            known: Sequence[str] = mapping.match if place.source == "match" else fields
-            if place.source in ("fields", "match", "before") and place.name and place.name not in known:
-                raise ConfigError(
-                    f"{file.sync.to}: the requests for {verb} name {{{place.name}}}, which this sync does not "
-                    f"{'match by' if place.source == 'match' else 'map'}",
-                    code="config.unknown_placeholder",
-                    where=file.positions.at("fields"),
-                    hint=nearest(place.name, known),
-                )
-
-
 def _check_modes(file: SyncFile, destination: Destination | TableDestination, mapping: FieldMappings) -> None:
     if file.sync.mode == "replace" and not destination.spec.replaces:
         raise ConfigError(
@@ -355,12 +332,12 @@ def _check_modes(file: SyncFile, destination: Destination | TableDestination, ma
             raise ConfigError(
                 f"{destination.name} cannot set {mapped.field} only where it is empty",
                 code="config.only_if_empty_not_possible",
-                where=_field_position(file, mapped.field),
+                where=field_position(file, mapped.field),
                 hint="leave out only_if_empty, or the field",
             )
 
 
-def _field_position(file: SyncFile, target: str) -> Where:
+def field_position(file: SyncFile, target: str) -> Where:
     """The place of a field: among the fields, or in `match`, from where fields are taken that are not listed."""
     if ("fields", target) not in file.positions.values and ("match", target) in file.positions.values:
         return file.positions.at("match", target)

@@ -375,6 +375,7 @@ def _deliver(
         message = project.redaction.clean(error.message)
         tally = figures(plan, project.store.journal_entries(trip.run_id), requests=0)
         report = DeliveryReport(tally, None, pause=_pause_of(error), message=message)
+    trip = replace(trip, notices=tuple(dict.fromkeys((*trip.notices, *report.notices))))
     if report.pause is not None:
         return _paused(trip, plan, report)
     assert report.settled is not None

@@ -199,7 +199,8 @@ class StandIn:
         declared = self.destination.options.objects.get(self.object)
         facts = dict(declared.fields) if declared is not None else {}
         match = declared.match if declared is not None and declared.match else ()
-        named = [each.name for each in self.destination.named(self.object, self.verb) if each.name]
+        requests = self.destination.facts(self.object, self.verb)
+        named = [each.name for each in (*requests.held, *requests.asked) if each.name]
         names = list(dict.fromkeys([*(match or named[:1] or ["number"]), *facts, *named]))
         if len(names) == 1 and not facts:
             names.append("name")

@@ -19,7 +19,7 @@ from levada.delivery.account import Patience
 from levada.delivery.wire import Outgoing
 from levada.destination import Response
 from levada.destinations.auth import auth_from
-from levada.destinations.language import AuthDeclaration
+from levada.destinations.signing import AuthDeclaration
 from levada.retry import RETRY_AFTER_MAX_SECONDS
 from simulation.virtual import VirtualClock, run_virtually
 from unit.delivery.scene import Answer, Scene, ScriptedWire, always_ok, ok

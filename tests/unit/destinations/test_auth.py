@@ -10,7 +10,7 @@ import pytest
 
 from levada.destination import Auth, Credential, Request, Response
 from levada.destinations.auth import auth_from
-from levada.destinations.language import AuthDeclaration
+from levada.destinations.signing import AuthDeclaration
 from levada.errors import AuthError
 
 
