@@ -13,6 +13,7 @@ from levada.change import KINDS
 from levada.errors import LevadaError
 from levada.guard import GuardReason
 from levada.plan import Plan
+from levada.sql.connection import connect
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -54,13 +55,11 @@ def undone_reason(project: Project, plan: Plan, folder: Path, *, forget: bool = 
 
 def _repeated(plan: Plan, folder: Path, undone: Plan, undone_folder: Path) -> int:
     """How many operations both plans hold: the same kind, key and new values."""
-    import duckdb
-
     if plan.keys != undone.keys:
         return 0
     fields = [name for name in plan.fields if name in undone.fields]
     total = 0
-    with duckdb.connect(config={"memory_limit": "256MB"}) as connection:
+    with connect(memory_limit="256MB") as connection:
         for kind in KINDS:
             if kind not in plan.files or kind not in undone.files:
                 continue
