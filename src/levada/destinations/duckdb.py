@@ -297,9 +297,9 @@ class DuckdbEngine:
         if decimal:
             return "decimal", ValueLimits(decimal_digits=int(decimal[1]), decimal_scale=int(decimal[2]))
         if native.endswith("]"):
-            return "list", ValueLimits(nonfinite=True, nul_character=True)
+            return "list", ValueLimits(nonfinite=True, any_date=True, nul_character=True)
         if native.startswith(("STRUCT(", "MAP(")):
-            return "object", ValueLimits(nonfinite=True, nul_character=True)
+            return "object", ValueLimits(nonfinite=True, any_date=True, nul_character=True)
         if native in COARSE:
             return "timestamp", ValueLimits()
         return FIELD_TYPES.get(native, ("text", ValueLimits(nul_character=True)))

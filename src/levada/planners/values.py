@@ -121,8 +121,6 @@ def coerce(value: str, source: str, target: FieldType, limits: ValueLimits, *, s
     """
     value, source = _with_zero(value, source)
     case = _Case(value, source, target, limits, subject)
-    if nested(source) and f"DECIMAL({DIGITS_MAX},{DIGITS_MAX})" in source:
-        raise case.refused(f"a decimal inside needs a digit before its point: cast it to DECIMAL({DIGITS_MAX},37)")
     found = _TARGETS[target](case)
     if not limits.nullable:
         found = found.but(f"{value} IS NULL", "null", "NULL where a value is required")

@@ -128,7 +128,7 @@ def columns_of(attachment: Attachment, query: str) -> tuple[Column, ...]:
         relation = _checked(connection, query)
         schema = _typed_schema(connection, query)[1]
         natives = [str(native) for native in relation.types]
-        return tuple(Column(field.name, field.type, native) for field, native in zip(schema, natives, strict=True))
+        return tuple(Column(f.name, f.type, name, in_place=name) for f, name in zip(schema, natives, strict=True))
 
 
 @contextmanager
