@@ -73,6 +73,8 @@ class ValueLimits:
     decimal_unlimited: bool = False
     #: may the field hold NaN and the infinities?
     nonfinite: bool = False
+    #: may the field hold dates before the year 1 and after 9999? Infinite ones are never sent
+    any_date: bool = False
     #: may text hold the character U+0000?
     nul_character: bool = False
     #: does the field keep spaces at the end of text?

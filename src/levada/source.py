@@ -35,6 +35,8 @@ class Column:
     type: pa.DataType
     native: str = ""
     nullable: bool = True
+    #: DuckDB's own name of the type, where the local planner reads the tables in place: Arrow lacks some of its types
+    in_place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

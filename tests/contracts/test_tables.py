@@ -53,13 +53,11 @@ def sqlite_bench(folder: Path) -> TableBench:
 
 
 def duckdb_bench(folder: Path) -> TableBench:
-    import duckdb
-
     from levada.destinations.duckdb import SETTINGS
+    from levada.sql.connection import connect
 
     def query(statement: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(folder / "shop.duckdb"), config=SETTINGS) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+        with connect(folder / "shop.duckdb", **SETTINGS) as connection:
             found: list[tuple[Any, ...]] = connection.execute(statement).fetchall()
             return found
 

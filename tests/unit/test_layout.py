@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "levada"
 
 LAYERS = {
+    0: ("sql",),
     1: ("project", "sources", "planners", "destinations", "delivery", "stores", "audiences"),
     2: ("runner",),
     3: ("scheduler",),
@@ -146,6 +147,46 @@ def _imported_names(path: Path) -> list[tuple[str, int]]:
         elif isinstance(node, ast.ImportFrom) and node.module in BANNED_TIME:
             found += [(node.module, node.lineno) for alias in node.names if alias.name not in ("UUID", "struct_time")]
     return found
+
+
+DUCKDB = SOURCE / "sql" / "connection.py"
+
+
+def test_duckdb_is_opened_in_one_place() -> None:
+    """Only sql/connection.py opens DuckDB: elsewhere a connection would have the zone of the machine. Of the module
+    duckdb others use its errors and types, and `tokenize`, which opens nothing."""
+    wrong = []
+    for path in MODULES:
+        if path == DUCKDB:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Attribute(value=ast.Name(id="duckdb"), attr=name):
+                    used = [name]
+                case ast.ImportFrom(module=str(module)) if module.partition(".")[0] == "duckdb":
+                    used = [alias.name for alias in node.names]
+                case _:
+                    continue
+            wrong += [
+                f"{_shown(path)}:{node.lineno} uses duckdb.{name}"
+                for name in used
+                if not name[0].isupper() and name not in ("tokenize", "__version__")
+            ]
+    assert wrong == []
+
+
+def test_no_time_is_local() -> None:
+    """Nothing asks for the zone of the machine: no moment is made or shown without one."""
+    local = re.compile(
+        r"\b(localtime|mktime|ctime|tzset)\(|\.astimezone\(\)|fromtimestamp\([^,()]*(\([^()]*\))?[^,()]*\)"
+    )
+    wrong = [
+        f"{_shown(path)}:{number}"
+        for path in MODULES
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if local.search(line.partition("#")[0])
+    ]
+    assert wrong == []
 
 
 def test_every_module_says_what_it_is_for() -> None:

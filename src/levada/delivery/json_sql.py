@@ -1,6 +1,7 @@
 """Record templates as SQL: the nodes of `levada.template`, rendered by DuckDB for whole columns at once.
 
-The rules are those of `levada.template`; tests/unit/delivery/test_json_sql.py compares both renderers.
+The rules are those of `levada.template`; tests/unit/delivery/test_json_sql.py compares both renderers. Not here: the
+form of a single value, which is that of `levada.sql.text`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from duckdb.sqltypes import VARCHAR, DuckDBPyType
-
+from levada.sql.text import json_of, literal, name_of, text_of
+from levada.sql.types import Type, type_of
 from levada.template import (
     Constant,
     FieldArray,
@@ -26,9 +27,7 @@ from levada.template import (
     leaves,
 )
 
-LONG_SCALE = 15
-"""Decimals of so many places come from computations; the zeros at their end are not sent."""
-_PLAIN = {"varchar", "enum", "boolean", "tinyint", "smallint", "integer", "bigint", "double", "float"}
+VARCHAR = type_of("VARCHAR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class ColumnSql:
     """A column that a template may name: its SQL and its type."""
 
     sql: str
-    type: DuckDBPyType
+    type: Type
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +54,6 @@ class Columns:
     destination_id: str = "NULL::VARCHAR"
     operation: str = "''"
     batch: Mapping[str, str] = field(default_factory=dict)
-
-
-def quoted(name: str) -> str:
-    """An identifier of DuckDB."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A text literal of DuckDB."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def template_sql(node: Node, columns: Columns) -> str:
@@ -97,7 +86,7 @@ def _members(members: tuple[tuple[str, Node], ...], columns: Columns) -> str:
     parts: list[str] = []
     optional = False
     for name, value in members:
-        text = f"concat({literal(_name(name))}, {_json(value, columns)})"
+        text = f"concat({literal(name_of(name))}, {_json(value, columns)})"
         if columns.skip_nulls and isinstance(value, Placeholder) and value.source == "fields" and value.name:
             text = f"CASE WHEN {columns.fields[value.name].sql} IS NOT NULL THEN {text} END"
             optional = True
@@ -108,10 +97,6 @@ def _members(members: tuple[tuple[str, Node], ...], columns: Columns) -> str:
         return f"concat('{{', concat_ws(',', {', '.join(parts)}), '}}')"
     joined = ", ',', ".join(parts)
     return f"concat('{{', {joined}, '}}')"
-
-
-def _name(name: str) -> str:
-    return json.dumps(name, ensure_ascii=False) + ":"
 
 
 def _column(node: Placeholder, columns: Columns) -> ColumnSql:
@@ -146,7 +131,7 @@ def _text(node: Text, columns: Columns) -> str:
             parts.append(_json(part, columns))
         else:
             found = _column(part, columns)
-            parts.append(f"coalesce({_as_text(found.sql, found.type)}, '')")
+            parts.append(f"coalesce({text_of(found.sql, found.type)}, '')")
     return f"concat({', '.join(parts)})"
 
 
@@ -175,7 +160,7 @@ def _whole(node: FieldNode | None, values: Mapping[str, ColumnSql]) -> str:
             return _nullable(values[name])
         case FieldObject(members):
             parts = [
-                f"{literal((',' if i else '') + _name(key))}, {_whole(each, values)}"
+                f"{literal((',' if i else '') + name_of(key))}, {_whole(each, values)}"
                 for i, (key, each) in enumerate(members)
             ]
             return f"concat('{{', {', '.join(parts)}, '}}')"
@@ -192,10 +177,10 @@ def _optional_members(node: FieldObject, values: Mapping[str, ColumnSql], column
 
 def _optional(key: str, node: FieldNode, values: Mapping[str, ColumnSql], columns: Columns, changed_only: bool) -> str:
     """A member with its name, or NULL if it is left out."""
-    name = literal(_name(key))
+    name = literal(name_of(key))
     if isinstance(node, FieldObject):
         inner = _optional_members(node, values, columns, changed_only)
-        return f"({literal(_name(key) + '{')} || nullif({inner}, '') || '}}')"
+        return f"({literal(name_of(key) + '{')} || nullif({inner}, '') || '}}')"
     conditions = [_is_sent(leaf, values, columns, changed_only) for leaf in leaves(node)]
     sent = " OR ".join(f"({condition})" for condition in conditions) if len(conditions) > 1 else conditions[0]
     text = f"concat({name}, {_whole(node, values)})"
@@ -215,77 +200,4 @@ def _is_sent(name: str, values: Mapping[str, ColumnSql], columns: Columns, chang
 
 
 def _nullable(column: ColumnSql) -> str:
-    return f"coalesce({token(column.sql, column.type)}, 'null')"
-
-
-def token(sql: str, type_: DuckDBPyType) -> str:
-    """A value's JSON; NULL for NULL."""
-    match type_.id:
-        case "boolean" | "tinyint" | "smallint" | "integer" | "bigint" | "hugeint":
-            return f"{sql}::VARCHAR"
-        case "utinyint" | "usmallint" | "uinteger" | "ubigint" | "uhugeint" | "bignum":
-            return f"{sql}::VARCHAR"
-        case "decimal":
-            return _decimal(sql, type_)
-        case "varchar" | "enum" if str(type_) == "JSON":
-            return f"replace(replace({sql}::VARCHAR, chr(10), ' '), chr(13), ' ')"
-        case "varchar" | "enum" | "float" | "double" | "sqlnull" | "null":
-            return f"to_json({sql})::VARCHAR"
-        case "list" | "array":
-            child = _part(type_, "child")
-            if child.id in _PLAIN and str(child) != "JSON":
-                return f"to_json({sql})::VARCHAR"
-            inner = f"lambda x: coalesce({token('x', child)}, 'null')"
-            return f"('[' || array_to_string(list_transform({sql}::{child}[], {inner}), ',') || ']')"
-        case "struct":
-            return _struct(sql, type_)
-        case "map":
-            pair = f"to_json({_as_text('x.key', _part(type_, 'key'))})::VARCHAR || ':' || "
-            pair += f"coalesce({token('x.value', _part(type_, 'value'))}, 'null')"
-            return f"('{{' || array_to_string(list_transform(map_entries({sql}), lambda x: {pair}), ',') || '}}')"
-        case _:
-            return f"('\"' || {_as_text(sql, type_)} || '\"')"
-
-
-def _part(type_: DuckDBPyType, name: str) -> DuckDBPyType:
-    """The type of an element, a member, a key or a value."""
-    found = dict(type_.children)[name]
-    assert isinstance(found, DuckDBPyType)
-    return found
-
-
-def _struct(sql: str, type_: DuckDBPyType) -> str:
-    parts = []
-    for index, (name, _) in enumerate(type_.children):
-        kind = _part(type_, name)
-        inner = f"struct_extract({sql}, {literal(name)})"
-        parts.append(f"{literal((',' if index else '') + _name(name))}, coalesce({token(inner, kind)}, 'null')")
-    return f"CASE WHEN {sql} IS NOT NULL THEN concat('{{', {', '.join(parts)}, '}}') END"
-
-
-def _decimal(sql: str, type_: DuckDBPyType) -> str:
-    sizes = dict(type_.children)
-    scale = sizes["scale"]
-    assert isinstance(scale, int)
-    shown = f"{sql}::VARCHAR"
-    if sizes["precision"] == scale:
-        # DuckDB writes .5, and JSON knows only 0.5
-        shown = f"regexp_replace({shown}, '^(-?)[.]', '\\10.')"
-    return shown if scale < LONG_SCALE else f"rtrim(rtrim({shown}, '0'), '.')"
-
-
-def _as_text(sql: str, type_: DuckDBPyType) -> str:
-    """A value as it stands in a longer string; NULL for NULL."""
-    match type_.id:
-        case "timestamp with time zone":
-            return f"(replace(left({sql}::VARCHAR, -3), ' ', 'T') || 'Z')"
-        case "timestamp" | "timestamp_ns" | "timestamp_ms" | "timestamp_s":
-            return f"replace({sql}::VARCHAR, ' ', 'T')"
-        case "blob":
-            return f"base64({sql})"
-        case "decimal":
-            return _decimal(sql, type_)
-        case "list" | "array" | "struct" | "map" | "float" | "double":
-            return token(sql, type_)
-        case _:
-            return f"{sql}::VARCHAR"
+    return f"coalesce({json_of(column.sql, column.type)}, 'null')"

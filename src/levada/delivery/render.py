@@ -17,16 +17,18 @@ import pyarrow.compute as pc
 
 from levada.batch import Batch
 from levada.change import Kind, Verb
-from levada.delivery.json_sql import Columns, ColumnSql, literal, quoted, template_sql
+from levada.delivery.json_sql import Columns, ColumnSql, template_sql
 from levada.delivery.order import DeliveryOrder
 from levada.limits import Limits
 from levada.mapping import digest
 from levada.planner import REMOVAL, Settled
+from levada.sql.connection import connect
+from levada.sql.text import literal, quoted
+from levada.sql.types import Type, type_of
 from levada.template import Node, placeholders
 
 if TYPE_CHECKING:
     import duckdb
-    from duckdb.sqltypes import DuckDBPyType
 
 MEMORY = "160MB"
 CHUNK_ROWS = 20_480
@@ -129,24 +131,15 @@ class PlanReader:
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:
-            import duckdb
-
-            self._connection = duckdb.connect(
-                config={
-                    "memory_limit": self.memory,
-                    "threads": 2,
-                    "temp_directory": str(self.order.folder / "spill"),
-                    "autoinstall_known_extensions": False,
-                }
-            )
-            self._connection.execute("SET TimeZone = 'UTC'")
+            spill = str(self.order.folder / "spill")
+            self._connection = connect(memory_limit=self.memory, threads=2, temp_directory=spill)
         return self._connection
 
-    def types(self, kind: Kind) -> dict[str, DuckDBPyType]:
+    def types(self, kind: Kind) -> dict[str, Type]:
         """The columns of a kind's file, with DuckDB's types."""
         path: Path = self.order.folder / self.order.plan.files[kind].name
         relation = self._open().sql(f"SELECT * FROM read_parquet({literal(str(path))}) LIMIT 0")
-        return dict(zip(relation.columns, relation.types, strict=True))
+        return {name: type_of(str(kind)) for name, kind in zip(relation.columns, relation.types, strict=True)}
 
     def _select(self, kind: Kind, verb: Verb, node: Node | None, with_operations: bool) -> str:
         types = self.types(kind)
@@ -177,7 +170,7 @@ class PlanReader:
             parts.append(f"{template_sql(node, columns)} AS rendered")
         return ", ".join(parts)
 
-    def _values(self, kind: Kind, verb: Verb, types: dict[str, DuckDBPyType]) -> dict[str, ColumnSql]:
+    def _values(self, kind: Kind, verb: Verb, types: dict[str, Type]) -> dict[str, ColumnSql]:
         """What the fields hold: the new values, or for removals the last ones (emptied, for update and upsert)."""
         side = "before." if kind == "removed" else "after."
         found: dict[str, ColumnSql] = {}
@@ -185,11 +178,11 @@ class PlanReader:
             type_ = types[side + name]
             sql = quoted(side + name)
             if kind == "removed" and verb in ("update", "upsert") and name not in self.order.mapping.match:
-                sql = f"NULL::{type_}"
+                sql = f"NULL::{type_.name}"
             found[name] = ColumnSql(sql, type_)
         return found
 
-    def _previous(self, kind: Kind, types: dict[str, DuckDBPyType]) -> dict[str, ColumnSql]:
+    def _previous(self, kind: Kind, types: dict[str, Type]) -> dict[str, ColumnSql]:
         """The match fields as last confirmed; an unconfirmed NULL gives way to the new value."""
         if kind == "added":
             return {}
@@ -201,7 +194,7 @@ class PlanReader:
             found[name] = ColumnSql(sql, types["before." + name])
         return found
 
-    def _states(self, kind: Kind, types: dict[str, DuckDBPyType]) -> list[str]:
+    def _states(self, kind: Kind, types: dict[str, Type]) -> list[str]:
         """The columns `state` (see RecordState; NULL is fresh) and `stamp` (the key of a create that expires)."""
         if kind == "changed" and "state" in types and self.order.plan.purpose == "sync":
             same = " AND ".join(
@@ -220,13 +213,13 @@ class PlanReader:
             found.append("CASE WHEN contains(operation, '@') THEN operation END AS stamp")
         return found
 
-    def _before(self, types: dict[str, DuckDBPyType]) -> dict[str, ColumnSql] | None:
+    def _before(self, types: dict[str, Type]) -> dict[str, ColumnSql] | None:
         names = [name for name in self.order.plan.fields if "before." + name in types]
         if not names:
             return None
         return {name: ColumnSql(quoted("before." + name), types["before." + name]) for name in names}
 
-    def _changed(self, kind: Kind, types: dict[str, DuckDBPyType]) -> dict[str, str] | None:
+    def _changed(self, kind: Kind, types: dict[str, Type]) -> dict[str, str] | None:
         """For confirmed rows: the condition under which a field changed.
 
         A field that came back to the mapping did: what the record holds of it is not known (column `returned`).
@@ -242,7 +235,7 @@ class PlanReader:
         }
 
 
-def operation_sql(order: DeliveryOrder, kind: Kind, types: dict[str, DuckDBPyType] | dict[str, str]) -> str:
+def operation_sql(order: DeliveryOrder, kind: Kind, types: Mapping[str, Type] | Mapping[str, str]) -> str:
     """The id of an operation, 32 hex digits: an earlier attempt's, else made of the plan and the key.
 
     The plan's id depends on the ledger's generation and on every value, so it changes when the operation

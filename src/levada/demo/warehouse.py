@@ -1,7 +1,7 @@
 """The demo's warehouse: a shop in one DuckDB file, built from real order lines, and the days that pass in it.
 
-Nothing here knows Levada: it is the part of the world in which the data already is. Every step is
-deterministic, so that the demo can say beforehand what a run has to do.
+Nothing here knows Levada, but for how DuckDB is opened: it is the part of the world in which the data already is.
+Every step is deterministic, so that the demo can say beforehand what a run has to do.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from levada.sql.connection import connect
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -64,16 +66,12 @@ def mend_warehouse(path: Path) -> WarehouseFigures:
 
 def query(path: Path, statement: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
     """The rows of a query over the warehouse, opened for reading only."""
-    import duckdb
-
-    with duckdb.connect(path, read_only=True) as connection:
+    with connect(path, access_mode="read_only") as connection:
         return connection.execute(statement, parameters or []).fetchall()
 
 
 def _opened(path: Path) -> DuckDBPyConnection:
-    import duckdb
-
-    return duckdb.connect(path)
+    return connect(path)
 
 
 def _sql(name: str) -> str:

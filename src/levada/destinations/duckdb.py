@@ -28,18 +28,14 @@ from levada.errors import AccessError, ConfigError, DestinationError, FullError,
 from levada.limits import Limits
 from levada.mapping import FieldType, ValueLimits
 from levada.model import Declaration
+from levada.sql.connection import connect
 
 TITLE = "DuckDB"
 DOCS = "docs/reference/table-destinations.md"
 RECORDS_PER_BATCH = 100_000
 MEMORY = "512MB"
 DECIMAL_DIGITS_MAX = 38
-SETTINGS: dict[str, Any] = {
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "enable_external_access": "false",
-    "memory_limit": MEMORY,
-}
+SETTINGS = {"enable_external_access": "false", "memory_limit": MEMORY}
 """Of every connection to the file: no statement reaches other files or the network."""
 
 GRAMMAR = Grammar(
@@ -147,11 +143,9 @@ def _make(path: Path) -> None:
     Only a kill leaves the file that it is made as, beside it and hidden. Where a file cannot get a second name, DuckDB
     makes it after all.
     """
-    import duckdb
-
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
-        duckdb.connect(str(fresh), config=SETTINGS).close()
+        connect(fresh, **SETTINGS).close()
         # not a rename: another process may have made the file meanwhile, and filled it
         with contextlib.suppress(OSError):
             path.hardlink_to(fresh)
@@ -214,8 +208,6 @@ class DuckdbEngine:
     grammar: Grammar = GRAMMAR
 
     def connect(self) -> DuckdbSession:
-        import duckdb
-
         if not self.create and not self.path.is_file():
             raise ConfigError(
                 f"there is no file {self.path}", code="destination.missing_file", hint="or set create_tables: true"
@@ -227,13 +219,12 @@ class DuckdbEngine:
         with _translated():
             if not self.path.exists():
                 _make(self.path)
-            connection = duckdb.connect(str(self.path), config=SETTINGS)
+            connection = connect(self.path, **SETTINGS)
         session = DuckdbSession(connection, self.path.parent)
         try:
             with _translated():
                 # what a process that was killed had committed is told as written: it stays, too
                 sync_path(self.path.parent)
-            session.run("SET TimeZone = 'UTC'")
         except BaseException:
             session.close()
             raise
@@ -241,9 +232,7 @@ class DuckdbEngine:
 
     def look(self) -> DuckdbSession:
         if self.create and not self.path.is_file():
-            import duckdb
-
-            return DuckdbSession(duckdb.connect(config=SETTINGS))
+            return DuckdbSession(connect(**SETTINGS))
         return self.connect()
 
     def facts(self, session: Any, name: TableName) -> TableFacts | None:
@@ -308,9 +297,9 @@ class DuckdbEngine:
         if decimal:
             return "decimal", ValueLimits(decimal_digits=int(decimal[1]), decimal_scale=int(decimal[2]))
         if native.endswith("]"):
-            return "list", ValueLimits(nonfinite=True, nul_character=True)
+            return "list", ValueLimits(nonfinite=True, any_date=True, nul_character=True)
         if native.startswith(("STRUCT(", "MAP(")):
-            return "object", ValueLimits(nonfinite=True, nul_character=True)
+            return "object", ValueLimits(nonfinite=True, any_date=True, nul_character=True)
         if native in COARSE:
             return "timestamp", ValueLimits()
         return FIELD_TYPES.get(native, ("text", ValueLimits(nul_character=True)))
@@ -366,7 +355,7 @@ def _native(form: pa.DataType | None) -> str | None:
 
     if form is None:
         return None
-    connection = duckdb.connect()
+    connection = connect()
     try:
         connection.register("one", pa.table({"x": pa.array([], form)}))
         return str(connection.execute("DESCRIBE one").fetchall()[0][1])

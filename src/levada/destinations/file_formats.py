@@ -26,6 +26,11 @@ class Format(Protocol):
     @property
     def extension(self) -> str: ...
 
+    @property
+    def any_date(self) -> bool:
+        """Can it hold dates of any year?"""
+        ...
+
     def nonfinite(self, kind: pa.DataType) -> bool:
         """Can a column of this type hold NaN and the infinities?"""
         ...
@@ -86,6 +91,7 @@ class Csv:
 
     escape_formulas: bool = True
     extension: str = "csv"
+    any_date: bool = False
 
     def nonfinite(self, kind: pa.DataType) -> bool:
         return not is_nested(storage(kind))
@@ -145,6 +151,7 @@ class JsonLines:
 
     escape_formulas: bool = False
     extension: str = "jsonl"
+    any_date: bool = False
 
     def nonfinite(self, kind: pa.DataType) -> bool:
         return False
@@ -179,6 +186,7 @@ class Parquet:
 
     escape_formulas: bool = False
     extension: str = "parquet"
+    any_date: bool = True
 
     def nonfinite(self, kind: pa.DataType) -> bool:
         return True

@@ -23,6 +23,7 @@ from levada.errors import LevadaError, SourceError, StoreError
 from levada.planners import sql
 from levada.planners.expressions import FUNCTIONS as SCALARS
 from levada.source import Attachment
+from levada.sql.connection import connect
 
 if TYPE_CHECKING:
     import duckdb
@@ -47,23 +48,15 @@ class Engine:
     def __init__(
         self, spill: Path, *, memory: str, threads: int | None, folders: Sequence[Path], attachment: Attachment | None
     ) -> None:
-        import duckdb
-
         self.spill = spill
         self._ours = (spill, *folders)
-        self.connection: duckdb.DuckDBPyConnection = duckdb.connect(
-            ":memory:",
-            config={
-                "memory_limit": memory,
-                "threads": threads or min(os.cpu_count() or 1, THREADS_MAX),
-                "temp_directory": str(spill),
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-                "preserve_insertion_order": False,
-            },
+        self.connection: duckdb.DuckDBPyConnection = connect(
+            memory_limit=memory,
+            threads=threads or min(os.cpu_count() or 1, THREADS_MAX),
+            temp_directory=str(spill),
+            preserve_insertion_order=False,
         )
         try:
-            self.run("SET TimeZone = 'UTC'")
             self.run("SET python_enable_replacements = false")
             if attachment is not None:
                 with self.reading():

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from levada.errors import ConfigError
 from levada.nesting import NESTING_MAX, deepest
 from levada.planners import growth
+from levada.sql.connection import connect
 
 if TYPE_CHECKING:
     import duckdb
@@ -99,9 +100,7 @@ class Expression:
 
 @functools.cache
 def _parser() -> duckdb.DuckDBPyConnection:
-    import duckdb
-
-    connection = duckdb.connect(":memory:", config={"threads": 1, "autoload_known_extensions": False})
+    connection = connect(threads=1)
     connection.execute("SET enable_external_access = false")
     return connection
 

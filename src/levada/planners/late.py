@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from levada.planners import sql, templates
 from levada.planners.engine import Engine
+from levada.planners.kept import Problem
 from levada.planners.mapped import Layout, MappedField, field_problems, first_problem, subject
-from levada.planners.values import Problem
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -162,7 +162,12 @@ class LocalPlanner:
         model = pa.schema([pa.field(column.name, column.type) for column in columns]).empty_table()
         with self._engine(self.spool / self.clock.new_id("types"), [], None) as engine:
             engine.connection.register("declared", model)
-            marked = [model_column(column.name, _mark(column)) for column in columns]
+            marked = [
+                f"CAST(NULL AS {column.in_place}) AS {sql.quoted(column.name)}"
+                if column.in_place
+                else model_column(column.name, _mark(column))
+                for column in columns
+            ]
             engine.run(f"CREATE TEMP VIEW {MODEL} AS SELECT {sql.listed(marked)} FROM declared")
             layout = lay_out(engine, MODEL, engine.types(MODEL), mapping, ())
             shown = sql.listed(f"CAST(NULL AS {each.type}) AS {sql.quoted(each.name)}" for each in layout.fields)

@@ -21,8 +21,8 @@ from levada.errors import ConfigError
 from levada.mapping import FieldMapping, Mapping
 from levada.planners import expressions, sql, templates, transforms, values
 from levada.planners.engine import Engine, first_line
+from levada.planners.kept import Coerced, Problem, kept
 from levada.planners.transforms import Transform
-from levada.planners.values import Coerced, Problem
 
 SEPARATOR = "\x1f"
 DIGITS = "\x1fdigits"
@@ -209,7 +209,7 @@ def lay_out(
             "the mapping is too large", code="config.mapping", hint="split the sync, or compute in the model"
         )
     types = _bound_types(engine, relation, raw, drafts)
-    key_coerced = [values.kept(f"r_k{index}", types[f"r_k{index}"]) for index in range(len(keys))]
+    key_coerced = [kept(f"r_k{index}", types[f"r_k{index}"]) for index in range(len(keys))]
     fields = [
         _finished(draft, each, types[f"r{draft.index}"]) for draft, each in zip(drafts, mapping.fields, strict=True)
     ]
@@ -421,7 +421,7 @@ def _finished(draft: _Draft, mapped: FieldMapping, source: str) -> MappedField:
     subject = f"fields.{mapped.field}"
     value = f"r{draft.index}"
     coerced = values.coerce(value, kind, mapped.type, mapped.limits, subject=subject)
-    plain = mapped.kind == "column" and not draft.textual and coerced.type == values.kept(value, source).type
+    plain = mapped.kind == "column" and not draft.textual and coerced.type == kept(value, source).type
     return MappedField(draft.name, draft.index, draft.origin, draft.raw, coerced, draft.rounds, draft.failures, plain)
 
 

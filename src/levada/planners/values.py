@@ -13,78 +13,30 @@ from dataclasses import dataclass, field, replace
 
 from levada.errors import ConfigError
 from levada.mapping import FieldType, ValueLimits
+from levada.planners.kept import DIGITS_MAX, Coerced, kept
+from levada.planners.limits import NAIVE, ZONED, calendar, finite, no_nul_inside, of_json, strict_json
 from levada.planners.sql import listed, text
+from levada.sql.text import json_of, text_of
+from levada.sql.types import type_of
 
 INTEGER_BITS = {
     "TINYINT": (8, True), "SMALLINT": (16, True), "INTEGER": (32, True), "BIGINT": (64, True), "HUGEINT": (128, True),
     "UTINYINT": (8, False), "USMALLINT": (16, False), "UINTEGER": (32, False), "UBIGINT": (64, False),
     "UHUGEINT": (128, False),
 }  # fmt: skip
-NAIVE = ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS")
-ZONED = "TIMESTAMP WITH TIME ZONE"
-AS_TEXT = ("INTERVAL", "BIT", "TIME WITH TIME ZONE", "TIME_NS", "BIGNUM", "VARIANT", "GEOMETRY", '"NULL"')
-"""Types that no Parquet file keeps exactly: DuckDB's own text of them is kept instead."""
-LOST_INSIDE = re.compile(r"HUGEINT|INTERVAL|BIT\b|TIME WITH TIME ZONE|TIME_NS|BIGNUM|VARIANT|UNION|ENUM|GEOMETRY")
-DIGITS_MAX = 38
 UNLIMITED_SCALE = 12
 """Decimal places kept of text and floating point, where the field's own are not known."""
-YEARS = (1, 9999)
 DECIMAL_TEXT = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)"
 ZONE_TEXT = r".*([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)"
 DATE_TEXT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """`condition` is true for rows that are invalid, never NULL; `reason` is an SQL text expression."""
-
-    condition: str
-    code: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Coerced:
-    """`sql` is of DuckDB type `type`; for rows with a problem its value means nothing."""
-
-    sql: str
-    type: str
-    problems: tuple[Problem, ...] = ()
-
-    def but(self, condition: str, code: str, reason: str) -> Coerced:
-        """The same with one more problem; `reason` is plain text."""
-        return self.unless(condition, code, text(reason))
-
-    def unless(self, condition: str, code: str, reason: str) -> Coerced:
-        problem = Problem(f"coalesce({condition}, false)", code, reason)
-        return replace(self, problems=(*self.problems, problem))
 
 
 FRACTION = "a number with a fraction where an integer is wanted"
 ELSEWHERE = "choose another column, or say how in an sql expression"
 
 
-def kept(value: str, source: str) -> Coerced:
-    """A value in the type nearest to its own that files and Arrow keep exactly: for keys, and for `any`."""
-    if source in ("HUGEINT", "UHUGEINT"):
-        decimal = f"TRY_CAST({value} AS DECIMAL({DIGITS_MAX},0))"
-        return Coerced(decimal, f"DECIMAL({DIGITS_MAX},0)").but(
-            f"{value} IS NOT NULL AND {decimal} IS NULL", "too_large", f"an integer of more than {DIGITS_MAX} digits"
-        )
-    if source in AS_TEXT or source.startswith("ENUM"):
-        return Coerced(f"CAST({value} AS VARCHAR)", "VARCHAR")
-    if source in ("TIMESTAMP_S", "TIMESTAMP_MS"):
-        return Coerced(f"CAST({value} AS TIMESTAMP)", "TIMESTAMP")
-    if nested(source):
-        if LOST_INSIDE.search(source):
-            return Coerced(f"to_json({value})", "JSON")
-        if array := re.fullmatch(r"(.*)\[\d+\]", source):
-            return Coerced(f"CAST({value} AS {array[1]}[])", f"{array[1]}[]")
-    return Coerced(value, source)
-
-
 def nested(source: str) -> bool:
-    return source.endswith("]") or source.startswith(("STRUCT", "MAP", "UNION"))
+    return type_of(source).nested
 
 
 def decimal_of(source: str) -> tuple[int, int] | None:
@@ -106,8 +58,13 @@ def _with_zero(value: str, source: str) -> tuple[str, str]:
     return (value, source) if wider == source else (f"CAST({value} AS {wider})", wider)
 
 
-def _decimal_text(value: str, source: str) -> str:
-    """A value as text. Of the widest decimals, which _with_zero cannot widen, with the zero before the point."""
+def text_sql(value: str, source: str) -> str:
+    """A value as a field of text has it: as JSON has it, but for floating point and the zeros of long decimals.
+
+    Of the widest decimals, which _with_zero cannot widen, with the zero before the point.
+    """
+    if nested(source) or source in NAIVE or source == ZONED:
+        return text_of(value, type_of(source))
     shown = f"CAST({value} AS VARCHAR)"
     widest = source == f"DECIMAL({DIGITS_MAX},{DIGITS_MAX})"
     return f"regexp_replace({shown}, '^(-?)[.]', '\\10.')" if widest else shown
@@ -135,6 +92,15 @@ class _Case:
     def floating(self) -> bool:
         return self.source in ("FLOAT", "DOUBLE")
 
+    def finite(self, found: Coerced) -> Coerced:
+        return finite(self.value, self.source, self.limits, found)
+
+    def calendar(self, found: Coerced) -> Coerced:
+        return calendar(self.value, self.source, found)
+
+    def without_nul(self, found: Coerced) -> Coerced:
+        return no_nul_inside(self.value, self.source, self.limits, found)
+
     def refused(self, hint: str) -> ConfigError:
         return ConfigError(f"{self.subject}: {self.source} cannot become {self.target}", code="config.type", hint=hint)
 
@@ -155,8 +121,6 @@ def coerce(value: str, source: str, target: FieldType, limits: ValueLimits, *, s
     """
     value, source = _with_zero(value, source)
     case = _Case(value, source, target, limits, subject)
-    if nested(source) and f"DECIMAL({DIGITS_MAX},{DIGITS_MAX})" in source:
-        raise case.refused(f"a decimal inside needs a digit before its point: cast it to DECIMAL({DIGITS_MAX},37)")
     found = _TARGETS[target](case)
     if not limits.nullable:
         found = found.but(f"{value} IS NULL", "null", "NULL where a value is required")
@@ -169,84 +133,18 @@ def _any(case: _Case) -> Coerced:
         return _text_limits(case, found)
     if case.integral or case.limits.integer_bits:
         found = _integer_limits(case, found) if case.integral else found
-    return _finite(case, _no_nul_inside(case, found))
-
-
-NUL_IN_JSON = r"(^|[^\\])(\\\\)*\\u0000"
-"""U+0000 as JSON writes it, and not a backslash that stands before `u0000`."""
-
-
-def _no_nul_inside(case: _Case, found: Coerced) -> Coerced:
-    """No U+0000 in the text inside of nested values and JSON, where the field cannot hold it."""
-    if case.limits.nul_character:
-        return found
-    if nested(case.source) and not re.search("VARCHAR|JSON|ENUM", case.source):
-        return found
-    if not nested(case.source) and case.source not in ("JSON", "VARCHAR"):
-        return found
-    shown = f"CAST({case.value} AS VARCHAR)"
-    if nested(case.source):
-        shown = f"CAST(to_json({case.value}) AS VARCHAR)"
-    return found.but(
-        f"regexp_matches({shown}, {text(NUL_IN_JSON)})", "nul_character", "the character U+0000 in text inside"
-    )
-
-
-def _finite(case: _Case, found: Coerced) -> Coerced:
-    """No NaN, no infinity, and no date that a calendar lacks, where the field cannot hold them."""
-    if case.limits.nonfinite:
-        return found
-    value = case.value
-    if case.floating:
-        return found.but(f"NOT isfinite({value})", "nonfinite", "NaN or an infinity, which the field cannot hold")
-    if re.fullmatch(r"(FLOAT|DOUBLE)(\[\d*\])+", case.source) or (
-        nested(case.source) and re.search("FLOAT|DOUBLE", case.source)
-    ):
-        reason = "NaN or an infinity inside, which the field cannot hold"
-        return found.but(f"NOT {_strict_json(f'CAST(to_json({value}) AS VARCHAR)')}", "nonfinite", reason)
-    if case.source == "DATE" or case.source in NAIVE or case.source == ZONED:
-        return _calendar(case, found)
-    return found
-
-
-def _strict_json(shown: str) -> str:
-    """Is the text JSON by the letter? DuckDB also takes NaN, infinities and a comma before a bracket."""
-    unquoted = f"""regexp_replace({shown}, '"(\\\\.|[^"\\\\])*"', '""', 'g')"""
-    return f"(json_valid({shown}) AND NOT regexp_matches({unquoted}, '(?i)nan|inf|,\\s*[\\]}}]'))"
-
-
-def _calendar(case: _Case, found: Coerced) -> Coerced:
-    """Only days that every calendar has; the infinities lie outside as well."""
-    value, (first, last) = case.value, YEARS
-    if case.source == "DATE":
-        bounds = f"DATE '{first:04}-01-01' AND DATE '{last}-12-31'"
-    elif case.source == "TIMESTAMP_NS":
-        return found.but(f"NOT isfinite({value})", "date_range", "an infinite date")
-    else:
-        kind = "TIMESTAMPTZ" if case.source == ZONED else "TIMESTAMP"
-        zone = "+00" if case.source == ZONED else ""
-        bounds = f"{kind} '{first:04}-01-01 00:00:00{zone}' AND {kind} '{last}-12-31 23:59:59.999999{zone}'"
-    reason = f"a date outside the years {first:04} to {last}"
-    return found.but(f"{value} NOT BETWEEN {bounds}", "date_range", reason)
+    return case.finite(case.without_nul(found))
 
 
 def _text(case: _Case) -> Coerced:
     source, value = case.source, case.value
     if source == "BLOB":
         raise case.refused('say how bytes become text: {sql: "base64(column)"} or {sql: "decode(column)"}')
-    if source == "VARCHAR":
-        found = Coerced(value, "VARCHAR")
-    elif source == "JSON":
-        found = Coerced(f"CAST({value} AS VARCHAR)", "VARCHAR")
-    elif nested(source):
-        found = _finite(case, Coerced(f"CAST(to_json({value}) AS VARCHAR)", "VARCHAR"))
-    elif source in NAIVE:
-        found = _finite(case, Coerced(f"replace(CAST({value} AS VARCHAR), ' ', 'T')", "VARCHAR"))
-    elif source == ZONED:
-        iso = f"replace(replace(CAST({value} AS VARCHAR), ' ', 'T'), '+00', 'Z')"
-        found = _finite(case, Coerced(iso, "VARCHAR"))
+    if source in ("VARCHAR", "JSON"):
+        found = Coerced(text_sql(value, source), "VARCHAR")
     else:
-        found = _finite(case, Coerced(_decimal_text(value, source), "VARCHAR"))
+        limits = of_json(case.limits) if nested(source) else case.limits
+        found = finite(value, source, limits, Coerced(text_sql(value, source), "VARCHAR"))
     return _text_limits(case, found)
 
 
@@ -378,7 +276,7 @@ def _digits(case: _Case) -> Coerced:
     """A decimal of any size, as its digits."""
     shown = f"CAST({case.value} AS VARCHAR)"
     if case.floating:
-        return _finite(case, Coerced(shown, "VARCHAR"))
+        return case.finite(Coerced(shown, "VARCHAR"))
     wanted = f"({DECIMAL_TEXT}|NaN|[+-]?Infinity)" if case.limits.nonfinite else DECIMAL_TEXT
     return Coerced(shown, "VARCHAR").but(
         f"NOT regexp_full_match({shown}, {text(wanted)})", "not_a_number", "text that is not a plain decimal number"
@@ -389,7 +287,8 @@ def _number(case: _Case) -> Coerced:
     value, source = case.value, case.source
     double = f"CAST({value} AS DOUBLE)"
     if case.floating:
-        return _finite(case, Coerced(double, "DOUBLE"))
+        # a real stays one: as a DOUBLE it would have other digits
+        return case.finite(Coerced(value, source))
     if case.integral:
         found = Coerced(double, "DOUBLE")
         if INTEGER_BITS[source][0] <= 32:
@@ -441,10 +340,10 @@ def _boolean(case: _Case) -> Coerced:
 def _date(case: _Case) -> Coerced:
     value, source = case.value, case.source
     if source == "DATE":
-        return _calendar(case, Coerced(value, "DATE"))
+        return case.calendar(Coerced(value, "DATE"))
     if source in NAIVE or source == ZONED:
         day = f"date_trunc('day', {value})"
-        found = _calendar(case, Coerced(f"CAST({value} AS DATE)", "DATE"))
+        found = case.calendar(Coerced(f"CAST({value} AS DATE)", "DATE"))
         return found.but(f"{day} <> {value}", "not_midnight", "a time of day where a date is wanted")
     if case.textual:
         return case.tried("DATE", "not_a_date", "text that is not a date (YYYY-MM-DD)", pattern=DATE_TEXT)
@@ -456,7 +355,7 @@ def _timestamp(case: _Case) -> Coerced:
     if source == ZONED:
         raise case.refused("say in which zone: {sql: \"column at time zone 'UTC'\"}")
     if source in ("DATE", *NAIVE):
-        found = _calendar(case, Coerced(f"CAST({value} AS TIMESTAMP)", "TIMESTAMP"))
+        found = case.calendar(Coerced(f"CAST({value} AS TIMESTAMP)", "TIMESTAMP"))
         if source == "TIMESTAMP_NS":
             return found.but(f"epoch_ns({value}) % 1000 <> 0", "too_precise", "nanoseconds where microseconds are held")
         return found
@@ -475,7 +374,7 @@ def _timestamp(case: _Case) -> Coerced:
 def _timestamp_tz(case: _Case) -> Coerced:
     value, source = case.value, case.source
     if source == ZONED:
-        return _calendar(case, Coerced(value, ZONED))
+        return case.calendar(Coerced(value, ZONED))
     if source in NAIVE or source == "DATE":
         raise case.refused("say in which zone it is: {sql: \"column at time zone 'Europe/Madrid'\"}, or 'UTC'")
     if case.textual:
@@ -506,15 +405,15 @@ def _json(case: _Case) -> Coerced:
     if source in ("VARCHAR", "JSON", '"NULL"'):
         shown = f"CAST({value} AS VARCHAR)"
         found = Coerced(f"TRY_CAST({shown} AS JSON)", "JSON").but(
-            f"NOT {_strict_json(shown)}",
+            f"NOT {strict_json(shown)}",
             "not_json",
             "text that is not JSON (to_json(column) makes a JSON string of it)",
         )
-        return _no_nul_inside(case, found)
+        return case.without_nul(found)
     if source == "BLOB":
         raise case.refused('say how bytes become JSON: {sql: "to_json(base64(column))"}')
-    found = _no_nul_inside(case, Coerced(f"to_json({value})", "JSON"))
-    return _finite(replace(case, limits=replace(case.limits, nonfinite=False)), found)
+    found = case.without_nul(Coerced(f"TRY_CAST({json_of(value, type_of(source))} AS JSON)", "JSON"))
+    return finite(value, source, of_json(case.limits), found)
 
 
 def _binary(case: _Case) -> Coerced:
@@ -536,12 +435,12 @@ def _uuid(case: _Case) -> Coerced:
 def _shaped(start: tuple[str, ...], shape: str) -> Callable[[_Case], Coerced]:
     def build(case: _Case) -> Coerced:
         if nested(case.source) and (case.source.endswith("]") == (shape == "ARRAY")):
-            return _finite(case, _no_nul_inside(case, kept(case.value, case.source)))
+            return case.finite(case.without_nul(kept(case.value, case.source)))
         if case.source in start:
             found = Coerced(f"TRY_CAST({case.value} AS JSON)", "JSON")
             shown = f"CAST({case.value} AS VARCHAR)"
-            wrong = f"NOT {_strict_json(shown)} OR json_type(TRY_CAST({shown} AS JSON)) <> '{shape}'"
-            return _no_nul_inside(case, found.but(wrong, "not_json", f"JSON that is not an {shape.lower()}"))
+            wrong = f"NOT {strict_json(shown)} OR json_type(TRY_CAST({shown} AS JSON)) <> '{shape}'"
+            return case.without_nul(found.but(wrong, "not_json", f"JSON that is not an {shape.lower()}"))
         raise case.refused(ELSEWHERE)
 
     return build

@@ -21,6 +21,7 @@ from levada.errors import ConfigError
 from levada.gathering import Rows
 from levada.outcome import Outcome, Outcomes
 from levada.plan import Plan, PlanFile
+from levada.sql.connection import connect
 from levada.store import JournalEntry, RunRecord, Store
 
 if TYPE_CHECKING:
@@ -172,10 +173,8 @@ def _listed(
     key: str | None,
     limit: int | None,
 ) -> Iterator[Record]:
-    import duckdb
-
     left = limit if limit is not None else plan.counts.operations + plan.counts.invalid + plan.counts.left
-    connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "threads": 1})
+    connection = connect(memory_limit=MEMORY_LIMIT, threads=1)
     try:
         if outcome not in ("invalid", "left") and plan.counts.operations:
             batches, exceptions = journal_tables(store.journal_entries(record.run_id), folder)

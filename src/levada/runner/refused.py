@@ -21,6 +21,7 @@ from levada.plan import Plan
 from levada.planners.files import digest_of
 from levada.run import Tally
 from levada.runner.records import MEMORY_LIMIT, journal_tables
+from levada.sql.connection import connect
 from levada.store import JournalEntry
 
 if TYPE_CHECKING:
@@ -148,13 +149,4 @@ def _text(path: Path) -> str:
 
 
 def _connected(folder: Path) -> duckdb.DuckDBPyConnection:
-    import duckdb
-
-    return duckdb.connect(
-        config={
-            "memory_limit": MEMORY_LIMIT,
-            "threads": 1,
-            "temp_directory": str(folder / "spill"),
-            "autoinstall_known_extensions": False,
-        }
-    )
+    return connect(memory_limit=MEMORY_LIMIT, threads=1, temp_directory=str(folder / "spill"))

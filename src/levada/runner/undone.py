@@ -15,6 +15,7 @@ from levada.delivery.settled import settle
 from levada.errors import LevadaError
 from levada.guard import GuardReason
 from levada.plan import Plan
+from levada.sql.connection import connect
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -77,9 +78,7 @@ def _repeated(project: Project, plan: Plan, folder: Path, run_id: str) -> int:
         return 0
     if plan.keys != undo.keys or not entries:
         return 0
-    import duckdb
-
-    with duckdb.connect(config={"memory_limit": "256MB"}) as connection:
+    with connect(memory_limit="256MB") as connection:
         settled, _ = settle(undo, entries, 0, folder)
         ended = settled.exceptions
         connection.execute("CREATE TEMP TABLE not_delivered (sequence BIGINT)")

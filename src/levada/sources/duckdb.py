@@ -19,6 +19,7 @@ from levada.model import Declaration
 from levada.source import Attachment, Column, SourceAbilities, SourceType
 from levada.sources import in_place
 from levada.sources.statements import identifier, literal
+from levada.sql.connection import connect
 
 _RESERVED = {"main", "temp", "system", "memory", "pg_catalog", "information_schema"}
 
@@ -75,7 +76,7 @@ class DuckDBSource:
             raise SourceError(
                 f"there is no file {self.path}", code="source.missing", hint="`path:` counts from the project's folder"
             )
-        connection = duckdb.connect(":memory:", config={"autoload_known_extensions": "false"})
+        connection = connect()
         try:
             with in_place.translated():
                 try:

@@ -19,6 +19,7 @@ from levada.errors import SourceError
 from levada.nesting import NESTING_MAX, deepest
 from levada.source import BATCH_ROWS_MAX, TYPE_KEY, Attachment, Column
 from levada.sources.statements import ONE_SELECT, check_text, identifier, literal, refused, wrapped
+from levada.sql.connection import connect
 
 if TYPE_CHECKING:
     import duckdb
@@ -68,13 +69,10 @@ def check_unchanged(before: State) -> None:
 @contextmanager
 def connected(attachment: Attachment) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that sees the attached tables in UTC and can reach nothing else. Errors are SourceErrors."""
-    import duckdb
-
     with tempfile.TemporaryDirectory(prefix="levada-read-") as spill:
-        connection = duckdb.connect(":memory:", config=settings(spill))
+        connection = connect(**settings(spill))
         try:
             with translated():
-                connection.execute("SET TimeZone = 'UTC'")
                 # a query must not see this program's own variables as tables
                 connection.execute("SET python_enable_replacements = false")
                 for statement in attachment.statements:
@@ -87,13 +85,11 @@ def connected(attachment: Attachment) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.close()
 
 
-def settings(spill: str) -> dict[str, str | bool | int | float | list[str]]:
+def settings(spill: str) -> dict[str, str]:
     return {
         "memory_limit": READ_MEMORY,
         "temp_directory": spill,
         "max_temp_directory_size": READ_SPILL,
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
     }
 
 
@@ -132,7 +128,7 @@ def columns_of(attachment: Attachment, query: str) -> tuple[Column, ...]:
         relation = _checked(connection, query)
         schema = _typed_schema(connection, query)[1]
         natives = [str(native) for native in relation.types]
-        return tuple(Column(field.name, field.type, native) for field, native in zip(schema, natives, strict=True))
+        return tuple(Column(f.name, f.type, name, in_place=name) for f, name in zip(schema, natives, strict=True))
 
 
 @contextmanager

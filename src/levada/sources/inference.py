@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Literal
 
 from levada.errors import SourceError
 from levada.sources.statements import identifier, literal
+from levada.sql.connection import connect
 
 if TYPE_CHECKING:
     import duckdb
@@ -66,11 +67,8 @@ class TableFiles:
 
 def select(table: TableFiles, text: Iterable[str], encoding: Encoding) -> str:
     """The SELECT that reads the table with every column typed. Raises SourceError or DuckDB's own errors."""
-    import duckdb
-
-    connection = duckdb.connect(":memory:", config={"memory_limit": INFERENCE_MEMORY})
+    connection = connect(memory_limit=INFERENCE_MEMORY)
     try:
-        connection.execute("SET TimeZone = 'UTC'")
         match table.format:
             case "parquet":
                 return _parquet(connection, table)

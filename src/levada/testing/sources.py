@@ -22,6 +22,7 @@ import pytest
 
 from levada.errors import AccessError, LevadaError, SourceError
 from levada.source import BATCH_ROWS_MAX, TYPE_KEY, Source
+from levada.sql.connection import connect
 
 MANY = 2 * BATCH_ROWS_MAX + 1
 """Rows enough for three batches."""
@@ -261,9 +262,7 @@ def what_is_read_in_place_is_what_is_read(case: SourceCase) -> None:
     assert (attachment is not None) == case.source.abilities.in_place
     if attachment is None:
         return
-    import duckdb
-
-    with duckdb.connect(":memory:") as connection:
+    with connect() as connection:
         for statement in attachment.statements:
             connection.execute(statement)
         rows = connection.sql(f"SELECT count(*), min(n), max(n) FROM ({case.growing})").fetchall()

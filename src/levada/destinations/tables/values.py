@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.compute
 
 from levada.destinations.tables.engine import Refused
+from levada.sql.connection import connect
+from levada.sql.text import formless, json_of
+from levada.sql.types import type_of
 
 
 def is_nested(kind: pa.DataType) -> bool:
@@ -103,29 +106,24 @@ def simplified(column: pa.ChunkedArray[Any], name: str) -> pa.ChunkedArray[Any]:
 
 
 def as_json(column: pa.ChunkedArray[Any], name: str) -> pa.ChunkedArray[Any]:
-    """Nested values as JSON text. Raises Refused for NaN and the infinities, which JSON has no words for."""
+    """Values as JSON text. Raises Refused for NaN and the infinities, which have no form in it."""
     import duckdb
 
-    connection = duckdb.connect()
+    connection = connect()
     try:
         connection.register("nested", pa.table({"x": column, "i": pa.array(range(len(column)))}))
+        ((kind,),) = connection.execute("SELECT typeof(x) FROM nested LIMIT 1").fetchall() or [("VARCHAR",)]
+        type_ = type_of(kind)
         found: pa.Table = connection.sql(
-            "SELECT CAST(j AS VARCHAR) AS x, contains(CAST(j AS VARCHAR), 'NaN')"
-            " OR contains(CAST(j AS VARCHAR), 'Infinity') AS odd"
-            " FROM (SELECT i, CASE WHEN x IS NOT NULL THEN to_json(x) END AS j FROM nested) ORDER BY i"
+            f"SELECT {json_of('x', type_)} AS x, {formless('x', type_) or 'false'} AS odd FROM nested ORDER BY i"
         ).to_arrow_table()
     except duckdb.Error as error:
         raise Refused(f"{name}: {error}", "value") from error
     finally:
         connection.close()
-    texts = found.column("x").cast(pa.string())
-    for text in texts.filter(found.column("odd")).to_pylist():
-        json.loads(str(text), parse_constant=lambda word: _no_json(name, word))
-    return texts
-
-
-def _no_json(name: str, word: str) -> None:
-    raise Refused(f"{name}: {word} has no form in JSON", "value")
+    if pa.compute.any(found.column("odd")).as_py():
+        raise Refused(f"{name}: NaN or an infinity, which has no form in JSON", "nonfinite")
+    return found.column("x").cast(pa.string())
 
 
 def decimal_text(value: Decimal) -> str:
