@@ -38,7 +38,8 @@ class Evidence:
     end. `quiet`: the stage from which on nothing fails and the model stands still. `orphans`: keys that a restored
     store cannot know of. `named`: keys that the last run reports as unknown and left to people. `runs`: all results
     that the state remembers. `words`: everything else that was said. `files`: the files of the state folder in whose
-    bytes a secret or a person was found, and which. `reused`: keys whose create was repeated under its idempotency key
+    bytes a secret or a person was found, and which. `leftovers`: files of the living state that nothing refers to.
+    `reused`: keys whose create was repeated under its idempotency key
     with another body. A request has `weather`: what held at the destination then.
     """
 
@@ -59,6 +60,7 @@ class Evidence:
     quota: int | None
     words: Sequence[str]
     files: Mapping[str, Sequence[str]]
+    leftovers: Sequence[str]
     secrets: Sequence[str]
     people: Sequence[str]
 
@@ -73,6 +75,7 @@ def judge(evidence: Evidence) -> list[str]:
         *_limits(evidence),
         *_outages(evidence),
         *_leaks(evidence),
+        *_leftovers(evidence),
         *_failed_reads(evidence),
         *(_events(evidence) if evidence.letter == "D" else _records(evidence)),
         *_too_soon(evidence),
@@ -194,10 +197,14 @@ def _outages(evidence: Evidence) -> Iterator[str]:
 
 
 def _leaks(evidence: Evidence) -> Iterator[str]:
-    """G10: secrets are nowhere but in requests; people nowhere but in plans, ledgers and at the destination."""
+    """G10: secrets are nowhere but in requests; people nowhere but in plans, ledgers and at the destination.
+
+    A file of a plan or ledger that a crash left half made lies where the whole one would: in a copy of the state that
+    was made before the next run, too.
+    """
     for name, found in evidence.files.items():
         for canary in found:
-            if canary in evidence.secrets or not name.endswith(".parquet"):
+            if canary in evidence.secrets or name.split("/")[1:2] not in (["plans"], ["ledgers"]):
                 yield f"{'secret' if canary in evidence.secrets else 'personal'}: {canary!r} is in the file {name}"
     told = [json.dumps(report) for report in evidence.reports]
     for text in (*evidence.words, *told):
@@ -207,6 +214,12 @@ def _leaks(evidence: Evidence) -> Iterator[str]:
         for person in evidence.people:
             if person in text:
                 yield f"personal: found in {text[:200]}"
+
+
+def _leftovers(evidence: Evidence) -> Iterator[str]:
+    """What a crash left beside a ledger, or half written, is gone once a later run has ended well."""
+    for name in evidence.leftovers:
+        yield f"leftover: {name} is still there after {evidence.reports[-1]['at'] - 1_000:g} seconds and quiet runs"
 
 
 def _failed_reads(evidence: Evidence) -> Iterator[str]:

@@ -213,6 +213,7 @@ def _evidence(
         quota=quota,
         words=world.words,
         files=world.leaked(),
+        leftovers=world.leftovers(),
         secrets=(SECRET,),
         people=(PERSON,),
     )
