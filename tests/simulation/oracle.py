@@ -21,7 +21,7 @@ DOWN_REQUESTS_MAX = 60
 """The most requests of one run to a tool that is down: three lanes with all their patience."""
 AMBIGUOUS = (
     "lost_before", "lost_after", "late", "half", "fewer", "error_500", "error_500_applied",
-    "lie_html", "lie_empty", "lie_truncated", "lie_garbage", "lie_unapplied",
+    "unheard_before", "unheard_after", "lie_html", "lie_empty", "lie_truncated", "lie_garbage", "lie_unapplied",
 )  # fmt: skip
 """Faults after which nobody knows whether a record was taken."""
 KEYS_KNOWN_SECONDS = 24 * 3600 - 100
@@ -30,7 +30,7 @@ KEYS_KNOWN_SECONDS = 24 * 3600 - 100
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of one schedule.
+    """What is known of one schedule. `mode`: mirror, upsert (nothing is removed) or insert (nothing is changed, either).
 
     `history`: `{at, rows: {key: {field: value}}}`, the model as it should arrive, oldest first. `accepted`: one
     line for each effect, with `what`, `key`, `values`, `rid`, `by` (sync or person) and `stage`. `requests`: one
@@ -45,6 +45,7 @@ class Evidence:
 
     letter: str
     repeats: str
+    mode: str
     history: Sequence[Line]
     accepted: Sequence[Line]
     requests: Sequence[Line]
@@ -161,6 +162,8 @@ def _deletes(evidence: Evidence) -> Iterator[str]:
             continue
         if line["what"] in ("create", "upsert"):
             made.add(line["rid"])
+        elif line["what"] == "delete" and evidence.mode != "mirror":
+            yield f"unasked: key {line['key']} was deleted, and mode {evidence.mode} deletes nothing"
         elif line["what"] == "delete":
             if line["rid"] not in made:
                 yield f"unasked: record {line['rid']} of key {line['key']} was deleted, which the sync had not made"
@@ -252,14 +255,21 @@ def _records(evidence: Evidence) -> Iterator[str]:
             continue
         if key not in held:
             yield f"lost: key {key} is not at the destination"
-        elif not _agrees(row, held[key][0]):
+        elif not any(_agrees(each, held[key][0]) for each in _versions(evidence, key, row)):
             yield f"stale: key {key} is {held[key][0]}, the model says {row}"
-    for key in held:
+    for key in held if evidence.mode == "mirror" else ():
         if key not in wanted and key not in touched | evidence.orphans | _given_up(evidence):
             yield f"left behind: key {key} left the model and is still at the destination"
     for line in evidence.accepted:
         if line["by"] == "person" and line["what"] == "create" and line["key"] not in held:
             yield f"unasked: a person's record {line['key']} is gone"
+
+
+def _versions(evidence: Evidence, key: int, row: Line) -> list[Line]:
+    """What a record may hold in the end: the model's last word; in mode insert, any word of the model's."""
+    if evidence.mode != "insert":
+        return [row]
+    return [entry["rows"][key] for entry in evidence.history if key in entry["rows"]]
 
 
 def _given_up(evidence: Evidence) -> frozenset[int]:
@@ -303,7 +313,7 @@ def _events(evidence: Evidence) -> Iterator[str]:
     told = sum(run["possibly_duplicated"] for run in evidence.runs if run.get("status") in DONE)
     if surplus > told:
         yield f"doubled: {surplus} events were accepted again, {told} are reported as possibly so"
-    unclear = any(line["fault"] in AMBIGUOUS for line in evidence.requests)
+    unclear = any(any(each in AMBIGUOUS for each in line["fault"].split("+")) for line in evidence.requests)
     if told and not unclear and not any(_cut_off(report) for report in evidence.reports):
         yield f"figures: {told} events are said to be perhaps there twice, and no answer was ever lost"
 

@@ -383,7 +383,7 @@ class Workshop(Project):
         declared = {
             "model": "people",
             "to": "dest.people",
-            "mode": "append" if letter == "D" else "mirror",
+            "mode": "append" if letter == "D" else world.schedule.mode,
             "match": {"id": "id"},
             "fields": dict(FIELDS[world.mapping]),
             "delivery": world.schedule.repeats,
