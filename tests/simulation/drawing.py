@@ -1,5 +1,5 @@
-"""From a seed to a schedule: two in five are drawn freely, two in five aim at a cell of the table of faults, one in five
-at a pair of states that meet in a batch.
+"""From a seed to a schedule: two in five are drawn freely, two in five aim at a cell of the table of faults, and one
+in five at a pair of states that meet in a batch.
 
 The aims follow one another, so that ENFORCED_FROM consecutive seeds hold an aim at every fault in every state of every
 class, and PAIRS_ENFORCED_FROM one at every pair.

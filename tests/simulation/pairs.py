@@ -13,14 +13,15 @@ from simulation.schedule import LETTERS, Letter
 
 KINDS = ("added", "changed", "removed")
 STATES: tuple[str, ...] = (
-    "fresh", "earlier", "lost", "remembered", "expired", "removal", "waiting", "due", "suppressed", "settled", "doubted",
+    "fresh", "earlier", "lost", "remembered", "expired", "removal",
+    "waiting", "due", "suppressed", "settled", "doubted",
 )  # fmt: skip
-"""`fresh`: nothing was sent that is not answered. `earlier`: an earlier run sent something of it, and what became of that
-is not known. `lost`: this very run sent it, and was not answered. `remembered`, `expired`: its create was sent under a key
-that the tool surely knows, or may have forgotten. `removal`: an earlier run sent its removal, and was not answered.
-`waiting`: refused before, and not to be sent in this run. `due`: refused before, and to be sent again. `suppressed`: left
-out by policy before, and not to be sent. `settled`: this run has brought it to an end. `doubted`: an older state was
-put back, so that it may have been sent."""
+"""`fresh`: nothing was sent that is not answered. `earlier`: an earlier run sent something of it, and what became of
+that is not known. `lost`: this very run sent it, and was not answered. `remembered`, `expired`: its create was sent
+under a key that the tool surely knows, or may have forgotten. `removal`: an earlier run sent its removal, and was not
+answered. `waiting`: refused before, and not to be sent in this run. `due`: refused before, and to be sent again.
+`suppressed`: left out by policy before, and not to be sent. `settled`: this run has brought it to an end. `doubted`: an
+older state was put back, so that it may have been sent."""
 CLOSED = ("waiting", "suppressed", "settled")
 """Records that are not sent."""
 

@@ -1,7 +1,7 @@
 """Looks at every batch that delivery takes up: in which states are its records, and which pairs of states meet?
 
-The states are read from what the engine has on disk (the plan, the journal) and from the order, not from the batch: what a
-batch says of its records may be wrong. What is not here: what the states mean (`pairs`).
+The states are read from what the engine has on disk (the plan, the journal) and from the order, not from the batch:
+what a batch says of its records may be wrong. What is not here: what the states mean (`pairs`).
 """
 
 from __future__ import annotations
