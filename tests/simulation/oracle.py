@@ -32,7 +32,8 @@ KEYS_KNOWN_SECONDS = 24 * 3600 - 100
 class Evidence:
     """What is known of one schedule.
 
-    `mode`: mirror, upsert (nothing is removed) or insert (nothing is changed, either). `history`: `{at, rows: {key: {field: value}}}`, the model as it should arrive, oldest first. `accepted`: one
+    `mode`: mirror, upsert (nothing is removed) or insert (nothing is changed, either).
+    `history`: `{at, rows: {key: {field: value}}}`, the model as it should arrive, oldest first. `accepted`: one
     line for each effect, with `what`, `key`, `values`, `rid`, `by` (sync or person) and `stage`. `requests`: one
     line for each request. `reports`: run reports, each with the `stage` it belongs to. `held`: the records at the
     end. `quiet`: the stage from which on nothing fails and the model stands still. `orphans`: keys that a restored

@@ -16,13 +16,15 @@ import pyarrow.parquet as pq
 
 from levada.batch import Batch
 from levada.delivery.attempts import Attempts
-from levada.delivery.doubts import LEFT, MARK, Keys
+from levada.delivery.doubts import BEGUN, LEFT, MARK, Keys
 from levada.delivery.order import DeliveryOrder
 from levada.delivery.tables import TableEngine
 from levada.outcome import Outcomes
 from levada.planner import REMOVAL
 from simulation.pairs import named
 
+SENT_BEFORE = LEFT | {BEGUN.code}
+"""Codes of what is unknown because of an earlier request: an earlier run's, if the plan knows of one."""
 Met = Counter[tuple[str, str]]
 """How many batches had records in both states: by pair and kind."""
 
@@ -78,7 +80,7 @@ def states(
         before = refused.get(batch.sequence + index)
         origin = _before(row, order, batch.kind, keys, was_refused=before is not None)
         end = "" if kept is None else kept.of(index).end
-        left = kept is not None and kept.of(index).code in LEFT and origin not in ("fresh", "due")
+        left = kept is not None and kept.of(index).code in SENT_BEFORE and origin not in ("fresh", "due")
         if before is not None and before["left"]:
             yield "waiting" if before["end"] == "rejected" else "suppressed"
         elif end in ("delivered", "rejected", "suppressed"):
