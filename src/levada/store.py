@@ -148,7 +148,12 @@ class Store(Protocol):
     def release(self, lease: Lease) -> None: ...
 
     # -- runs
-    def create_run(self, lease: Lease, run_id: str, purpose: str) -> RunRecord: ...
+    def create_run(self, lease: Lease, run_id: str, purpose: str) -> RunRecord:
+        """Begin a run, in phase reading, and delete what an earlier process left beside the sync's ledger.
+
+        Raises StoreError `store.run_open` if a run waits to be resumed.
+        """
+        ...
 
     def update_run(
         self,

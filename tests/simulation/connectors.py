@@ -14,14 +14,16 @@ from levada.limits import Limits
 from levada.outcome import Outcomes
 from simulation.server import IDEMPOTENCY_SECONDS, LAG_SECONDS, SERVER_SECONDS, TIMEOUT_SECONDS
 
-_ITEMS = {"items": {"list": "results", "match": "id", "ok": "ok", "message": "message", "identifier": "rid"}}
-_DONE = {"success": [{"path": "done", "equals": True}], "identifier": "rid"}
+_ENDS = {"ends": {"unwanted": "suppressed"}}
+_ENTRY = {"list": "results", "match": "id", "ok": "ok", "message": "message", "code": "code", "identifier": "rid"}
+_ITEMS = {"items": _ENTRY, **_ENDS}
+_DONE = {"success": [{"path": "done", "equals": True}], "identifier": "rid", "code": "code", **_ENDS}
 _BATCH = {"body": {"records": "{records}"}, "outcomes": _ITEMS}
 _FULL = {"kind": "{kind}", "fields": "{fields_all}"}
 _GONE = {"kind": "{kind}", "id": "{key}"}
 
 
-def _verbs(letter: str) -> dict[str, Any]:
+def _verbs(letter: str, bulk: bool) -> dict[str, Any]:
     if letter == "A":
         return {
             "upsert": {"send": "POST /upsert", "record": _FULL, **_BATCH},
@@ -29,7 +31,7 @@ def _verbs(letter: str) -> dict[str, Any]:
         }
     if letter == "D":
         return {"append": {"send": "POST /append", "record": _FULL, **_BATCH}}
-    by_rid = {
+    by_rid: dict[str, Any] = {
         "update": {
             "send": "PATCH /records/{destination_id}",
             "record": {"kind": "{kind}", "fields": "{fields}"},
@@ -40,6 +42,12 @@ def _verbs(letter: str) -> dict[str, Any]:
             "outcomes": _DONE,
         },
     }
+    if bulk:
+        named = {"kind": "{kind}", "id": "{key}", "rid": "{destination_id}"}
+        by_rid = {
+            "update": {"send": "POST /update", "record": {**named, "fields": "{fields}"}, **_BATCH},
+            "delete": {"send": "POST /delete", "record": named, **_BATCH},
+        }
     if letter == "B":
         create: dict[str, Any] = {
             "send": "POST /create",
@@ -60,7 +68,7 @@ def _verbs(letter: str) -> dict[str, Any]:
 
 
 @cache
-def options(letter: str, batch: int, lanes: int, rate: float | None, quota: int | None) -> HttpOptions:
+def options(letter: str, batch: int, lanes: int, rate: float | None, quota: int | None, bulk: bool) -> HttpOptions:
     limits: dict[str, Any] = {"records_per_request": batch, "concurrent_requests": lanes}
     if rate is not None:
         limits["requests_per_second"] = rate
@@ -74,7 +82,7 @@ def options(letter: str, batch: int, lanes: int, rate: float | None, quota: int 
             "index_lag_seconds": LAG_SECONDS,
             "idempotency_seconds": IDEMPOTENCY_SECONDS,
             "timeout_seconds": TIMEOUT_SECONDS,
-            "objects": {"people": _verbs(letter)},
+            "objects": {"people": _verbs(letter, bulk)},
         }
     )
 
@@ -109,6 +117,8 @@ class Signed:
 
 
 @cache
-def declared(letter: str, batch: int, lanes: int, rate: float | None, quota: int | None) -> DeclaredDestination:
-    found = options(letter, batch, lanes, rate, quota)
+def declared(
+    letter: str, batch: int, lanes: int, rate: float | None, quota: int | None, bulk: bool
+) -> DeclaredDestination:
+    found = options(letter, batch, lanes, rate, quota, bulk)
     return DeclaredDestination("dest", spec_of("http", "HTTP", "", found), found).checked()

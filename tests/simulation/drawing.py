@@ -1,6 +1,8 @@
-"""From a seed to a schedule: three in five are drawn freely, two in five aim at a cell of the coverage table.
+"""From a seed to a schedule: two in five are drawn freely, two in five aim at a cell of the table of faults, and one
+in five at a pair of states that meet in a batch.
 
-The aims follow one another, so that ENFORCED_FROM consecutive seeds hold an aim at every cell of every class.
+The aims follow one another, so that ENFORCED_FROM consecutive seeds hold an aim at every fault in every state of every
+class, and PAIRS_ENFORCED_FROM one at every pair.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from functools import cache
 
 from simulation.aims import aimed
 from simulation.coverage import Cell, cells_of
+from simulation.pairing import Mode, meeting
+from simulation.pairs import meetings
 from simulation.schedule import (
     DEEDS,
     LETTERS,
@@ -26,15 +30,20 @@ from simulation.schedule import (
 
 PERIOD = 5
 AIMED = (1, 3)
-"""Of so many schedules of a class in a row, those with these numbers aim."""
+"""Of so many schedules of a class in a row, those with these numbers aim at a fault."""
+PAIRED = 4
+"""And the one with this number at a pair."""
 
 
 def draw(seed: int, *, rows_max: int = 12) -> Schedule:
     """The schedule of a seed."""
     cell = aim_of(seed)
     chance = random.Random(f"schedule {seed}")
+    if (pair := pair_of(seed)) is not None:
+        found = meeting(*pair, LETTERS[seed % len(LETTERS)], seed, chance)
+        return _troubled(found, spared=len(found.stages))
     if cell is None:
-        return _troubled(_free(seed, chance, rows_max))
+        return _moded(_troubled(_free(seed, chance, rows_max)))
     found = aimed(cell, seed, chance, rows_max)
     more = chance.choice((0, 0, 1, 2))
     count, reached = len(found.rows), len(found.stages)
@@ -49,6 +58,22 @@ def aim_of(seed: int) -> Cell | None:
         return None
     cells = _cells(letter)
     return cells[(number // PERIOD * len(AIMED) + AIMED.index(number % PERIOD)) % len(cells)]
+
+
+def pair_of(seed: int) -> tuple[str, str, str] | None:
+    """The pair of states, and the kind, that a seed's schedule aims at, if it does."""
+    letter, number = LETTERS[seed % len(LETTERS)], seed // len(LETTERS)
+    found = meetings(letter)
+    return found[number // PERIOD % len(found)] if number % PERIOD == PAIRED else None
+
+
+def _moded(schedule: Schedule) -> Schedule:
+    """One in three in another mode than mirror; one in three of classes B and C in bulk."""
+    chance = random.Random(f"mode {schedule.seed}")
+    modes: tuple[Mode, ...] = ("upsert", "insert") if schedule.letter in ("B", "C", "T") else ("upsert",)
+    mode = chance.choice(modes) if chance.random() < 1 / 3 else "mirror"
+    bulk = schedule.letter in ("B", "C") and chance.random() < 1 / 3
+    return replace(schedule, mode=mode, bulk=bulk, batch=max(2, schedule.batch) if bulk else schedule.batch)
 
 
 @cache

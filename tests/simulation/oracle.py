@@ -21,7 +21,7 @@ DOWN_REQUESTS_MAX = 60
 """The most requests of one run to a tool that is down: three lanes with all their patience."""
 AMBIGUOUS = (
     "lost_before", "lost_after", "late", "half", "fewer", "error_500", "error_500_applied",
-    "lie_html", "lie_empty", "lie_truncated", "lie_garbage", "lie_unapplied",
+    "unheard_before", "unheard_after", "lie_html", "lie_empty", "lie_truncated", "lie_garbage", "lie_unapplied",
 )  # fmt: skip
 """Faults after which nobody knows whether a record was taken."""
 KEYS_KNOWN_SECONDS = 24 * 3600 - 100
@@ -32,18 +32,21 @@ KEYS_KNOWN_SECONDS = 24 * 3600 - 100
 class Evidence:
     """What is known of one schedule.
 
+    `mode`: mirror, upsert (nothing is removed) or insert (nothing is changed, either).
     `history`: `{at, rows: {key: {field: value}}}`, the model as it should arrive, oldest first. `accepted`: one
     line for each effect, with `what`, `key`, `values`, `rid`, `by` (sync or person) and `stage`. `requests`: one
     line for each request. `reports`: run reports, each with the `stage` it belongs to. `held`: the records at the
     end. `quiet`: the stage from which on nothing fails and the model stands still. `orphans`: keys that a restored
     store cannot know of. `named`: keys that the last run reports as unknown and left to people. `runs`: all results
     that the state remembers. `words`: everything else that was said. `files`: the files of the state folder in whose
-    bytes a secret or a person was found, and which. `reused`: keys whose create was repeated under its idempotency key
+    bytes a secret or a person was found, and which. `leftovers`: files of the living state that nothing refers to.
+    `reused`: keys whose create was repeated under its idempotency key
     with another body. A request has `weather`: what held at the destination then.
     """
 
     letter: str
     repeats: str
+    mode: str
     history: Sequence[Line]
     accepted: Sequence[Line]
     requests: Sequence[Line]
@@ -59,6 +62,7 @@ class Evidence:
     quota: int | None
     words: Sequence[str]
     files: Mapping[str, Sequence[str]]
+    leftovers: Sequence[str]
     secrets: Sequence[str]
     people: Sequence[str]
 
@@ -73,6 +77,7 @@ def judge(evidence: Evidence) -> list[str]:
         *_limits(evidence),
         *_outages(evidence),
         *_leaks(evidence),
+        *_leftovers(evidence),
         *_failed_reads(evidence),
         *(_events(evidence) if evidence.letter == "D" else _records(evidence)),
         *_too_soon(evidence),
@@ -158,6 +163,8 @@ def _deletes(evidence: Evidence) -> Iterator[str]:
             continue
         if line["what"] in ("create", "upsert"):
             made.add(line["rid"])
+        elif line["what"] == "delete" and evidence.mode != "mirror":
+            yield f"unasked: key {line['key']} was deleted, and mode {evidence.mode} deletes nothing"
         elif line["what"] == "delete":
             if line["rid"] not in made:
                 yield f"unasked: record {line['rid']} of key {line['key']} was deleted, which the sync had not made"
@@ -194,10 +201,14 @@ def _outages(evidence: Evidence) -> Iterator[str]:
 
 
 def _leaks(evidence: Evidence) -> Iterator[str]:
-    """G10: secrets are nowhere but in requests; people nowhere but in plans, ledgers and at the destination."""
+    """G10: secrets are nowhere but in requests; people nowhere but in plans, ledgers and at the destination.
+
+    A file of a plan or ledger that a crash left half made lies where the whole one would: in a copy of the state that
+    was made before the next run, too.
+    """
     for name, found in evidence.files.items():
         for canary in found:
-            if canary in evidence.secrets or not name.endswith(".parquet"):
+            if canary in evidence.secrets or name.split("/")[1:2] not in (["plans"], ["ledgers"]):
                 yield f"{'secret' if canary in evidence.secrets else 'personal'}: {canary!r} is in the file {name}"
     told = [json.dumps(report) for report in evidence.reports]
     for text in (*evidence.words, *told):
@@ -207,6 +218,12 @@ def _leaks(evidence: Evidence) -> Iterator[str]:
         for person in evidence.people:
             if person in text:
                 yield f"personal: found in {text[:200]}"
+
+
+def _leftovers(evidence: Evidence) -> Iterator[str]:
+    """What a crash left beside a ledger, or half written, is gone once a later run has ended well."""
+    for name in evidence.leftovers:
+        yield f"leftover: {name} is still there after {evidence.reports[-1]['at'] - 1_000:g} seconds and quiet runs"
 
 
 def _failed_reads(evidence: Evidence) -> Iterator[str]:
@@ -239,14 +256,21 @@ def _records(evidence: Evidence) -> Iterator[str]:
             continue
         if key not in held:
             yield f"lost: key {key} is not at the destination"
-        elif not _agrees(row, held[key][0]):
+        elif not any(_agrees(each, held[key][0]) for each in _versions(evidence, key, row)):
             yield f"stale: key {key} is {held[key][0]}, the model says {row}"
-    for key in held:
+    for key in held if evidence.mode == "mirror" else ():
         if key not in wanted and key not in touched | evidence.orphans | _given_up(evidence):
             yield f"left behind: key {key} left the model and is still at the destination"
     for line in evidence.accepted:
         if line["by"] == "person" and line["what"] == "create" and line["key"] not in held:
             yield f"unasked: a person's record {line['key']} is gone"
+
+
+def _versions(evidence: Evidence, key: int, row: Line) -> list[Line]:
+    """What a record may hold in the end: the model's last word; in mode insert, any word of the model's."""
+    if evidence.mode != "insert":
+        return [row]
+    return [entry["rows"][key] for entry in evidence.history if key in entry["rows"]]
 
 
 def _given_up(evidence: Evidence) -> frozenset[int]:
@@ -290,7 +314,7 @@ def _events(evidence: Evidence) -> Iterator[str]:
     told = sum(run["possibly_duplicated"] for run in evidence.runs if run.get("status") in DONE)
     if surplus > told:
         yield f"doubled: {surplus} events were accepted again, {told} are reported as possibly so"
-    unclear = any(line["fault"] in AMBIGUOUS for line in evidence.requests)
+    unclear = any(any(each in AMBIGUOUS for each in line["fault"].split("+")) for line in evidence.requests)
     if told and not unclear and not any(_cut_off(report) for report in evidence.reports):
         yield f"figures: {told} events are said to be perhaps there twice, and no answer was ever lost"
 

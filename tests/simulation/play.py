@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from simulation.schedule import LETTERS, Schedule, Stage
 from simulation.server import LAG_SECONDS, SECRET, SERVER_SECONDS
 from simulation.tables import Table
 from simulation.virtual import Hanging
+from simulation.watching import Met, watched
 from simulation.world import (
     PERSON,
     PROCESSES,
@@ -99,15 +101,16 @@ def play(schedule: Schedule, planner: Any = planner_of) -> Played:
         if schedule.letter == "T":
             world.destination = Table(world, schedule.batch)
         else:
-            made = declared(schedule.letter, schedule.batch, schedule.lanes, schedule.rate, quota)
+            made = declared(schedule.letter, schedule.batch, schedule.lanes, schedule.rate, quota, schedule.bulk)
             world.destination = Signed(made, Token(world))
         hung = ""
+        met: Met = Counter()
         orphans: set[int] = set()
         named: frozenset[int] = frozenset()
         restored = False
         runs: list[Any] = []
         try:
-            with read_in_pieces(schedule.pieces):
+            with read_in_pieces(schedule.pieces), watched() as met:
                 _stages(world, planner, orphans)
                 _quiet(world, planner)
             restored = bool(orphans) or any(report.get("raised") == "store.rolled_back" for report in world.reports)
@@ -117,7 +120,8 @@ def play(schedule: Schedule, planner: Any = planner_of) -> Played:
         evidence = _evidence(world, quota, orphans, named, runs, restored=restored)
         findings = [hung] if hung else judge(evidence)
         cells: Counter[tuple[str, str, str]] = Counter()
-        cells.update({(fault, state, schedule.letter): n for (fault, state), n in world.cells.items()})
+        counted = chain(world.cells.items(), met.items())
+        cells.update({(what, where, schedule.letter): count for (what, where), count in counted})
         return Played(schedule, findings, cells, world.points, evidence)
     finally:
         PROCESSES.clear()
@@ -131,6 +135,7 @@ def _stages(world: World, planner: Any, orphans: set[int]) -> None:
         world.server.catch_up()
         world.stage, world.server.stage = stage, number
         world.server.weather = stage.weather
+        world.server.fates = fates_of(stage)
         world.server.poison = min(world.rows)
         world.mapping = stage.mapping
         world.edited(stage.edits)
@@ -149,10 +154,16 @@ def _stages(world: World, planner: Any, orphans: set[int]) -> None:
             _copy(world)
 
 
+def fates_of(stage: Stage) -> dict[int, frozenset[str]]:
+    """By key."""
+    keys = {key for key, _ in stage.fates}
+    return {key: frozenset(fate for each, fate in stage.fates if each == key) for key in keys}
+
+
 def _quiet(world: World, planner: Any) -> None:
     """Faults end and the model stands still."""
     world.stage = Stage()
-    world.server.weather = ""
+    world.server.weather, world.server.fates = "", {}
     world.remember()
     for number in range(QUIET_RUNS + (3 if _slow(world) else 0)):
         world.clock.advance(SERVER_SECONDS + LAG_SECONDS + 1 + (86_400 if _slow(world) else 0))
@@ -198,6 +209,7 @@ def _evidence(
     return Evidence(
         letter=schedule.letter,
         repeats=schedule.repeats,
+        mode=schedule.mode,
         history=world.history,
         accepted=server.accepted,
         requests=server.requests,
@@ -213,6 +225,7 @@ def _evidence(
         quota=quota,
         words=world.words,
         files=world.leaked(),
+        leftovers=world.leftovers(),
         secrets=(SECRET,),
         people=(PERSON,),
     )

@@ -29,6 +29,9 @@ RUN_FAULTS: tuple[str, ...] = (
     "crash", "torn", "disk_full", "outage", "trigger", "frozen", "mapping", "restored", *SOURCE_FAULTS,
 )  # fmt: skip
 """What happens to a run as a whole."""
+FATES: tuple[str, ...] = ("refused", "suppressed", "unheard_before", "unheard_after", "together", "away")
+"""What becomes of a record whenever it is sent: refused, left out by policy, not answered for (and not applied, or
+applied); refused with every other record of its request; or, once it is sent alone, the tool is away from then on."""
 DEEDS: tuple[str, ...] = ("edit", "add", "delete")
 """What people do in the tool."""
 
@@ -49,7 +52,8 @@ class Stage:
     `faults`: by number of the request in the stage. `strikes`: (state, fault), each for the first request in that
     state that is left. `onset`: the state with whose first request the weather begins; empty: it holds all along.
     `crash`: the process dies at that transaction or request, by number, or at the first of that name. `torn`: it
-    dies at that operation on a file, which stays half done. `full`: from that step on the disk is full.
+    dies at that operation on a file, which stays half done. `full`: from that step on the disk is full. `fates`: by
+    key, what becomes of a record in this run; there may be several of one.
     """
 
     edits: tuple[Edit, ...] = ()
@@ -68,6 +72,7 @@ class Stage:
     wait_seconds: float = 0.0
     restored: bool = False
     copied: bool = False
+    fates: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,10 @@ class Schedule:
     stages: tuple[Stage, ...] = field(default_factory=tuple)
     #: a plan's file is read in pieces of so many rows; 0: as a whole
     pieces: int = 0
+    #: what becomes of rows that change or leave; class D appends
+    mode: Literal["mirror", "upsert", "insert"] = "mirror"
+    #: records are changed and removed by the tool's own id, several in one request
+    bulk: bool = False
 
     def smaller(self) -> Iterator[Schedule]:
         """Schedules with one part less, the big parts first."""
@@ -93,6 +102,8 @@ class Schedule:
         for index in range(len(self.rows)):
             if len(self.rows) > 1:
                 yield replace(self, rows=self.rows[:index] + self.rows[index + 1 :])
+        if self.bulk:
+            yield replace(self, bulk=False)
         if self.pieces:
             yield replace(self, pieces=0)
         if self.rate is not None:
@@ -116,5 +127,7 @@ def _less(stage: Stage) -> Iterator[Stage]:
         yield replace(stage, faults=stage.faults[:index] + stage.faults[index + 1 :])
     for index in range(len(stage.strikes)):
         yield replace(stage, strikes=stage.strikes[:index] + stage.strikes[index + 1 :])
+    for index in range(len(stage.fates)):
+        yield replace(stage, fates=stage.fates[:index] + stage.fates[index + 1 :])
     for index in range(len(stage.edits)):
         yield replace(stage, edits=stage.edits[:index] + stage.edits[index + 1 :])

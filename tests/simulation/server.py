@@ -11,7 +11,7 @@ import heapq
 import itertools
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ LAG_SECONDS = 5.0
 IDEMPOTENCY_SECONDS = 24 * 3600.0
 FOREIGN_KEY = 900
 SECRET = "canary-token-7f3a"
+NO_FATE: frozenset[str] = frozenset()
 LIES: Mapping[str, bytes] = {
     "lie_html": b"<html><body>It works!</body></html>",
     "lie_empty": b"",
@@ -78,6 +79,7 @@ class Server:
         self.requests: list[dict[str, Any]] = []
         self.weather = ""
         self.poison: int | None = None
+        self.fates: Mapping[int, frozenset[str]] = {}
         self.valid_token = 1
         self.stage = 0
         self._numbers = itertools.count(1)
@@ -89,6 +91,11 @@ class Server:
         """Whose records a writing request is about."""
         verb, _, rid = asked.path.strip("/").partition("/")
         return [self.owners.get(rid, 0)] if verb == "records" else [_key(record) for record in asked.records]
+
+    def fate(self, keys: Sequence[int]) -> str:
+        """What befalls some of the records of a request, for the log."""
+        fates = frozenset().union(*(self.fates.get(key, NO_FATE) for key in keys))
+        return "+".join(sorted(fates - {"together", "away"}))
 
     def catch_up(self, until: float | None = None) -> None:
         """Let what was under way take effect, in its order."""
@@ -130,8 +137,14 @@ class Server:
         """Raises NoAnswer or NoConnection. What was begun takes effect even if the sender dies meanwhile."""
         self.catch_up()
         now = self.clock()
+        keys = self.keys(asked) if asked.writes and self.fates else []
+        fates = [self.fates.get(key, NO_FATE) for key in keys]
+        if len(fates) == 1 and "away" in fates[0]:
+            self.weather = "down"
+        fault = fault or ("together" if len(fates) > 1 and any("together" in each for each in fates) else "")
+        befallen = fault or self.fate(keys)
         heard = {"at": round(now, 4), "method": asked.method, "path": asked.path, "writes": asked.writes}
-        self.requests.append({**heard, "stage": self.stage, "fault": fault, "weather": self.weather})
+        self.requests.append({**heard, "stage": self.stage, "fault": befallen, "weather": self.weather})
         takes = self.chance.uniform(0.02, 0.3)
         if fault == "no_connection" or self.weather == "down":
             await asyncio.sleep(takes)
@@ -169,7 +182,7 @@ class Server:
             return Answer(429, b"{}", {} if wait is None else {"retry-after": wait})
         if fault == "error_500":
             return Answer(503, b"try later")
-        if fault == "refuse_batch" and asked.writes:
+        if fault in ("refuse_batch", "together") and asked.writes:
             return Answer(422, b'{"message": "one of them is not to our liking"}')
         return None
 
@@ -200,9 +213,9 @@ class Server:
             return Answer(422, b'{"message": "something in there"}')
         verb, _, rid = asked.path.strip("/").partition("/")
         if verb == "records":
-            return self._single(asked, rid, fault)
+            return self._alone(asked, lambda: self._single(asked, rid, fault))
         if verb == "create" and "Idempotency-Key" in asked.headers:
-            return self._idempotent(asked, fault)
+            return self._alone(asked, lambda: self._idempotent(asked, fault))
         listed = asked.records
         if fault == "half":
             listed = listed[: len(listed) // 2]
@@ -212,11 +225,44 @@ class Server:
         results = []
         for index, record in enumerate(listed):
             key = _key(record)
-            if index == refused:
+            fate = self.fates.get(key, NO_FATE)
+            if index == refused or "refused" in fate:
                 results.append({"id": key, "ok": False, "message": "not this one"})
-            else:
-                results.append({"id": key, "ok": True, "rid": self.apply(verb, record)})
+            elif "suppressed" in fate:
+                results.append({"id": key, "ok": False, "message": "not wanted", "code": "unwanted"})
+            elif "unheard_before" not in fate:
+                told = self._applied(verb, record)
+                results += [] if "unheard_after" in fate else [{"id": key, **told}]
         return Answer(200, json.dumps({"results": results}).encode())
+
+    def _alone(self, asked: Asked, act: Callable[[], Answer]) -> Answer:
+        """One record, a request of its own."""
+        (key,) = self.keys(asked)
+        fate = self.fates.get(key, NO_FATE)
+        if "refused" in fate:
+            return Answer(422, b'{"message": "not this one"}')
+        if "suppressed" in fate:
+            return Answer(422, b'{"message": "not wanted", "code": "unwanted"}')
+        unheard = Answer(200, LIES["lie_unapplied"])
+        if "unheard_before" in fate:
+            return unheard
+        answer = act()
+        return unheard if "unheard_after" in fate else answer
+
+    def _applied(self, verb: str, record: Mapping[str, Any]) -> dict[str, Any]:
+        """A record of several takes effect: what the answer says of it."""
+        rid = record.get("rid")
+        if rid is None:
+            return {"ok": True, "rid": self.apply(verb, record)}
+        if verb == "delete" and rid in self.records:
+            del self.records[rid]
+            self.note("delete", _key(record), None, rid)
+        elif verb == "update" and rid in self.records:
+            self.records[rid] = {**self.records[rid], **record["fields"]}
+            self.note("update", _key(record), record["fields"], rid)
+        elif verb == "update":
+            return {"ok": False, "message": "no such record", "code": "record_gone"}
+        return {"ok": True, "rid": rid}
 
     def apply(self, verb: str, record: Mapping[str, Any]) -> str:
         key = _key(record)
@@ -285,5 +331,5 @@ class Server:
 
 
 def _key(record: Mapping[str, Any]) -> int:
-    found: int = record.get("fields", record).get("id", 0)
+    found: int = record["id"] if "id" in record else record.get("fields", {}).get("id", 0)
     return found

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ import levada.stores
 from claims import Figure, full
 from simulation import oracle
 from simulation.museum import MUTANTS, Mutant, caught
-from simulation.play import Played, campaign, of_seed, play
+from simulation.oracle import judge
+from simulation.play import REAL_EVERY, Played, campaign, of_seed, play
 from simulation.schedule import Edit, Letter, Schedule, Stage
 
 SEEDS = 2_000
@@ -172,6 +174,32 @@ def test_a_pause_in_the_middle_of_a_batch_keeps_what_was_learnt_of_it() -> None:
     faults = ((0, "fewer"), (1, "expired"))
     for weather in ("revoked", "down"):
         assert not played(schedule("D", Stage(faults=faults), Stage(weather=weather), lanes=1)).findings
+
+
+def test_people_may_be_in_a_half_made_file_of_a_ledger_and_nowhere_else() -> None:
+    """Found by seed 7001700, a fault of the judge: a copy of the state was made before the run after a crash."""
+    with campaign():
+        found = play(of_seed(7_001_700))
+    assert not found.findings
+    assert found.evidence is not None
+    (half,) = (name for name in found.evidence.files if name.endswith(".partial"))
+    assert half.startswith("copy/ledgers/people/")
+    for name, people in (("copy/high-water.partial", 1), ("copy/added.parquet", 1), ("copy/plans/run_1/x.partial", 0)):
+        moved = replace(found.evidence, files={name: found.evidence.people})
+        assert len(judge(moved)) == people, name
+
+
+def test_what_a_crash_left_beside_a_ledger_is_gone_after_the_next_run() -> None:
+    """Found by seed 74: a process died between its commit and the deletion of what that had replaced, and nothing
+    changed from then on."""
+    rewritten = replace(
+        schedule("D", Stage(), Stage(edits=(Edit(4, "n"),), crash="commit.after")), seed=5 * REAL_EVERY - 1
+    )
+    found = played(rewritten)
+    assert not found.findings
+    assert found.evidence is not None
+    assert any("crashed" in report for report in found.evidence.reports)
+    assert judge(replace(found.evidence, leftovers=("ledgers/people/old.parquet",)))
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

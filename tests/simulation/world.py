@@ -191,6 +191,22 @@ class World:
                     found[str(path.relative_to(self.folder))] = names
         return found
 
+    def leftovers(self) -> list[str]:
+        """Files of the state that are half written, or lie beside a ledger without being part of it. Plans are kept
+        for a while, with whatever lies beside them."""
+        store = SqliteStore.open(self.state, self.clock, check=False)
+        try:
+            named = {segment.file.name for segment in store.ledger(SYNC).segments}
+        finally:
+            store.close()
+        found = []
+        for path in sorted(path for path in self.state.rglob("*") if path.is_file()):
+            place = path.relative_to(self.state)
+            half = path.suffix == ".partial" and place.parts[0] != "plans"
+            if half or (place.parts[0] == "ledgers" and path.name not in named):
+                found.append(str(place))
+        return found
+
 
 AMBIGUOUS = {"lost_before", "lost_after", "late", "half", "error_500_applied", *LIES, "lie_truncated"}
 
@@ -367,7 +383,7 @@ class Workshop(Project):
         declared = {
             "model": "people",
             "to": "dest.people",
-            "mode": "append" if letter == "D" else "mirror",
+            "mode": "append" if letter == "D" else world.schedule.mode,
             "match": {"id": "id"},
             "fields": dict(FIELDS[world.mapping]),
             "delivery": world.schedule.repeats,

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from levada.durable import FILE_MODE, sync_path
+from levada.durable import FILE_MODE, private_file, sync_path
 from levada.errors import CorruptedError
 from levada.plan import PlanFile
 
@@ -54,13 +54,15 @@ def verify(folder: Path, file: PlanFile, what: str) -> None:
 
 
 def linked(source: Path, folder: Path, name: str) -> Path:
-    """The same file under another name in `folder`: a hard link, or a copy where links cannot be made."""
+    """The same file under another name in `folder`: a hard link, or a durable copy where links cannot be made."""
     target = folder / name
     partial = folder / f"{name}.partial"
     partial.unlink(missing_ok=True)
     try:
         os.link(source, partial)
     except OSError:
+        private_file(partial)
         shutil.copyfile(source, partial)
+        sync_path(partial)
     partial.replace(target)
     return target

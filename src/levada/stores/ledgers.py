@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,15 @@ class Ledgers:
                 self._leases.write(replace(held, run_id=""))
         self._finish(ledger)
         return ledger
+
+    def tidy(self, sync: str) -> None:
+        """Delete what a process that died left beside the sync's ledger: half a segment, one that was never committed,
+        one that a commit had replaced. For who holds the lease, while no run of the sync is open: nobody else writes
+        there. Beside a ledger that is not as written everything stays as it is."""
+        with suppress(CorruptedError):
+            ledger = self.ledger(sync)
+            with translated(ledger.folder):
+                self.drop_unreferenced(ledger)
 
     def drop_unreferenced(self, ledger: Ledger) -> int:
         """Delete the files of the sync's folder that its ledger does not name; returns how many."""

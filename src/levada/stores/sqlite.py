@@ -141,7 +141,9 @@ class SqliteStore:
     # -- runs
 
     def create_run(self, lease: Lease, run_id: str, purpose: str) -> RunRecord:
-        return self._runs.create(lease, run_id, purpose)
+        created = self._runs.create(lease, run_id, purpose)
+        self._ledgers.tidy(lease.sync)
+        return created
 
     def update_run(
         self,

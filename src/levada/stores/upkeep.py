@@ -148,7 +148,7 @@ class Upkeep:
                     swept += self._forget(found.run)
                 elif found.run.folder:
                     kept.add(found.run.folder)
-        self._sweep_folders(kept, min(plans_older_than, recent))
+        self._sweep_folders(kept, recent)
         self._sweep_facts(plans_older_than)
         return swept
 
@@ -167,12 +167,15 @@ class Upkeep:
         return int(had_journal or bool(run.folder))
 
     def _sweep_folders(self, kept: set[str], older_than: datetime) -> None:
+        """Those that no run names: what a process that died while it read the model left, the model's rows included."""
         plans = self.folder / PLANS
         if not plans.is_dir():
             return
         with self.database.read():
             # A run may have taken up a folder since the runs were read.
             kept = kept | {numbered(row).run.folder for row in self.database.rows("runs.newest", _PAGE_ROWS)}
+            # A run that is still reading has one of its own name, in which nothing may have moved for long.
+            kept |= {held.run_id for held in self.leases.all()}
         with translated(plans):
             for folder in plans.iterdir():
                 changed = datetime.fromtimestamp(folder.stat().st_mtime, UTC)

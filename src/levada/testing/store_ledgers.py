@@ -62,6 +62,38 @@ def a_commit_deletes_segments_that_nothing_refers_to(bench: StoreBench) -> None:
     assert other.exists()
 
 
+def a_run_that_begins_deletes_what_a_crash_left_beside_the_ledger(bench: StoreBench) -> None:
+    """Half a segment, one that was never committed, one that was replaced: gone, though nothing may be committed for
+    long. What belongs to the ledger, to another sync or to a run that is open stays."""
+    store = bench.open()
+    lease = begun(store)
+    ledger = with_segment(store, store.ledger(SYNC), "one.parquet")
+    committed(store, lease, "run_1", ledger)
+    other = store.ledger_folder("other") / "theirs.parquet.partial"
+    other.write_bytes(b"theirs")
+    for name in ("old.parquet", "two.parquet", "two.parquet.partial"):
+        (ledger.folder / name).write_bytes(b"rows")
+    store.create_run(lease, "run_2", "sync")
+    assert [path.name for path in ledger.folder.iterdir()] == ["one.parquet"]
+    assert other.exists()
+    store.update_run(lease, "run_2", phase="settling")
+    (ledger.folder / "two.parquet").write_bytes(b"rows")
+    with pytest.raises(StoreError, match="still open"):
+        store.create_run(lease, "run_3", "sync")
+    assert (ledger.folder / "two.parquet").exists()
+
+
+def a_run_that_begins_deletes_nothing_beside_a_damaged_ledger(bench: StoreBench) -> None:
+    """Somebody may want to put things right by hand."""
+    store = bench.open()
+    lease = begun(store)
+    committed(store, lease, "run_1", with_segment(store, store.ledger(SYNC), "one.parquet"))
+    folder = store.ledger_folder(SYNC)
+    (folder / "one.parquet").rename(folder / "elsewhere.parquet")
+    store.create_run(lease, "run_2", "sync")
+    assert [path.name for path in folder.iterdir()] == ["elsewhere.parquet"]
+
+
 def a_missing_segment_is_named_with_the_way_out(bench: StoreBench) -> None:
     """A ledger without its file is never taken for an empty one (6.27)."""
     store = bench.open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from levada.plan import Plan
 from levada.planner import KindPolicy, Ledger, PlanRequest, Settled
 from levada.planners import samples
 from levada.planners.engine import Engine, is_plain_scan
+from levada.planners.files import linked
 from levada.planners.local import LocalPlanner
 from levada.source import Attachment, Column, SourceAbilities
 from levada.testing.planner_bench import BOTH, MIRROR, Planned, PlannerBench, exceptions, mapped, people
@@ -192,6 +194,27 @@ def test_a_fold_of_a_delivered_plan_copies_nothing(tmp_path: Path) -> None:
     assert sorted(path.name for path in bench.ledger.folder.iterdir()) == sorted(
         each.file.name for each in bench.ledger.segments
     )
+
+
+def test_where_no_links_can_be_made_a_ledger_takes_private_durable_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner's alone from the first byte, and on disk before they have their name."""
+    synced: list[tuple[str, int]] = []
+
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    def watch(path: Path) -> None:
+        synced.append((path.name, path.stat().st_mode & 0o777))
+
+    monkeypatch.setattr("os.link", refuse)
+    monkeypatch.setattr("levada.planners.files.sync_path", watch)
+    source = tmp_path / "added.parquet"
+    source.write_bytes(b"rows")
+    target = linked(source, tmp_path, "segment.parquet")
+    assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"rows", 0o600)
+    assert synced == [("segment.parquet.partial", 0o600)]
 
 
 def test_many_small_segments_are_merged_and_the_base_is_left_alone(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -579,17 +580,18 @@ def test_a_closed_store_says_so(folder: Path) -> None:
 
 
 def test_a_sweep_takes_plans_that_no_run_names_after_a_day(folder: Path) -> None:
-    """A plan may belong to a run that is still being made; what a crash left goes later."""
+    """A plan may belong to a run that is still being made; what a crash left goes later, however long plans are kept:
+    it holds the rows of the model. A run that has been reading for more than a day keeps its own."""
     clock = FakeClock()
     store = SqliteStore.open(folder, clock)
-    left = folder / "plans" / "run_left"
-    fresh = folder / "plans" / "run_fresh"
-    for plan, age_hours in ((left, 25), (fresh, 23)):
+    store.create_run(store.acquire("slow"), "run_slow", "sync")
+    for name, age_hours in (("run_left", 25), ("run_fresh", 23), ("run_slow", 30)):
+        plan = folder / "plans" / name
         plan.mkdir(parents=True)
         moment = clock.now().timestamp() - age_hours * 3600
         os.utime(plan, (moment, moment))
-    store.sweep(plans_older_than=clock.now())
-    assert [plan.name for plan in (folder / "plans").iterdir()] == ["run_fresh"]
+    store.sweep(plans_older_than=clock.now() - timedelta(days=30))
+    assert sorted(plan.name for plan in (folder / "plans").iterdir()) == ["run_fresh", "run_slow"]
     store.close()
 
 
