@@ -112,6 +112,11 @@ class DuckdbSession:
             rows: list[tuple[Any, ...]] = self.connection.execute(statement, list(parameters)).fetchall()
             return rows
 
+    def columns(self, statement: str) -> pa.Table:
+        with _translated():
+            found: pa.Table = self.connection.sql(statement).to_arrow_table()
+            return found
+
     def commit(self) -> None:
         # an error of COMMIT rolls back: surely not applied
         self.run("COMMIT")
@@ -321,6 +326,12 @@ class DuckdbEngine:
     def value(self, expression: str, kind: pa.DataType, native: str) -> str:
         return expression if not native else f"CAST({expression} AS {native})"
 
+    def compared(self, expression: str, native: str) -> str:
+        return expression
+
+    def stored(self, expression: str, native: str) -> str:
+        return expression
+
     def direct(self, kind: pa.DataType, native: str) -> bool:
         return True
 
@@ -336,6 +347,9 @@ class DuckdbEngine:
 
     def lock(self, session: Any, target: TableName) -> None:
         """No other process can have the file open."""
+
+    def held(self, session: Any, target: TableName) -> str:
+        return ""
 
     def like(self, session: Any, original: TableName, copy: TableName) -> None:
         """The columns alone: constraints are those of the original, into which the rows move."""

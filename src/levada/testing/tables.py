@@ -57,6 +57,8 @@ class TableBench:
     mode: Mode = "upsert"
     #: do rows and the mark of how far they got move together? (class T)
     marks: bool = True
+    #: can others write while a writer is open?
+    apart: bool = True
     _writers: list[Writer] = field(default_factory=list)
 
     def open(self, **options: Any) -> TableDestination:
