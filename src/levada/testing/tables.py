@@ -5,8 +5,8 @@
         check(my_bench)
 
 A check gets a bench with an empty database, and an independent way to look into it. More checks, of mode
-replace and of what is created, are in `levada.testing.table_shapes`. What is not here: what only one
-database has (privileges, its ways of failing).
+replace and of what is created, are in `levada.testing.table_shapes`, of what a writing changed in
+`levada.testing.table_effects`. What is not here: what only one database has (privileges, its ways of failing).
 """
 
 from __future__ import annotations
