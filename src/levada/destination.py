@@ -362,6 +362,27 @@ class TableDestination(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Already:
+    """Of records that are to be added: how many are there, and how many of these hold other values."""
+
+    there: int = 0
+    differing: int = 0
+
+
+@runtime_checkable
+class Foretelling(Protocol):
+    """A table destination that can be asked before anything is sent. Optional."""
+
+    def already(self, order: WriteOrder, rows: Iterable[pa.Table]) -> Already:
+        """What these records are at the object; changes nothing. `rows` have the order's schema and come in pieces: no
+        more than one is held. Nothing is there where the object itself is not, or where records are not matched.
+
+        Raises UnavailableError, AccessError and DestinationError.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a destination may know of the project it is opened in."""
 

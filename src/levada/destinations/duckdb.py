@@ -100,7 +100,7 @@ class DuckdbSession:
     folder: Path | None = None
     alive: bool = True
 
-    def begin(self) -> None:
+    def begin(self, *, reads: bool = False) -> None:
         self.run("BEGIN TRANSACTION")
 
     def run(self, statement: str, parameters: Sequence[object] = ()) -> None:

@@ -94,7 +94,7 @@ class MysqlSession:
     alive: bool = True
     _staged: tuple[str, ...] = field(default=())
 
-    def begin(self) -> None:
+    def begin(self, *, reads: bool = False) -> None:
         self.run("START TRANSACTION")
 
     def run(self, statement: str, parameters: Sequence[object] = ()) -> None:

@@ -115,7 +115,7 @@ class PostgresSession:
     _staged_here: bool = False
     _begun: bool = False
 
-    def begin(self) -> None:
+    def begin(self, *, reads: bool = False) -> None:
         with self._translated():
             self.connection.adbc_connection.set_autocommit(False)
         self._begun = True

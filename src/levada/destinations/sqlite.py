@@ -66,8 +66,8 @@ class SqliteSession:
     alive: bool = True
     _staged: dict[str, str] = field(default_factory=dict)
 
-    def begin(self) -> None:
-        self.run("BEGIN IMMEDIATE")
+    def begin(self, *, reads: bool = False) -> None:
+        self.run("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     def run(self, statement: str, parameters: Sequence[object] = ()) -> None:
         with _translated():

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from levada.destination import Writer
+from levada.destination import Already, Foretelling, WriteOrder, Writer
 from levada.outcome import Effect, Outcomes
 from levada.testing.tables import ALICE, BOB, SCHEMA, TableBench, batch, columns_of, gathered, records, write
 
@@ -204,6 +204,44 @@ def a_swap_tells_nothing_of_single_records(bench: TableBench) -> None:
     writer = bench.writer(mode="replace", keep=Kept())
     assert write(writer, records(ALICE), "append").effects.letters == "-"
     writer.finish()
+
+
+# -- before anything is sent
+
+
+def what_is_there_already_is_counted(bench: TableBench) -> None:
+    """Before a first run: how many of the records are there, and how many with other values. Nothing is changed, the
+    rows come in pieces, and what cannot be added is not counted."""
+    seeded(bench, (1, "theirs", 7), BOB, CAROL, (9, "theirs", 0))
+    order = WriteOrder("s", "r", "p", "people", "mirror", "delete", ("id",), SCHEMA)
+    destination = bench.open()
+    assert isinstance(destination, Foretelling)
+    pieces = (records(ALICE, BOB), records(CAROL, (4, "new", 4), (None, "nobody", 0)), records())
+    assert destination.already(order, iter(pieces)) == Already(3, 1)
+    assert bench.rows() == [(1, "theirs", 7), BOB, CAROL, (9, "theirs", 0)]
+    assert bench.tables() == ["people"]
+
+
+def nothing_is_there_where_nothing_is_matched(bench: TableBench) -> None:
+    """A table that is still to be made, and modes that look for nothing."""
+    order = WriteOrder("s", "r", "p", "people", "mirror", "delete", ("id",), SCHEMA)
+    destination = bench.open()
+    assert isinstance(destination, Foretelling)
+    assert destination.already(order, [records(ALICE)]) == Already()
+    assert bench.tables() == []
+    seeded(bench, ALICE)
+    assert destination.already(replace(order, mode="append"), [records(ALICE)]) == Already()
+    assert destination.already(replace(order, mode="replace"), [records(ALICE)]) == Already()
+
+
+def a_column_that_is_still_to_be_made_differs(bench: TableBench) -> None:
+    """Records that are there will get values in a column that is not."""
+    seeded(bench, ALICE)
+    wider = columns_of(*((one.name, one.type) for one in SCHEMA), ("more", pa.string()))
+    order = WriteOrder("s", "r", "p", "people", "mirror", "delete", ("id",), wider)
+    destination = bench.open()
+    assert isinstance(destination, Foretelling)
+    assert destination.already(order, [records((*ALICE, "x"), (*BOB, "x"), schema=wider)]) == Already(1, 1)
 
 
 # -- what stood there before

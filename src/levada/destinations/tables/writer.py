@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from levada.batch import Batch, python_values
-from levada.destination import WriteOrder
+from levada.destination import Already, WriteOrder
 from levada.destinations.tables.engine import Engine, Refused, Session, TableFacts, Transient
 from levada.destinations.tables.marks import SCATTERED, STAGING, SWAPPED, Mark, Marks, detail_of, scattered
 from levada.destinations.tables.names import TableName, quoted
@@ -124,6 +124,29 @@ class TableWriter:
             return self._write_scattered(batch)
         marked = self.marks.within(batch) if self.marks else []
         return self._write_rest(batch, marked) if marked else self._write_all(batch, self._mark_of(batch))
+
+    def already(self, rows: pa.Table) -> Already:
+        """What records that are to be added are in the table (see `levada.destination.Foretelling`)."""
+        if not rows.num_rows:
+            return Already()
+        order = self.order
+        keys = rows.select([])
+        batch = Batch(order.sync, order.plan_id, 0, 0, "added", "upsert", order.object, order.match, rows, keys, "")
+        try:
+            work = self._prepared(batch)
+            self.session.begin(reads=True)
+            try:
+                self._stage(work.rows)
+                standing = replace(self._look, held="").standing("new", None)
+            finally:
+                self.session.rollback()
+        except Refused:
+            if rows.num_rows == 1:
+                return Already()  # what no column of the table can hold
+            half = rows.num_rows // 2
+            left, right = self.already(rows.slice(0, half)), self.already(rows.slice(half))
+            return Already(left.there + right.there, left.differing + right.differing)
+        return Already(len(standing.there), len(standing.there) - len(standing.same))
 
     def finish(self) -> None:
         if self.staging is None or self.retired is None:
