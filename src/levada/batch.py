@@ -51,6 +51,8 @@ class Batch:
     operations: pa.Array[Any] | None = None
     #: the values of the match fields last confirmed, where they differ from the new ones or in removals
     previous: pa.Table | None = None
+    #: the values last confirmed of every field, where delivery was asked for them (changes of tables)
+    before: pa.Table | None = None
     #: the destination's own ids, where earlier answers told them
     identifiers: pa.Array[Any] | None = None
     attempt: int = 1
@@ -116,7 +118,17 @@ class Batch:
         )
 
     def _part(self, cut: Callable[[Any], Any], **changes: Any) -> Batch:
-        columns = ("table", "keys", "rendered", "operations", "previous", "identifiers", "states", "stamps")
+        columns = (
+            "table",
+            "keys",
+            "rendered",
+            "operations",
+            "previous",
+            "before",
+            "identifiers",
+            "states",
+            "stamps",
+        )
         parts: dict[str, Any] = {
             name: None if getattr(self, name) is None else cut(getattr(self, name)) for name in columns
         }

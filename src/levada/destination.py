@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -288,6 +288,17 @@ class Destination(Protocol):
         ...
 
 
+Keep = Callable[[int, "pa.Table | None"], None]
+"""What stood in the mapped fields of records right before they were written: called with the first sequence of a part
+of the plan, inside of its transaction, before the commit. Durable when it returns; the same part again replaces it.
+
+The table has `sequence` (int64: the operation's place in the plan), `before.<field>` for each field of the order's
+schema, in its type, and `unkept` (list of text): the fields whose old value has no place in that type. It has a row for
+each record that held something else than the plan says of it (of an addition: for each record that was there). None:
+there is none.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class WriteOrder:
     """What a writer is opened for. `schema` has the mapped fields, in order, with the types to be written."""
@@ -309,6 +320,8 @@ class WriteOrder:
     only_if_empty: frozenset[str] = frozenset()
     #: whose plans these are: a digest of the store and the object
     owner: str = ""
+    #: takes what stood in records before a part of the plan was written over them (see `Keep`)
+    keep: Keep | None = None
 
     @property
     def plan_mark(self) -> str:
@@ -325,11 +338,15 @@ class Writer(Protocol):
     """Writes batches, one at a time, from one thread. Values of a batch are already of the order's schema."""
 
     def applied(self, number: int) -> bool | None:
-        """Was batch `number` of this plan committed? None if this destination cannot tell (class A)."""
+        """Was batch `number` of this plan committed, every record delivered? None if this destination cannot tell
+        (class A). Where it can, `write` of such a batch writes nothing, and answers as the first time."""
         ...
 
     def write(self, batch: Batch) -> Outcomes:
         """Apply one batch and, in the same transaction, the mark of its number.
+
+        Tells the effect of each delivered record, as it was found in that transaction; the order's `keep` is given
+        what stood there before.
 
         A batch refused as a whole comes back as `batch.refused(...)`, with nothing applied. Raises
         UnavailableError if it is surely not applied because the connection was lost before the commit was
@@ -369,6 +386,27 @@ class TableDestination(Protocol):
     def limits(self, object_name: str, verb: Verb) -> Limits: ...
 
     def open(self, order: WriteOrder) -> Writer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Already:
+    """Of records that are to be added: how many are there, and how many of these hold other values."""
+
+    there: int = 0
+    differing: int = 0
+
+
+@runtime_checkable
+class Foretelling(Protocol):
+    """A table destination that can be asked before anything is sent. Optional."""
+
+    def already(self, order: WriteOrder, rows: Iterable[pa.Table]) -> Already:
+        """What these records are at the object; changes nothing. `rows` have the order's schema and come in pieces: no
+        more than one is held. Nothing is there where the object itself is not, or where records are not matched.
+
+        Raises UnavailableError, AccessError and DestinationError.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ class Settled:
     unknown operation was sent, and where it expires an `@` and the moment of the first sending); `identifiers` has
     sequence and identifier (text), for delivered ones. `effects` has first and stop (int64) and effect (text): ranges
     of operations, in order and disjoint, of which the destination told the effect. `kept` are Parquet files with what
-    stood in records before, where that was not what the plan believed: sequence, and a column per field.
+    stood in records before, where that was not what the plan believed (see `levada.destination.Keep`).
     """
 
     common: Settlement

@@ -12,12 +12,12 @@ import pytest
 from components import require
 from levada.destination import Surroundings, TableDestination
 from levada.destinations import destination_type
-from levada.testing import table_shapes, tables
+from levada.testing import table_effects, table_shapes, tables
 from levada.testing.tables import Check, TableBench, name_of
 from servers.mariadb import MariadbServer, fresh_mariadb
 from servers.postgres import PostgresServer, fresh_database
 
-CHECKS = (*tables.CHECKS, *table_shapes.CHECKS)
+CHECKS = (*tables.CHECKS, *table_shapes.CHECKS, *table_effects.CHECKS)
 
 
 def opener(kind: str, folder: Path, **address: str) -> Callable[..., TableDestination]:
@@ -68,7 +68,8 @@ def duckdb_bench(folder: Path) -> TableBench:
         return [str(row[0]) for row in query("SELECT table_name FROM duckdb_tables()")]
 
     query("SELECT 1")
-    return TableBench(opener("duckdb", folder, path="shop.duckdb"), query, named, execute, _doubled('"'))
+    found = opener("duckdb", folder, path="shop.duckdb")
+    return TableBench(found, query, named, execute, _doubled('"'), apart=False)
 
 
 def postgres_bench(folder: Path, url: str) -> TableBench:
@@ -170,5 +171,7 @@ def test_a_database_keeps_its_contract(check: Check, bench: TableBench) -> None:
 
 def test_the_contract_has_all_its_checks() -> None:
     """The checks are gathered by their signature: none is left out unnoticed."""
-    sources = [Path(str(module.__file__)).read_text(encoding="utf-8") for module in (tables, table_shapes)]
+    sources = [
+        Path(str(module.__file__)).read_text(encoding="utf-8") for module in (tables, table_shapes, table_effects)
+    ]
     assert len(CHECKS) == sum(source.count("(bench: TableBench) -> None:") for source in sources) >= 45

@@ -67,10 +67,16 @@ class PlanReader:
         stop: int | None = None,
         rows: int = CHUNK_ROWS,
         with_operations: bool = False,
+        with_before: bool = False,
     ) -> Iterator[Chunk]:
-        """The operations of a kind, from its `start`-th on, rendered for a verb if `node` is given."""
+        """The operations of a kind, from its `start`-th on, rendered for a verb if `node` is given.
+
+        `with_before`: with the values last confirmed too, where the plan has them and the records do not hold them.
+        """
         connection = self._open()
         select = self._select(kind, verb, node, with_operations)
+        if with_before:
+            select = ", ".join([select, *self._last_confirmed(kind, verb)])
         path = self.order.folder / self.order.plan.files[kind].name
         where = [] if not start else [f"file_row_number >= {start}"]
         if stop is not None:
@@ -169,6 +175,11 @@ class PlanReader:
             )
             parts.append(f"{template_sql(node, columns)} AS rendered")
         return ", ".join(parts)
+
+    def _last_confirmed(self, kind: Kind, verb: Verb) -> list[str]:
+        if kind == "added" or (kind == "removed" and verb not in ("update", "upsert")):
+            return []
+        return [quoted("before." + name) for name in self.order.plan.fields]
 
     def _values(self, kind: Kind, verb: Verb, types: dict[str, Type]) -> dict[str, ColumnSql]:
         """What the fields hold: the new values, or for removals the last ones (emptied, for update and upsert)."""
@@ -292,6 +303,7 @@ class Parts:
     fields: pa.Table
     keys: pa.Table
     previous: pa.Table | None
+    before: pa.Table | None
     rendered: pa.Array[Any] | None
     operations: pa.Array[Any] | None
     identifiers: pa.Array[Any] | None
@@ -305,6 +317,7 @@ class Parts:
             fields=_group(columns, "field."),
             keys=_group(columns, "key."),
             previous=_group(columns, "previous.") if chunk.kind != "added" else None,
+            before=_group(columns, "before.") if any(n.startswith("before.") for n in columns.column_names) else None,
             rendered=_column(columns, "rendered"),
             operations=_column(columns, "operation_id"),
             identifiers=_column(columns, "identifier"),
@@ -362,6 +375,7 @@ class BatchMaker:
             rendered=_slice(parts.rendered, start, length),
             operations=operations,
             previous=None if parts.previous is None else parts.previous.slice(start, length),
+            before=None if parts.before is None else parts.before.slice(start, length),
             identifiers=_slice(parts.identifiers, start, length),
             states=_known(parts.states, start, length),
             stamps=_known(parts.stamps, start, length),

@@ -19,6 +19,7 @@ from levada import events
 from levada.batch import Batch
 from levada.change import KINDS, Kind, Verb
 from levada.delivery.attempts import BISECTION_PARTS_MAX
+from levada.delivery.before import keep_before
 from levada.delivery.order import DeliveryOrder
 from levada.delivery.progress import Progress, cleaned
 from levada.delivery.remains import Remains
@@ -26,13 +27,10 @@ from levada.delivery.render import WIDE_CHUNK_ROWS, BatchMaker, Chunk, PlanReade
 from levada.delivery.wire import Overtaken
 from levada.destination import TableDestination, WriteOrder, Writer
 from levada.errors import FullError, UnavailableError
-from levada.outcome import Outcome, Outcomes
+from levada.outcome import UNTOLD, Outcome, Outcomes
 from levada.retry import RetryPolicy
 from levada.run import PauseReason
 from levada.store import Intent, Journal, JournalEntry
-
-REPEATABLE: tuple[Verb, ...] = ("upsert", "update", "delete", "archive")
-"""Verbs that may be applied again without a second effect."""
 
 
 class _Ahead:
@@ -115,6 +113,8 @@ class TableEngine:
         self._maker = BatchMaker(order)
         self._number = self._remains.number
         self._writer: Writer | None = None
+        #: is a batch written again without knowing whether it was written before?
+        self._blind = False
         self.notices: list[str] = []
         self.pause: PauseReason | None = None
         self.message = ""
@@ -161,6 +161,7 @@ class TableEngine:
                     nulls=order.mapping.nulls,
                     only_if_empty=frozenset(f.field for f in order.mapping.fields if f.only_if_empty),
                     owner=self._owner,
+                    keep=self._keep,
                 )
             )
             for notice in getattr(self._writer, "notices", ()):
@@ -203,7 +204,8 @@ class TableEngine:
         def produce(put: Callable[[Chunk], bool]) -> None:
             reader = PlanReader(self._order)
             try:
-                for chunk in reader.chunks(kind, verb, None, start=start, stop=stop, rows=min(step, WIDE_CHUNK_ROWS)):
+                rows = min(step, WIDE_CHUNK_ROWS)
+                for chunk in reader.chunks(kind, verb, None, start=start, stop=stop, rows=rows, with_before=True):
                     if not put(chunk):
                         return
             finally:
@@ -297,19 +299,26 @@ class TableEngine:
     def _write(self, batch: Batch, doubtful: bool, parts: list[int]) -> Outcomes:
         """Write a batch, halving it while it is refused whole. Raises Overtaken before a write that is not ours."""
         writer = self._open()
-        if doubtful and batch.verb not in REPEATABLE and writer.applied(batch.number):
-            return batch.delivered()
         if not self._entitled():
             raise Overtaken
         parts[0] -= 1
         self.writes += 1
+        # what is found the second time may be what was written the first time, where no mark tells
+        self._blind = doubtful and batch.verb != "append" and writer.applied(batch.number) is None
         outcomes = writer.write(batch)
+        if self._blind:
+            outcomes = replace(outcomes, effects=UNTOLD)
         if outcomes.attributed or len(batch) == 1 or parts[0] <= 0:
             return replace(outcomes, attributed=True)
         half = math.ceil(len(batch) / 2)
         left = self._write(batch.slice(0, half), doubtful, parts)
         right = self._write(batch.slice(half, len(batch) - half), doubtful, parts)
         return Outcomes.joined([(half, left), (len(batch) - half, right)])
+
+    def _keep(self, first: int, table: pa.Table | None) -> None:
+        """What stood there before a part of the plan was written: see `levada.destination.Keep`."""
+        if not self._blind:
+            keep_before(self._order.folder, self._order.plan.kind_of(first), first, table)
 
     def _settle(self, batch: Batch, outcomes: Outcomes) -> None:
         settled = cleaned(outcomes, self._clean)

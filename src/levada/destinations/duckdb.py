@@ -96,7 +96,7 @@ class DuckdbSession:
     folder: Path | None = None
     alive: bool = True
 
-    def begin(self) -> None:
+    def begin(self, *, reads: bool = False) -> None:
         self.run("BEGIN TRANSACTION")
 
     def run(self, statement: str, parameters: Sequence[object] = ()) -> None:
@@ -107,6 +107,11 @@ class DuckdbSession:
         with _translated():
             rows: list[tuple[Any, ...]] = self.connection.execute(statement, list(parameters)).fetchall()
             return rows
+
+    def columns(self, statement: str) -> pa.Table:
+        with _translated():
+            found: pa.Table = self.connection.sql(statement).to_arrow_table()
+            return found
 
     def commit(self) -> None:
         # an error of COMMIT rolls back: surely not applied
@@ -310,6 +315,12 @@ class DuckdbEngine:
     def value(self, expression: str, kind: pa.DataType, native: str) -> str:
         return expression if not native else f"CAST({expression} AS {native})"
 
+    def compared(self, expression: str, native: str) -> str:
+        return expression
+
+    def stored(self, expression: str, native: str) -> str:
+        return expression
+
     def direct(self, kind: pa.DataType, native: str) -> bool:
         return True
 
@@ -325,6 +336,9 @@ class DuckdbEngine:
 
     def lock(self, session: Any, target: TableName) -> None:
         """No other process can have the file open."""
+
+    def held(self, session: Any, target: TableName) -> str:
+        return ""
 
     def like(self, session: Any, original: TableName, copy: TableName) -> None:
         """The columns alone: constraints are those of the original, into which the rows move."""

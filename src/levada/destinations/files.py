@@ -29,7 +29,7 @@ from levada.errors import AccessError, ConfigError, DestinationError, FullError,
 from levada.limits import Limits
 from levada.mapping import ValueLimits
 from levada.model import Declaration
-from levada.outcome import Outcomes
+from levada.outcome import UNTOLD, Effects, Outcomes
 
 TITLE = "Files"
 DOCS = "docs/reference/table-destinations.md"
@@ -217,7 +217,8 @@ class FilesWriter:
             name = f"part-{self._fingerprint}-{batch.number:06d}.{self.format.extension}"
         with _translated(f"{'/'.join(place)}/{name}"), self.root.below(place, create=True) as folder:
             folder.write(name, lambda file: self.format.write(rows, file))
-        return batch.delivered()
+        # a part is a file of its own, and the same again when it is sent again; a swap compares nothing
+        return batch.delivered(effects=UNTOLD if self._replaces else Effects.all("created"))
 
     def finish(self) -> None:
         if not self._replaces:

@@ -21,7 +21,7 @@ from levada.destinations.tables.engine import Grammar, Refused, TableColumn, Tab
 from levada.destinations.tables.names import TableName, quoted
 from levada.destinations.tables.statements import quoted_table
 from levada.destinations.tables.urls import DatabaseUrl, database_url
-from levada.destinations.tables.values import as_json, is_nested, simple, simplified
+from levada.destinations.tables.values import as_json, columns_of, is_nested, simple, simplified
 from levada.errors import AccessError, ConfigError, DestinationError, FullError, LevadaError, UnavailableError
 from levada.limits import Limits
 from levada.mapping import FieldType, ValueLimits
@@ -46,7 +46,6 @@ GRAMMAR = Grammar(
     same="<=>",
     exact="CAST({} AS BINARY) = CAST({} AS BINARY)",
     plain="CAST({} AS BINARY)",
-    conflicts=False,
     create_suffix=" ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
     placeholder="%s",
     marks_columns=(
@@ -95,7 +94,7 @@ class MysqlSession:
     alive: bool = True
     _staged: tuple[str, ...] = field(default=())
 
-    def begin(self) -> None:
+    def begin(self, *, reads: bool = False) -> None:
         self.run("START TRANSACTION")
 
     def run(self, statement: str, parameters: Sequence[object] = ()) -> None:
@@ -106,6 +105,11 @@ class MysqlSession:
         with self._translated(), self.connection.cursor() as cursor:
             cursor.execute(statement, list(parameters) or None)
             return list(cursor.fetchall())
+
+    def columns(self, statement: str) -> pa.Table:
+        with self._translated(), self.connection.cursor() as cursor:
+            cursor.execute(statement)
+            return columns_of(tuple(str(each[0]) for each in cursor.description), list(cursor.fetchall()))
 
     def commit(self) -> None:
         try:
@@ -376,6 +380,17 @@ class MysqlEngine:
     def value(self, expression: str, kind: pa.DataType, native: str) -> str:
         return expression
 
+    def compared(self, expression: str, native: str) -> str:
+        return expression
+
+    def stored(self, expression: str, native: str) -> str:
+        name = re.split(r"[ (]", native.lower(), maxsplit=1)[0]
+        if name == "float":
+            # as it stands, the server would say six digits of it
+            return f"({expression} + 0e0)"
+        plain = name in INTEGERS or name in TEXT_BYTES or name in ("varchar", "char", "double")
+        return expression if plain or name.endswith(("blob", "binary")) else f"CAST({expression} AS CHAR)"
+
     def direct(self, kind: pa.DataType, native: str) -> bool:
         return True
 
@@ -387,6 +402,9 @@ class MysqlEngine:
 
     def lock(self, session: Any, target: TableName) -> None:
         session.fetch("SELECT GET_LOCK(%s, %s)", (f"levada:{target}"[:64], LOCK_SECONDS))
+
+    def held(self, session: Any, target: TableName) -> str:
+        return " FOR UPDATE"
 
     def like(self, session: Any, original: TableName, copy: TableName) -> None:
         session.run(f"CREATE TABLE {quoted_table(GRAMMAR, copy)} LIKE {quoted_table(GRAMMAR, original)}")

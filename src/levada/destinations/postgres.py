@@ -84,6 +84,8 @@ FIELD_TYPES: dict[str, tuple[FieldType, ValueLimits]] = {
     "jsonb": ("json", ValueLimits()),
     "uuid": ("uuid", ValueLimits()),
 }
+UNEQUAL_TYPES = ("json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle")
+"""Types without an equality, or with one that means something else (the area of a box)."""
 TEXT_TYPES = ("text", "character varying", "character")
 MODIFIER = re.compile(r"\((\d+)(?:, ?(-?\d+))?\)")
 CHANGES = re.compile(r"^(timestamp|time)\((\d)\)")
@@ -113,7 +115,7 @@ class PostgresSession:
     _staged_here: bool = False
     _begun: bool = False
 
-    def begin(self) -> None:
+    def begin(self, *, reads: bool = False) -> None:
         with self._translated():
             self.connection.adbc_connection.set_autocommit(False)
         self._begun = True
@@ -127,6 +129,12 @@ class PostgresSession:
             cursor.execute(statement, list(parameters) or None)
             rows: list[tuple[Any, ...]] = cursor.fetchall()
             return rows
+
+    def columns(self, statement: str) -> pa.Table:
+        with self._translated(), self.connection.cursor() as cursor:
+            cursor.execute(statement)
+            found: pa.Table = cursor.fetch_arrow_table()
+            return found
 
     def commit(self) -> None:
         try:
@@ -156,6 +164,7 @@ class PostgresSession:
         if self._staged == (columns,):
             self.run(f"TRUNCATE pg_temp.{quoted(name)}")
         else:
+            self.run(f"DROP TABLE IF EXISTS pg_temp.{quoted(name)}")
             self.run(f"CREATE TEMP TABLE {quoted(name)} ({columns}) ON COMMIT DELETE ROWS")
             self._staged, self._staged_here = (columns,), True
         with self._translated(), self.connection.cursor() as cursor:
@@ -374,6 +383,14 @@ class PostgresEngine:
             return expression
         return f"CAST({expression} AS {plain})"
 
+    def compared(self, expression: str, native: str) -> str:
+        return f"CAST({expression} AS text)" if _plain(native).removesuffix("[]") in UNEQUAL_TYPES else expression
+
+    def stored(self, expression: str, native: str) -> str:
+        plain = _plain(native)
+        known = plain.removesuffix("[]") in BINARY_TYPES.values() or plain == "character varying"
+        return expression if known else f"CAST({expression} AS text)"
+
     def direct(self, kind: pa.DataType, native: str) -> bool:
         staged, plain = self.staged(kind, native), _plain(native)
         return staged == plain or (staged == "text" and plain in ("character varying", "json"))
@@ -390,6 +407,14 @@ class PostgresEngine:
 
     def lock(self, session: Any, target: TableName) -> None:
         session.run(f"LOCK TABLE {quoted_table(GRAMMAR, target)} IN SHARE ROW EXCLUSIVE MODE")
+
+    def held(self, session: Any, target: TableName) -> str:
+        rows = session.fetch(
+            "SELECT 1 FROM pg_class c WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p')"
+            " AND has_any_column_privilege(c.oid, 'UPDATE')",
+            (quoted_table(GRAMMAR, target),),
+        )
+        return " FOR UPDATE OF t" if rows else ""
 
     def like(self, session: Any, original: TableName, copy: TableName) -> None:
         session.run(

@@ -21,7 +21,7 @@ from levada.destinations.tables.destination import SqlDestination, swap_rows
 from levada.destinations.tables.engine import Grammar, Refused, TableColumn, TableFacts, Transient
 from levada.destinations.tables.names import TableName, quoted
 from levada.destinations.tables.statements import quoted_table
-from levada.destinations.tables.values import as_json, decimal_text, is_nested, simple, simplified
+from levada.destinations.tables.values import as_json, columns_of, decimal_text, is_nested, simple, simplified
 from levada.errors import AccessError, ConfigError, DestinationError, FullError, UnavailableError
 from levada.limits import Limits
 from levada.mapping import FieldType, ValueLimits
@@ -64,10 +64,10 @@ class SqliteSession:
 
     connection: sqlite3.Connection
     alive: bool = True
-    _staged: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _staged: dict[str, str] = field(default_factory=dict)
 
-    def begin(self) -> None:
-        self.run("BEGIN IMMEDIATE")
+    def begin(self, *, reads: bool = False) -> None:
+        self.run("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     def run(self, statement: str, parameters: Sequence[object] = ()) -> None:
         with _translated():
@@ -76,6 +76,11 @@ class SqliteSession:
     def fetch(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with _translated():
             return self.connection.execute(statement, cast("Any", parameters)).fetchall()
+
+    def columns(self, statement: str) -> pa.Table:
+        with _translated():
+            cursor = self.connection.execute(statement)
+            return columns_of(tuple(str(each[0]) for each in cursor.description), cursor.fetchall())
 
     def commit(self) -> None:
         # an error of COMMIT leaves the transaction open: surely not applied
@@ -89,11 +94,11 @@ class SqliteSession:
 
     def stage(self, name: str, table: pa.Table, types: Sequence[str]) -> None:
         stage = f"temp.{quoted(name)}"
-        if self._staged.get(name) != tuple(types):
-            columns = ", ".join(f"{column} {kind}" for column, kind in zip(table.column_names, types, strict=True))
+        columns = ", ".join(f"{column} {kind}" for column, kind in zip(table.column_names, types, strict=True))
+        if self._staged.get(name) != columns:
             self.run(f"DROP TABLE IF EXISTS {stage}")
             self.run(f"CREATE TEMP TABLE {quoted(name)} ({columns})")
-            self._staged[name] = tuple(types)
+            self._staged[name] = columns
         else:
             self.run(f"DELETE FROM {stage}")
         self._insert(stage, table)
@@ -293,6 +298,12 @@ class SqliteEngine:
     def value(self, expression: str, kind: pa.DataType, native: str) -> str:
         return expression
 
+    def compared(self, expression: str, native: str) -> str:
+        return expression
+
+    def stored(self, expression: str, native: str) -> str:
+        return expression
+
     def direct(self, kind: pa.DataType, native: str) -> bool:
         return True
 
@@ -305,6 +316,10 @@ class SqliteEngine:
 
     def lock(self, session: Any, target: TableName) -> None:
         """BEGIN IMMEDIATE has locked the file already."""
+
+    def held(self, session: Any, target: TableName) -> str:
+        """BEGIN IMMEDIATE has locked the file already."""
+        return ""
 
     def like(self, session: Any, original: TableName, copy: TableName) -> None:
         """The columns alone: indexes and constraints are those of the original, into which the rows move."""

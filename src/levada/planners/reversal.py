@@ -30,7 +30,7 @@ REASONS = {
 }
 """Why a record is left alone, by code."""
 
-RESTORABLE = "(stood OR (sure AND effect IN ('updated', 'untold')))"
+RESTORABLE = "(stood OR (sure AND NOT lost AND effect IN ('updated', 'untold')))"
 """Of a delivered operation that made no record: is it known what stood there before, and was it changed?"""
 
 
@@ -124,16 +124,24 @@ class Reversal:
                 engine.connection.register("levada_given", rows)
                 engine.run(f"INSERT INTO {table} SELECT {columns} FROM levada_given")
                 engine.connection.unregister("levada_given")
-        known = [f"CAST({sql.quoted(name)} AS {kind}) AS w{i}" for i, (name, kind, _) in enumerate(self.shape.fields)]
+        known = [f"CAST({before_name(name)} AS {kind}) AS w{i}" for i, (name, kind, _) in enumerate(self.shape.fields)]
         nothing = [f"CAST(NULL AS {kind}) AS w{i}" for i, (_, kind, _) in enumerate(self.shape.fields)]
-        parts = [f"SELECT sequence, {sql.listed(known)} FROM {sql.parquet(path)}" for path in settled.kept]
-        empty = f"SELECT CAST(NULL AS BIGINT) AS sequence, {sql.listed(nothing)} WHERE false"
-        engine.run(f"CREATE TEMP VIEW kept AS {' UNION ALL '.join([empty, *parts])}")
+        # a part that was refused and written again in smaller ones may have left its file
+        parts = [
+            f"SELECT sequence, {sql.listed(known)}, coalesce(len(unkept), 0) = 0 AS whole, {number} AS part "
+            f"FROM {sql.parquet(path)}"
+            for number, path in enumerate(settled.kept)
+        ]
+        empty = f"SELECT CAST(NULL AS BIGINT) AS sequence, {sql.listed(nothing)}, true AS whole, 0 AS part WHERE false"
+        engine.run(
+            "CREATE TEMP VIEW kept AS SELECT DISTINCT ON (sequence) * FROM "
+            f"({' UNION ALL '.join([empty, *parts])}) ORDER BY sequence, part DESC"
+        )
 
     def _gather_delivered(self, kind: Kind) -> None:
         """Make the view done_KIND: the delivered operations with k0…, what the run wrote (v0…), what the ledger had
-        confirmed before (o0…, `sure`), what the destination told that stood there (w0…, `stood`), effect, met (is the
-        ledger's entry as the run left it?), and of the ledger l0… with identifier."""
+        confirmed before (o0…, `sure`), what the destination told that stood there (w0…, `stood`; `lost` if it could not
+        be kept), effect, met (is the ledger's entry as the run left it?), and of the ledger l0… with identifier."""
         fields = range(len(self.shape.fields))
         if kind not in self.plan.files:
             return
@@ -149,7 +157,8 @@ class Reversal:
         effect = f"CASE WHEN {place} < t.stop THEN t.effect END"
         done = (
             f"SELECT {sql.listed(parts)}, {state} AS sure, coalesce({effect}, 'untold') AS effect, "
-            f"w.sequence IS NOT NULL AS stood, {sql.columns('w', len(fields), 'w')} "
+            f"coalesce(w.whole, false) AS stood, NOT coalesce(w.whole, true) AS lost, "
+            f"{sql.columns('w', len(fields), 'w')} "
             f"FROM {scan} f LEFT JOIN ended e ON e.sequence = {place} LEFT JOIN kept w ON w.sequence = {place} "
             f"ASOF LEFT JOIN told t ON {place} >= t.first "
             f"WHERE coalesce(e.settlement, '{self.settled.common}') = 'delivered'"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from levada.change import KINDS, Kind, Verb
+from levada.delivery.before import verify_before
 from levada.delivery.order import DeliveryOrder
 from levada.delivery.settled import settle
 from levada.errors import ConfigError
@@ -88,7 +89,7 @@ class Undo:
         """The plan that takes the run back. Raises ConfigError where the object has no verb for it."""
         entries = project.store.journal_entries(self.record.run_id)
         settled, _ = settle(self.plan, entries, 0, asked.folder)
-        kept = tuple(sorted(self.folder.glob(KEPT_FILES)))
+        kept = tuple(verify_before(self.folder))
         plan = project.planner.reverse(self.plan, self.folder, replace(settled, kept=kept), asked)
         _verbs_of(resolved, plan, self.order)
         return plan
@@ -107,9 +108,6 @@ class Undo:
             in_doubt=False,
         )
         return order, self.schema
-
-
-KEPT_FILES = "stood-*.parquet"
 
 
 def undo(project: Project, run_id: str, *, plan_id: str | None = None) -> RunResult:

@@ -79,8 +79,9 @@ def undo_gives_back_what_stood_in_the_record(bench: PlannerBench) -> None:
         pa.table(
             {
                 "sequence": pa.array([planned.sequence(kind, key) for kind, key in stood], pa.int64()),
-                "name": [name for name, _ in stood.values()],
-                "n": pa.array([n for _, n in stood.values()], pa.int64()),
+                "before.name": [name for name, _ in stood.values()],
+                "before.n": pa.array([n for _, n in stood.values()], pa.int64()),
+                "unkept": pa.array([[] for _ in stood], pa.list_(pa.string())),
             }
         ),
         file,

@@ -5,8 +5,8 @@
         check(my_bench)
 
 A check gets a bench with an empty database, and an independent way to look into it. More checks, of mode
-replace and of what is created, are in `levada.testing.table_shapes`. What is not here: what only one
-database has (privileges, its ways of failing).
+replace and of what is created, are in `levada.testing.table_shapes`, of what a writing changed in
+`levada.testing.table_effects`. What is not here: what only one database has (privileges, its ways of failing).
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ class TableBench:
     mode: Mode = "upsert"
     #: do rows and the mark of how far they got move together? (class T)
     marks: bool = True
+    #: can others write while a writer is open?
+    apart: bool = True
     _writers: list[Writer] = field(default_factory=list)
 
     def open(self, **options: Any) -> TableDestination:

@@ -6,14 +6,14 @@ The same for all databases; what differs is the `Engine`. Not here: writing (`wr
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import pyarrow as pa
 
 from levada.change import Verb
-from levada.destination import DeliveryClass, DestinationSpec, FieldSpec, ObjectSpec, WriteOrder
+from levada.destination import Already, DeliveryClass, DestinationSpec, FieldSpec, ObjectSpec, WriteOrder
 from levada.destinations.tables.engine import Engine, Refused, Session, TableColumn, TableFacts, Transient
 from levada.destinations.tables.marks import MARKS_TABLE, STAGING, SWAPPED, Mark, Marks, create_marks
 from levada.destinations.tables.names import TableName, derived, nearest, quoted, table_name
@@ -95,6 +95,33 @@ class SqlDestination:
         except BaseException:
             session.close()
             raise
+
+    def already(self, order: WriteOrder, rows: Iterable[pa.Table]) -> Already:
+        """See `levada.destination.Foretelling`."""
+        if order.mode in ("append", "replace") or not order.match:
+            return Already()
+        session = self.engine.look()
+        try:
+            facts = self.engine.facts(session, self._target(order.object))
+            present = [one for one in order.schema if facts is not None and facts.column(one.name) is not None]
+            if facts is None or any(facts.column(name) is None for name in order.match):
+                return Already()
+            writer = TableWriter(
+                self.engine, session, replace(order, schema=pa.schema(present), keep=None), facts, None
+            )
+            there = differing = 0
+            for table in rows:
+                for start in range(0, table.num_rows, self.declared.limits.records_per_request):
+                    found = writer.already(table.slice(start, self.declared.limits.records_per_request))
+                    there, differing = there + found.there, differing + found.differing
+        except Refused as error:
+            raise DestinationError(error.reason, code="destination.statement") from error
+        except Transient as error:
+            raise UnavailableError(str(error)) from error
+        finally:
+            session.close()
+        # a column that is still to be made holds nothing yet
+        return Already(there, differing if len(present) == len(order.schema) else there)
 
     # -- what is there, and what is not
 

@@ -68,14 +68,13 @@ class Grammar:
     """In what the dialects differ.
 
     `joins`: how a statement changes rows by another table. `same`: equality that takes NULL for a value.
-    `conflicts`: has INSERT … ON CONFLICT (columns). `placeholder`: `?`, `%s` or `$` (numbered from 1).
+    `placeholder`: `?`, `%s` or `$` (numbered from 1).
     """
 
     mark: str = '"'
     name_bytes_max: int = 63
     joins: Literal["from", "join", "in"] = "from"
     same: str = "IS NOT DISTINCT FROM"
-    conflicts: bool = True
     placeholder: str = "?"
     marks_columns: str = ""
     #: that two texts are the same, letter by letter, whatever a collation thinks of them
@@ -92,11 +91,17 @@ class Session(Protocol):
     @property
     def alive(self) -> bool: ...
 
-    def begin(self) -> None: ...
+    def begin(self, *, reads: bool = False) -> None:
+        """With `reads` for temporary tables and questions alone: it keeps nobody from writing."""
+        ...
 
     def run(self, statement: str, parameters: Sequence[object] = ()) -> None: ...
 
     def fetch(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]: ...
+
+    def columns(self, statement: str) -> pa.Table:
+        """The answer to a question as columns, of the types that the driver gives them."""
+        ...
 
     def commit(self) -> None: ...
 
@@ -159,6 +164,14 @@ class Engine(Protocol):
         """A staged value as an expression that the column takes without loss."""
         ...
 
+    def compared(self, expression: str, native: str) -> str:
+        """A value of a column's type as what two of them are compared by, where the type itself has no equality."""
+        ...
+
+    def stored(self, expression: str, native: str) -> str:
+        """A column's value as it is read back: exact, in a type that the driver knows."""
+        ...
+
     def direct(self, kind: pa.DataType, native: str) -> bool:
         """May `Session.append` put this Arrow type into a column of type `native`?"""
         ...
@@ -169,6 +182,11 @@ class Engine(Protocol):
 
     def lock(self, session: Session, target: TableName) -> None:
         """Inside a transaction: keep other writers of ours from adding rows, where no unique index does it."""
+        ...
+
+    def held(self, session: Session, target: TableName) -> str:
+        """What follows a SELECT of rows of a table `t` so that nobody changes them before the transaction ends; empty
+        where nobody can, or where the user may not."""
         ...
 
     def like(self, session: Session, original: TableName, copy: TableName) -> None:

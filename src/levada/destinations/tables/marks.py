@@ -1,7 +1,7 @@
 """The mark table: which batches of which plan have been committed, written in the transaction of their rows.
 
 It makes writing exactly-once. A mark covers a range of a plan's sequence, because a batch that was refused
-comes back in halves; it also remembers the records that had another end than the rest.
+comes back in halves; it also remembers the records that had another end than the rest, and what each one changed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from levada.batch import Batch
 from levada.destinations.tables.engine import Engine, Session
 from levada.destinations.tables.names import TableName
 from levada.destinations.tables.statements import quoted_table
-from levada.outcome import DELIVERED, Outcome, Outcomes
+from levada.outcome import DELIVERED, UNTOLD, Effects, Outcome, Outcomes
 
 MARKS_TABLE = "_levada_marks"
 SWAPPED = -1
@@ -43,7 +43,8 @@ class Mark:
     def outcomes(self) -> Outcomes:
         data = json.loads(self.detail) if self.detail else {}
         found = {int(index): Outcome(*parts) for index, parts in data.get("exceptions", {}).items()}
-        return Outcomes(DELIVERED, found)
+        effects = Effects.from_text(data["effects"]) if "effects" in data else UNTOLD
+        return Outcomes(DELIVERED, found, effects=effects)
 
     @property
     def taken(self) -> tuple[str, ...]:
@@ -56,13 +57,15 @@ def scattered(batch: Batch) -> Mark:
     return Mark(SCATTERED, fingerprint, len(batch))
 
 
-def detail_of(exceptions: Mapping[int, Outcome], taken: tuple[str, ...]) -> str:
+def detail_of(exceptions: Mapping[int, Outcome], taken: tuple[str, ...], effects: Effects) -> str:
     """What a mark has to remember beside its range; empty if nothing."""
     found: dict[str, object] = {}
     if exceptions:
         found["exceptions"] = {str(index): [o.end, o.reason, o.code] for index, o in exceptions.items()}
     if taken:
         found["taken"] = list(taken)
+    if effects != UNTOLD:
+        found["effects"] = effects.as_text()
     return json.dumps(found, ensure_ascii=True, separators=(",", ":")) if found else ""
 
 

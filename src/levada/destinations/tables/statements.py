@@ -1,7 +1,7 @@
 """The statements by which a staged batch changes a table. Pure text: names quoted, values never inside.
 
-The stage has the columns `r` (the record's index), `f0` … (the mapped fields) and `p0` … (the previous values of
-the match fields). Its alias is `s`, the target's `t`.
+The stage has the columns `r` (the record's index), `f0` … (the mapped fields), `p0` … (the previous values of the
+match fields) and, of fields that change, `b0` … (what they held by the plan). Its alias is `s`, the target's `t`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ STAGE = "_levada_stage"
 
 Found = Literal["new", "previous"]
 """By which values of the match fields a record is looked for."""
+Befores = Sequence[str] | None
+"""What the plan says that each field held, as SQL; None: that the record was not there."""
 
 
 def quoted_table(grammar: Grammar, name: TableName) -> str:
@@ -35,6 +37,9 @@ class StagedField:
     previous: str = ""
     #: how the column's collation sees a text, where it may take two different ones for equal (TableColumn.seen)
     seen: str = ""
+    #: the column, and any value of it, as what two of them are compared by; and the column as it is read back
+    compared: str = "{}"
+    stored: str = ""
     #: NULL leaves the column as it is
     skips_null: bool = False
     only_if_empty: bool = False
@@ -91,17 +96,6 @@ class Statements:
             f" WHERE NOT EXISTS (SELECT 1 FROM {self.target} t WHERE {self.found('new')}) ORDER BY s.r"
         )
 
-    def upsert(self) -> str:
-        """Add or overwrite, by a unique index on the match columns."""
-        keys = ", ".join(field.column for field in self.matches)
-        changes = ", ".join(self._assignment(field, f"excluded.{field.column}", "t.") for field in self._changing)
-        action = f"UPDATE SET {changes}" if changes else "NOTHING"
-        # WHERE true: without it SQLite reads ON as the beginning of a join
-        return (
-            f"INSERT INTO {self.target} AS t ({self.columns}) SELECT {self.values} FROM {self.stage} s WHERE true"
-            f" ORDER BY s.r ON CONFLICT ({keys}) DO {action}"
-        )
-
     # -- changing
 
     def update(self) -> str | None:
@@ -142,10 +136,26 @@ class Statements:
         """Indexes of the records that are there."""
         return f"SELECT s.r FROM {self.stage} s WHERE EXISTS (SELECT 1 FROM {self.target} t WHERE {self.found('new')})"
 
-    def missing(self) -> str:
-        """Indexes of the records that are not there."""
+    def standing(self, by: Found, befores: Befores, *, clears: bool, keeps: bool, held: str) -> str:
+        """The records that are there: r, whether one is `same`, as is wanted, and (with `keeps`) whether it holds
+        something `other` than the plan says. `held` is what keeps them from being changed meanwhile."""
+        wanted = [self._kept_empty(field) if clears else self._as_wanted(field) for field in self._changing]
+        same = " AND ".join(wanted) or "1 = 1"
         return (
-            f"SELECT s.r FROM {self.stage} s WHERE NOT EXISTS (SELECT 1 FROM {self.target} t WHERE {self.found('new')})"
+            f"SELECT s.r AS r, CASE WHEN {same} THEN 1 ELSE 0 END AS same,"
+            f" CASE WHEN {self._other(befores) if keeps else '1 = 0'} THEN 1 ELSE 0 END AS other"
+            f" FROM {self.stage} s JOIN {self.target} t ON {self.found(by)}{held}"
+        )
+
+    def stood(self, by: Found, befores: Befores) -> str:
+        """The records that hold something else than the plan says: r, c0 …, what they hold, and e0 …, is that NULL."""
+        stored = ", ".join(
+            f"{field.stored} AS c{index}, CASE WHEN t.{field.column} IS NULL THEN 1 ELSE 0 END AS e{index}"
+            for index, field in enumerate(self.fields)
+        )
+        return (
+            f"SELECT s.r AS r, {stored} FROM {self.stage} s JOIN {self.target} t ON {self.found(by)}"
+            f" WHERE {self._other(befores)}"
         )
 
     def equal(self) -> str:
@@ -170,12 +180,31 @@ class Statements:
             f" AND NOT ({different}) AND NOT ({own}))"
         )
 
-    def _holds(self, field: StagedField) -> str:
-        """The column holds just this value."""
-        same = f"t.{field.column} {self.grammar.same} {field.value}"
+    def _holds(self, field: StagedField, value: str = "") -> str:
+        """The column holds just this value; the one to be written if no other is said."""
+        value, column = value or field.value, f"t.{field.column}"
+        same = f"{field.compared.format(column)} {self.grammar.same} {field.compared.format(value)}"
         if field.seen:
-            same += f" AND ({field.value} IS NULL OR {self.grammar.exact.format(f't.{field.column}', field.value)})"
+            same += f" AND ({value} IS NULL OR {self.grammar.exact.format(column, value)})"
         return same
+
+    def _as_wanted(self, field: StagedField) -> str:
+        """To write the field would change nothing."""
+        if field.only_if_empty:
+            return f"(t.{field.column} IS NOT NULL OR {field.value} IS NULL)"
+        if field.skips_null:
+            return f"({field.value} IS NULL OR ({self._holds(field)}))"
+        return self._holds(field)
+
+    def _kept_empty(self, field: StagedField) -> str:
+        return f"t.{field.column} IS NULL"
+
+    def _other(self, befores: Befores) -> str:
+        if befores is None:
+            return "1 = 1"
+        return " OR ".join(
+            f"NOT ({self._holds(field, before)})" for field, before in zip(self.fields, befores, strict=True)
+        )
 
     def _assignment(self, field: StagedField, value: str, old: str) -> str:
         present = f"{old}{field.column}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -129,3 +130,22 @@ def as_json(column: pa.ChunkedArray[Any], name: str) -> pa.ChunkedArray[Any]:
 def decimal_text(value: Decimal) -> str:
     """A decimal without an exponent, every digit kept."""
     return format(value, "f")
+
+
+def columns_of(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
+    """A driver's rows as columns. Values of several kinds in one column (SQLite) become text, so that nothing is
+    rounded; bytes among them become NULL."""
+    values = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+    return pa.table([_column_of(column) for column in values], names=list(names))
+
+
+def _column_of(values: Sequence[Any]) -> pa.Array[Any]:
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) > 1:
+        values = [value if isinstance(value, str) else _text_of(value) for value in values]
+    found: pa.Array[Any] = pa.array(values)
+    return found
+
+
+def _text_of(value: Any) -> str | None:
+    return None if value is None or isinstance(value, bytes) else repr(value)

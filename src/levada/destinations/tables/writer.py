@@ -16,13 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from levada.batch import Batch, python_values
-from levada.destination import WriteOrder
+from levada.destination import Already, WriteOrder
 from levada.destinations.tables.engine import Engine, Refused, Session, TableFacts, Transient
-from levada.destinations.tables.marks import STAGING, SWAPPED, Mark, Marks, detail_of, scattered
+from levada.destinations.tables.marks import SCATTERED, STAGING, SWAPPED, Mark, Marks, detail_of, scattered
 from levada.destinations.tables.names import TableName, quoted
-from levada.destinations.tables.statements import STAGE, StagedField, Statements, quoted_table
+from levada.destinations.tables.standing import ADDED, Change, Look, Standing
+from levada.destinations.tables.statements import STAGE, Befores, StagedField, Statements, quoted_table
+from levada.destinations.tables.work import Work, doubled, indexes_of, listed, numbers, only, without
 from levada.errors import DestinationError, UnavailableError
-from levada.outcome import Outcome, Outcomes
+from levada.outcome import UNTOLD, Outcome, Outcomes
 
 TRIES_MAX = 4
 """A transaction that the database rolls back by itself is run again at most three times."""
@@ -30,24 +32,6 @@ MOVE_ROUNDS_MAX = 16
 """How long a chain of records may be that take over each other's match values in one batch."""
 TAKEN_MAX = 100_000
 """How many records of one plan may take over a match value that another record still has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A batch on its way into the table: the columns as the stage takes them, and who is left out and why."""
-
-    batch: Batch
-    rows: pa.Table
-    exceptions: dict[int, Outcome]
-    #: the match values that records of this batch took from others (see TableWriter._move)
-    taken: list[str] = field(default_factory=list)
-
-    def left_out(self, indexes: Sequence[int], outcome: Outcome) -> Work:
-        """The same without these records."""
-        if not indexes:
-            return self
-        exceptions = {**self.exceptions, **dict.fromkeys(indexes, outcome)}
-        return replace(self, rows=_without(self.rows, indexes), exceptions=exceptions)
 
 
 @dataclass(slots=True)
@@ -65,10 +49,13 @@ class TableWriter:
     retired: TableName | None = None
     _statements: Statements = field(init=False)
     _natives: tuple[str, ...] = field(init=False)
-    #: a unique index is on the match columns; and ON CONFLICT can use it
+    #: a unique index is on the match columns
     _indexed: bool = field(init=False)
-    _unique: bool = field(init=False)
-    _direct: bool = field(init=False)
+    #: was the table empty when it was opened? Then records are added without asking for them, until one is there
+    _fresh: bool = field(init=False)
+    #: may rows be put straight into the table?
+    _fits: bool = field(init=False)
+    _look: Look = field(init=False)
     _biggest: dict[int, int] = field(init=False, default_factory=dict)
     _taken: set[str] = field(init=False, default_factory=set)
 
@@ -77,14 +64,16 @@ class TableWriter:
         columns = [self.facts.column(name) for name in schema.names]
         self._natives = tuple((column.base or column.native) if column else "" for column in columns)
         self._indexed = bool(match) and self.facts.unique_on(match)
-        self._unique = self._indexed and self.engine.grammar.conflicts
         self._statements = Statements(
             self.engine.grammar,
             quoted_table(self.engine.grammar, self.target),
             tuple(self._staged_field(index) for index in range(len(schema))),
         )
-        fits = all(self.engine.direct(f.type, n) for f, n in zip(schema, self._natives, strict=True))
-        self._direct = fits and (self.staging is not None or self.order.mode == "append" or self._empty())
+        self._fits = all(self.engine.direct(f.type, n) for f, n in zip(schema, self._natives, strict=True))
+        self._fresh = self.staging is not None or self.order.mode == "append" or self._empty()
+        held = "" if self.staging or not match else self.engine.held(self.session, self.target)
+        keeps = self.order.keep is not None and self.staging is None
+        self._look = Look(self.session, self._statements, schema, held, keeps)
         if self.marks is not None:
             self._taken = {digest for mark in self.marks.found if mark.batch != STAGING for digest in mark.taken}
 
@@ -104,6 +93,8 @@ class TableWriter:
             match,
             self.engine.value(previous, kind, native) if match else "",
             seen=self._seen(name),
+            compared=self.engine.compared("{}", native),
+            stored=self.engine.stored(f"t.{quoted(name, grammar.mark, bytes_max=grammar.name_bytes_max)}", native),
             skips_null=self.order.nulls == "skip",
             only_if_empty=name in self.order.only_if_empty,
         )
@@ -133,6 +124,29 @@ class TableWriter:
             return self._write_scattered(batch)
         marked = self.marks.within(batch) if self.marks else []
         return self._write_rest(batch, marked) if marked else self._write_all(batch, self._mark_of(batch))
+
+    def already(self, rows: pa.Table) -> Already:
+        """What records that are to be added are in the table (see `levada.destination.Foretelling`)."""
+        if not rows.num_rows:
+            return Already()
+        order = self.order
+        keys = rows.select([])
+        batch = Batch(order.sync, order.plan_id, 0, 0, "added", "upsert", order.object, order.match, rows, keys, "")
+        try:
+            work = self._prepared(batch)
+            self.session.begin(reads=True)
+            try:
+                self._stage(work.rows)
+                standing = replace(self._look, held="").standing("new", None)
+            finally:
+                self.session.rollback()
+        except Refused:
+            if rows.num_rows == 1:
+                return Already()  # what no column of the table can hold
+            half = rows.num_rows // 2
+            left, right = self.already(rows.slice(0, half)), self.already(rows.slice(half))
+            return Already(left.there + right.there, left.differing + right.differing)
+        return Already(len(standing.there), len(standing.there) - len(standing.same))
 
     def finish(self) -> None:
         if self.staging is None or self.retired is None:
@@ -176,7 +190,8 @@ class TableWriter:
                     for index, outcome in remembered.exceptions.items()
                     if at <= index + mark.first < stop
                 }
-                parts.append((stop - at, Outcomes(remembered.common, shifted)))
+                effects = remembered.effects.part(at - mark.first, stop - at)
+                parts.append((stop - at, Outcomes(remembered.common, shifted, effects=effects)))
                 at = stop
         return Outcomes.joined(parts)
 
@@ -192,7 +207,7 @@ class TableWriter:
     def _write_all(self, batch: Batch, mark: Mark) -> Outcomes:
         if not self.session.alive:
             raise UnavailableError("the connection to the database was lost", hint="it is opened anew with the writer")
-        steps = [True, False] if self._direct and batch.verb in ("create", "upsert", "append") else [False]
+        steps = [True, False] if self._fresh and batch.verb in ("create", "upsert", "append") else [False]
         refused: Refused | None = None
         for direct in steps:
             for attempt in range(TRIES_MAX):
@@ -207,7 +222,7 @@ class TableWriter:
                     refused = error
                     if direct:
                         # somebody else's rows, or a value that only the slower way brings in or names
-                        self._direct = self._direct and not error.duplicate
+                        self._fresh = self._fresh and not error.duplicate
                         break
                     if not error.duplicate or attempt > 0:
                         break
@@ -223,16 +238,21 @@ class TableWriter:
         self.session.begin()
         if not self._indexed and self.order.match and batch.verb in ("create", "upsert"):
             self.engine.lock(self.session, self.target)
+        change = ADDED
         if work.rows.num_rows:
-            work = self._apply(work, direct=direct, careful=careful)
-        mark = replace(mark, detail=detail_of(work.exceptions, tuple(work.taken)))
+            work, change = self._apply(work, direct=direct, careful=careful)
+        effects = UNTOLD if self.staging else change.effects(len(batch), sorted(work.exceptions))
+        if self.order.keep is not None and self.staging is None and mark.batch != SCATTERED:
+            but = numbers(sorted(work.exceptions))
+            self.order.keep(batch.sequence, change.standing.kept(batch.sequence, but))
+        mark = replace(mark, detail=detail_of(work.exceptions, tuple(work.taken), effects))
         if self.marks is not None:
             self.marks.write(self.session, mark)
         self.session.commit()
         if self.marks is not None:
             self.marks.keep(mark)
         self._taken.update(work.taken)
-        return batch.outcomes(work.exceptions)
+        return batch.outcomes(work.exceptions, effects=effects)
 
     def _prepared(self, batch: Batch) -> Work:
         """The stage's columns. Records without a match value, or with one that another has too, are left out."""
@@ -243,18 +263,42 @@ class TableWriter:
         for position, column in enumerate(previous):
             rows = rows.append_column(f"p{position}", column)
         rows = rows.add_column(0, "r", pa.array(range(len(batch)), pa.int64()))
-        work = Work(batch, rows, {})
         if not places or batch.verb == "append":
-            return work
+            return Work(batch, rows, {})
+        rows, befores = self._believed(batch, rows)
+        work = Work(batch, rows, {}, befores=befores)
         names = ", ".join(self.order.match)
         looked_at = [f"p{i}" for i in range(len(places))] if batch.kind == "removed" else [f"f{i}" for i in places]
-        empty = [index for name in looked_at for index in _indexes(work.rows, pc.is_null(work.rows.column(name)))]
+        empty = [index for name in looked_at for index in indexes_of(work.rows, pc.is_null(work.rows.column(name)))]
         work = work.left_out(
             sorted(set(empty)), Outcome("rejected", f"the match field ({names}) is empty", "match_empty")
         )
         if batch.kind != "removed":
-            work = work.left_out(_doubled(work.rows, looked_at), self._doubled_outcome)
+            work = work.left_out(doubled(work.rows, looked_at), self._doubled_outcome)
         return work
+
+    def _believed(self, batch: Batch, rows: pa.Table) -> tuple[pa.Table, Befores]:
+        """The rows, with what the plan says that the records hold where it is not what is written, and how each field
+        of that is named."""
+        if batch.kind == "added" or not self._look.keeps:
+            return rows, None
+        fields = self._statements.fields
+        if batch.kind == "removed" and batch.verb == "delete":
+            return rows, [one.previous or one.value for one in fields]
+        if batch.before is None:
+            return rows, None
+        try:
+            shaped = self.engine.shaped(self._in_order(batch.before), self._natives)
+        except (Refused, pa.ArrowInvalid):
+            return rows, None  # nothing that the table can hold: whatever it holds is kept
+        named = []
+        for index, one in enumerate(fields):
+            if one.match or shaped.column(index).equals(rows.column(f"f{index}")):
+                named.append(one.previous or one.value)
+                continue
+            rows = rows.append_column(f"b{index}", shaped.column(index))
+            named.append(self.engine.value(f"s.b{index}", self.order.schema.field(index).type, self._natives[index]))
+        return rows, named
 
     @property
     def _doubled_outcome(self) -> Outcome:
@@ -288,27 +332,21 @@ class TableWriter:
             found.append(pc.coalesce(old, column))
         return found
 
-    def _apply(self, work: Work, *, direct: bool, careful: bool) -> Work:
-        batch, statements = work.batch, self._statements
+    def _apply(self, work: Work, *, direct: bool, careful: bool) -> tuple[Work, Change]:
+        batch = work.batch
         if batch.kind == "removed":
-            self._stage(work.rows)
-            statement = statements.delete() if batch.verb == "delete" else statements.clear()
-            if statement:
-                self.session.run(statement)
-            return work
-        if batch.verb == "append" or not self.order.match:
-            return self._insert(work, direct=direct)
-        if direct and batch.kind == "added" and self._indexed:
-            return self._insert(work, direct=True)
+            return work, self._remove(work)
+        if batch.verb == "append" or not self.order.match or (direct and batch.kind == "added" and self._indexed):
+            self._insert(work, direct=direct)
+            return work, ADDED
         moved = self._moved(work)
         self._stage(work.rows)
         if careful or self._shared:
-            work = work.left_out(
-                [int(row[0]) for row in self.session.fetch(statements.doubled())], self._doubled_outcome
-            )
+            twice = [int(row[0]) for row in self.session.fetch(self._statements.doubled())]
+            work = work.left_out(twice, self._doubled_outcome)
             self._stage(work.rows)
         if self._shared and batch.verb in ("create", "upsert"):
-            taken = [int(row[0]) for row in self.session.fetch(statements.taken())]
+            taken = [int(row[0]) for row in self.session.fetch(self._statements.taken())]
             if taken:
                 work = work.left_out(taken, self._taken_outcome)
                 moved = [index for index in moved if index not in set(taken)]
@@ -326,56 +364,84 @@ class TableWriter:
     def _stage(self, rows: pa.Table) -> None:
         kinds = [field.type for field in self.order.schema]
         types = [self.engine.staged(kind, native) for kind, native in zip(kinds, self._natives, strict=True)]
-        previous = [types[self.order.schema.names.index(name)] for name in self.order.match]
-        self.session.stage(STAGE, rows, [self.engine.staged(pa.int64(), ""), *types, *previous])
+        named = {"r": self.engine.staged(pa.int64(), "")}
+        named |= {f"{letter}{index}": kind for index, kind in enumerate(types) for letter in "fb"}
+        named |= {f"p{i}": types[self.order.schema.names.index(name)] for i, name in enumerate(self.order.match)}
+        self.session.stage(STAGE, rows, [named[name] for name in rows.column_names])
 
-    def _insert(self, work: Work, *, direct: bool) -> Work:
+    def _standing(self, work: Work, moved: Sequence[int]) -> Standing:
+        """What is there of the staged records: by their new match values, and those that move by the previous ones."""
+        found = self._look.standing("new", work.befores)
+        if not moved:
+            return found
+        moving = numbers(moved)
+        previous = self._look.standing("previous", work.befores).of(moving).all_others
+        return found.with_previous(previous)
+
+    def _remove(self, work: Work) -> Change:
+        self._stage(work.rows)
+        deletes = work.batch.verb == "delete"
+        standing = self._look.standing("previous", work.befores, clears=not deletes)
+        statement = self._statements.delete() if deletes else self._statements.clear()
+        if statement:
+            self.session.run(statement)
+        return Change("same", "gone", standing.all_others) if deletes else Change("same", "updated", standing)
+
+    def _insert(self, work: Work, *, direct: bool) -> None:
         """Add every record; only the table's own constraints are asked."""
-        if direct:
+        if direct and self._fits:
             mapped = work.rows.select([f"f{index}" for index in range(len(self.order.schema))])
             self.session.append(self.target, mapped.rename_columns(self.order.schema.names))
-            return work
+            return
         self._stage(work.rows)
         self.session.run(self._statements.insert())
-        return work
 
-    def _create(self, work: Work, *, careful: bool) -> Work:
+    def _create(self, work: Work, *, careful: bool) -> tuple[Work, Change]:
         """Add records that are not there; the others are rejected. Without marks, one that is there with the same
         values may be our own from an attempt whose answer was lost, and counts as delivered."""
         if self._indexed and self.marks is not None and not careful:
             self.session.run(self._statements.insert())
-            return work
+            return work, ADDED
         there = {int(row[0]) for row in self.session.fetch(self._statements.existing())}
         ours = set() if self.marks or not there else {int(r[0]) for r in self.session.fetch(self._statements.equal())}
         self.session.run(self._statements.insert_missing())
         names = ", ".join(self.order.match)
         outcome = Outcome("rejected", f"there is a record with this match value ({names}) already", "exists")
-        return replace(work, exceptions={**work.exceptions, **dict.fromkeys(sorted(there - ours), outcome)})
+        exceptions = {**work.exceptions, **dict.fromkeys(sorted(there - ours), outcome)}
+        return replace(work, exceptions=exceptions), replace(ADDED, untold=sorted(ours))
 
-    def _update(self, work: Work, moved: Sequence[int]) -> Work:
+    def _update(self, work: Work, moved: Sequence[int]) -> tuple[Work, Change]:
+        standing = self._standing(work, moved)
         if moved:
             self._move(work, moved)
             self._stage(work.rows)
-        missing = [int(row[0]) for row in self.session.fetch(self._statements.missing())]
+        missing = listed(without(work.rows, standing.there).column("r"))
         statement = self._statements.update()
         if statement:
             self.session.run(statement)
         outcome = Outcome("suppressed", f"no record with this {', '.join(self.order.match)}", "missing")
-        return replace(work, exceptions={**work.exceptions, **dict.fromkeys(missing, outcome)})
+        exceptions = {**work.exceptions, **dict.fromkeys(missing, outcome)}
+        return replace(work, exceptions=exceptions), Change("untold", "updated", standing)
 
-    def _upsert(self, work: Work, moved: Sequence[int]) -> Work:
+    def _upsert(self, work: Work, moved: Sequence[int]) -> tuple[Work, Change]:
+        """Overwrite the records that are there, add the others. One that somebody else adds meanwhile is a duplicate:
+        the batch is written again, and finds it."""
+        standing = self._standing(work, moved)
         if moved:
             stuck = self._move(work, moved)
             self._leave(work, stuck)
-            self._stage(work.rows)
-        if self._unique:
-            self.session.run(self._statements.upsert())
-            return work
-        statement = self._statements.update()
-        if statement:
-            self.session.run(statement)
-        self.session.run(self._statements.insert_missing())
-        return work
+        there = standing.there
+        if len(there):
+            if moved:
+                self._stage(work.rows)
+            statement = self._statements.update()
+            if statement:
+                self.session.run(statement)
+        if len(there) < work.rows.num_rows:
+            if moved or len(there):
+                self._stage(without(work.rows, there))
+            self.session.run(self._statements.insert())
+        return work, Change("created", "updated", standing)
 
     # -- records whose match value changed
 
@@ -392,7 +458,7 @@ class TableWriter:
         for new, old in pairs:
             here = cast("Any", pc).fill_null(pc.not_equal(work.rows.column(new), work.rows.column(old)), False)
             differs = here if differs is None else cast("Any", pc).or_(differs, here)
-        found = _indexes(work.rows, differs)
+        found = indexes_of(work.rows, differs)
         if not self._taken or not found:
             return found
         digests = self._digests(work.rows, found, [old for _, old in pairs])
@@ -403,11 +469,11 @@ class TableWriter:
         written over that one, and the values are noted, because what follows may look for the other there."""
         left = list(moved)
         for _ in range(MOVE_ROUNDS_MAX):
-            self._stage(_only(work.rows, left))
+            self._stage(only(work.rows, numbers(left)))
             occupied = {int(row[0]) for row in self.session.fetch(self._statements.existing())}
             free = [index for index in left if index not in occupied]
             if free:
-                self._stage(_only(work.rows, free))
+                self._stage(only(work.rows, numbers(free)))
                 self.session.run(self._statements.rekey())
             left = [index for index in left if index in occupied]
             if not free or not left:
@@ -434,7 +500,7 @@ class TableWriter:
             if digest not in wanted
         ]
         if gone:
-            self._stage(_only(work.rows, gone))
+            self._stage(only(work.rows, numbers(gone)))
             self.session.run(self._statements.delete())
 
     @property
@@ -443,7 +509,7 @@ class TableWriter:
 
     def _digests(self, rows: pa.Table, indexes: Sequence[int] | None, names: Sequence[str]) -> list[str]:
         """A short fingerprint of the match values in these columns, record by record."""
-        chosen = rows if indexes is None else _only(rows, indexes)
+        chosen = rows if indexes is None else only(rows, numbers(indexes))
         columns = [python_values(chosen.column(name)) for name in names]
         return [hashlib.sha256(repr(values).encode()).hexdigest()[:24] for values in zip(*columns, strict=True)]
 
@@ -505,26 +571,3 @@ class TableWriter:
         except BaseException:
             self.session.rollback()
             raise
-
-
-def _indexes(rows: pa.Table, mask: Any) -> list[int]:
-    """The indexes (column r) of the rows for which a mask holds."""
-    return [cast("int", index) for index in rows.column("r").filter(mask).to_pylist()]
-
-
-def _only(rows: pa.Table, indexes: Sequence[int]) -> pa.Table:
-    return rows.filter(pc.is_in(rows.column("r"), value_set=pa.array(list(indexes), pa.int64())))
-
-
-def _without(rows: pa.Table, indexes: Sequence[int]) -> pa.Table:
-    return rows.filter(pc.invert(pc.is_in(rows.column("r"), value_set=pa.array(list(indexes), pa.int64()))))
-
-
-def _doubled(rows: pa.Table, names: Sequence[str]) -> list[int]:
-    """Indexes of the rows whose values in these columns occur more than once."""
-    groups = rows.select(list(names)).group_by(list(names)).aggregate([([], "count_all")])
-    if groups.num_rows == rows.num_rows:
-        return []
-    several = groups.filter(cast("Any", pc).greater(groups.column("count_all"), 1)).select(list(names))
-    found = rows.join(several, list(names), join_type="left semi").column("r")
-    return [cast("int", index) for index in found.to_pylist()]
