@@ -7,7 +7,7 @@ which docs/internals/state.md lists.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -289,8 +289,9 @@ class Store(Protocol):
     def audit(self, limit: int = 100) -> Sequence[AuditEntry]: ...
 
     # -- upkeep
-    def sweep(self, *, plans_older_than: datetime) -> int:
-        """Delete plans, spools and journal rows past the retention; returns how many runs lost their details."""
+    def sweep(self, *, plans_older_than: datetime, keep: Collection[str] = ()) -> int:
+        """Delete plans, spools and journal rows past the retention, but for the runs to `keep`; returns how many runs
+        lost their details."""
         ...
 
     def verify(self) -> Sequence[str]:

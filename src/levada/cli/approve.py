@@ -31,5 +31,5 @@ def command(invocation: Invocation, plan: str) -> int:
         )
         return 0
     terminal.line(f"approved {approval.plan_id} until {approval.expires_at}")
-    terminal.hint(f"levada run {approval.sync}   sends it, if the model has not changed by then")
+    terminal.hint("the command that was stopped sends it now, if nothing has changed by then")
     return 0

@@ -19,7 +19,7 @@ def run_hints(terminal: Terminal, result: RunResult) -> None:
                 if reason.keys:
                     terminal.say(f"    such as {', '.join(key_text(key) for key in reason.keys)}", "dim")
             terminal.hint(
-                f"nothing was sent. If it is what you want: levada approve {result.plan_id}, then the same command again"
+                f"nothing was sent. If you want it so: levada approve {result.plan_id}, then the same command again"
             )
         case "partial":
             terminal.hint(f"levada records {result.sync} --outcome {_left(result)}   shows which and why")

@@ -33,6 +33,24 @@ from levada.run import PauseReason
 from levada.store import Intent, Journal, JournalEntry
 
 
+def write_order(order: DeliveryOrder, schema: pa.Schema) -> WriteOrder:
+    """What a table destination is told of an order whose records have this schema."""
+    return WriteOrder(
+        sync=order.sync,
+        run_id=order.run_id,
+        plan_id=order.plan.plan_id,
+        object=order.object,
+        mode=order.mode,
+        removal=order.removal,
+        match=order.mapping.match,
+        schema=schema,
+        natives={f.field: f.native for f in order.mapping.fields if f.native},
+        operations=order.plan.counts.operations,
+        nulls=order.mapping.nulls,
+        only_if_empty=frozenset(f.field for f in order.mapping.fields if f.only_if_empty),
+    )
+
+
 class _Ahead:
     """Reads chunks in a thread of its own, two ahead of the writer."""
 
@@ -146,24 +164,8 @@ class TableEngine:
     def _open(self) -> Writer:
         if self._writer is None:
             order = self._order
-            self._writer = self._destination.open(
-                WriteOrder(
-                    sync=order.sync,
-                    run_id=order.run_id,
-                    plan_id=order.plan.plan_id,
-                    object=order.object,
-                    mode=order.mode,
-                    removal=order.removal,
-                    match=order.mapping.match,
-                    schema=self._schema,
-                    natives={f.field: f.native for f in order.mapping.fields if f.native},
-                    operations=order.plan.counts.operations,
-                    nulls=order.mapping.nulls,
-                    only_if_empty=frozenset(f.field for f in order.mapping.fields if f.only_if_empty),
-                    owner=self._owner,
-                    keep=self._keep,
-                )
-            )
+            asked = replace(write_order(order, self._schema), owner=self._owner, keep=self._keep)
+            self._writer = self._destination.open(asked)
             for notice in getattr(self._writer, "notices", ()):
                 if notice not in self.notices:
                     self.notices.append(notice)

@@ -24,9 +24,9 @@ from levada.planners.ledgers import CREATED, LedgerView
 from levada.planners.mapped import after_name, before_name, hash_of, input_name, key_name
 
 REASONS = {
-    "touched": "it is no longer as this run left it: a later run changed it, or it was taken back already",
-    "origin_unknown": "the destination does not tell whether this run made the record or found it there",
-    "before_unknown": "the record was there before, and what stood in it is not known",
+    "touched": "no longer as the run left it: changed by a later run, or taken back already",
+    "origin_unknown": "the destination does not tell whether the run made the record or found it there",
+    "before_unknown": "there before the run, and what stood in the record is not known",
 }
 """Why a record is left alone, by code."""
 

@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
+from levada.delivery.tables import write_order
+from levada.destination import Foretelling
 from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
 from levada.planner import Ledger, PlanRequest
 from levada.runner import refused
 from levada.runner.approve import standing_approval
 from levada.runner.guarding import decide
+from levada.runner.ordered import ordered
 from levada.runner.resolve import Resolved, resolve
 from levada.runner.sample import InvalidRow, Sampled, sample, sample_invalid
 from levada.runner.sending import Sending, sendings
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
     from levada.runner.project import Project
 
 SAMPLE_DEFAULT = 10
+RECORDS_AT_ONCE = 20_000
+"""How many records a destination is asked about at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,11 @@ def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> P
             guard=decision,
             approved=standing_approval(project, made.plan_id) is not None,
             first_run=not ledger.exists,
-            notices=(*_notices(resolved, made, ledger), *_waiting(project, made, folder)),
+            notices=(
+                *_already(resolved, made, folder, ledger),
+                *_notices(resolved, made, ledger),
+                *_waiting(project, made, folder),
+            ),
             sending=sendings(resolved),
         )
 
@@ -113,6 +124,32 @@ def _notices(resolved: Resolved, made: Plan, ledger: Ledger) -> tuple[str, ...]:
     if resolved.sync.first_run == "skip" and not ledger.exists:
         skip = ("the first run takes all of this as already synced and sends nothing (first_run: skip)",)
     return tuple(dict.fromkeys((*skip, *resolved.notices, *made.notices)))
+
+
+def _already(resolved: Resolved, made: Plan, folder: Path, ledger: Ledger) -> tuple[str, ...]:
+    """Of a first run's records: how many the destination has already, where it can tell."""
+    destination = resolved.destination
+    if ledger.exists or resolved.sync.first_run == "skip" or not made.counts.added:
+        return ()
+    if not isinstance(destination, Foretelling):
+        return ()
+    order = write_order(ordered(resolved, "", made, folder, resolved.verbs), resolved.schema)
+    found = destination.already(order, _records(folder / made.files["added"].name, resolved.schema))
+    if not found.there:
+        return ()
+    there = "1 of these is" if found.there == 1 else f"{found.there:,} of these are"
+    others = f", {found.differing:,} with other values" if found.differing else ", with the same values"
+    return (f"{there} at the destination already{others}",)
+
+
+def _records(file: Path, schema: pa.Schema) -> Iterator[pa.Table]:
+    """The records of a plan's file, a piece at a time, in the destination's types."""
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetFile(file) as opened:
+        for batch in opened.iter_batches(RECORDS_AT_ONCE, columns=[f"after.{name}" for name in schema.names]):
+            table = pa.Table.from_batches([batch])
+            yield table.select([f"after.{name}" for name in schema.names]).rename_columns(schema.names).cast(schema)
 
 
 def _waiting(project: Project, made: Plan, folder: Path) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ from levada.runner.ordered import ordered, read_order, verify, write_order
 from levada.runner.rebuilt import forget_rebuilt
 from levada.runner.resolve import Resolved, resolve
 from levada.runner.target import check_target, remember_target
-from levada.runner.undone import forget_undone
+from levada.runner.undone import forget_undone, undone_runs
 from levada.store import Lease, RunRecord
 
 if TYPE_CHECKING:
@@ -152,7 +152,8 @@ def _sweep(project: Project) -> None:
     try:
         if project.store.recall("", "swept") == today:
             return
-        project.store.sweep(plans_older_than=now - timedelta(days=days))
+        held = {run for sync in project.files.syncs for run in undone_runs(project.store, sync)}
+        project.store.sweep(plans_older_than=now - timedelta(days=days), keep=held)
         project.store.remember("", "swept", today)
     except StoreError as error:
         project.listener(events.Notice("", error.code, f"old plans were not deleted: {error.message}"))

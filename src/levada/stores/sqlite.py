@@ -13,7 +13,7 @@ What is not here: the tables' own rules, each of which has a module beside this 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -262,8 +262,8 @@ class SqliteStore:
 
     # -- upkeep
 
-    def sweep(self, *, plans_older_than: datetime) -> int:
-        return self._upkeep.sweep(plans_older_than)
+    def sweep(self, *, plans_older_than: datetime, keep: Collection[str] = ()) -> int:
+        return self._upkeep.sweep(plans_older_than, keep)
 
     def verify(self) -> Sequence[str]:
         return self._upkeep.verify()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -127,7 +127,7 @@ class Upkeep:
                 if problem := file_problem(ledger.folder, segment.file):
                     yield problem
 
-    def sweep(self, plans_older_than: datetime) -> int:
+    def sweep(self, plans_older_than: datetime, keep: Collection[str] = ()) -> int:
         """See `Store.sweep`. The rows go first: a crash then leaves a folder that no run names, swept later."""
         now = self.clock.now()
         if plans_older_than.tzinfo is None:
@@ -144,7 +144,7 @@ class Upkeep:
             for row in rows:
                 found = numbered(row)
                 number = found.number
-                if _expired(found.run, plans_older_than, recent):
+                if found.run.run_id not in keep and _expired(found.run, plans_older_than, recent):
                     swept += self._forget(found.run)
                 elif found.run.folder:
                     kept.add(found.run.folder)

@@ -286,6 +286,7 @@ def a_sweep_takes_the_details_of_old_closed_runs_only(bench: StoreBench) -> None
         store.update_run(lease, run_id, phase=phase, status=status)  # type: ignore[arg-type]
         store.release(lease)
     bench.clock.advance(3600)
+    assert store.sweep(plans_older_than=bench.clock.now(), keep={"run_1"}) == 0
     assert store.sweep(plans_older_than=bench.clock.now()) == 1
     assert _details(store) == {"run_1": (0, False), "run_2": (2, True), "run_3": (2, True)}
     assert store.run("run_1").folder == ""
