@@ -61,7 +61,7 @@ class PlainPlanner:
             removed=len(operations["removed"]),
             unchanged=len(rows) - len(operations["added"]) - len(operations["changed"]),
             invalid=0,
-            left=0 if request.policy.removed else len(held.keys() - rows.keys()),
+            left=len(held.keys() - rows.keys()) - len(operations["removed"]),
         )
         valid = list(rows.values())
         plan = Plan(
@@ -195,6 +195,7 @@ class PlainPlanner:
         files.verify(folder, plan.files[kind], "the plan's file")
         ends = _by_sequence(settled.exceptions, "settlement", "operation")
         named = _by_sequence(settled.identifiers, "identifier")
+        created = _created(settled)
         found: list[tuple[int, Entry | None]] = []
         for sequence, row in enumerate(
             pq.read_table(folder / plan.files[kind].name, use_threads=False).to_pylist(), plan.first(kind)
@@ -211,6 +212,7 @@ class PlainPlanner:
                 "state": "confirmed",
                 "operation": None,
                 "identifier": named.get(sequence, (None,))[0] or row.get("identifier"),
+                "created": sequence in created or bool(row.get("created")),
                 "lapsed": row.get("lapsed"),
             }
             if end == "unknown":
@@ -231,6 +233,7 @@ class PlainPlanner:
             columns[f"after.{name}"] = pa.array([entry["after"].get(name) for entry in held.values()], TYPES[name])
         for name in ("state", "operation", "identifier"):
             columns[name] = pa.array([entry[name] for entry in held.values()], pa.string())
+        columns["created"] = pa.array([entry["created"] for entry in held.values()], pa.bool_())
         columns["lapsed"] = pa.array([entry["lapsed"] for entry in held.values()], pa.list_(pa.string()))
         named = ledger.folder / f"{ledger.generation + 1:08d}-plain.parquet"
         pq.write_table(pa.table(columns), named)
@@ -240,7 +243,7 @@ class PlainPlanner:
 def compared(
     rows: dict[int, Entry], held: dict[int, Entry], names: Sequence[str], request: PlanRequest
 ) -> dict[Kind, list[Entry]]:
-    """The operations by kind: dicts of key, before, after, state, operation, identifier, lapsed and returned."""
+    """The operations by kind: dicts of key, before, after, state, operation, identifier, created, lapsed, returned."""
     found: dict[Kind, list[Entry]] = {"removed": [], "changed": [], "added": []}
     for key, row in rows.items():
         entry = held.get(key)
@@ -254,14 +257,14 @@ def compared(
             continue
         before = {name: entry["after"].get(name) for name in names}
         if request.policy.changed and (entry["state"] != "confirmed" or before != row or returned):
-            shared = {name: entry[name] for name in ("state", "operation", "identifier")}
+            shared = {name: entry[name] for name in ("state", "operation", "identifier", "created")}
             shared |= {"lapsed": left, "returned": returned}
             found["changed"].append({"key": key, "before": before, "after": row, **shared})
     for key, entry in held.items():
-        if key not in rows and request.policy.removed:
+        if key not in rows and request.policy.removed and (request.policy.adopt or entry["created"]):
             before = {name: entry["after"].get(name) for name in names}
-            shared = {name: entry[name] for name in ("operation", "identifier")} | {"lapsed": lapsed_of(entry, names)}
-            found["removed"].append({"key": key, "before": before, **shared})
+            shared = {name: entry[name] for name in ("operation", "identifier", "created")}
+            found["removed"].append({"key": key, "before": before, **shared, "lapsed": lapsed_of(entry, names)})
     return found
 
 
@@ -287,6 +290,8 @@ def written(folder: Path, kind: Kind, operations: list[Entry], names: Sequence[s
     }[kind]
     for name in told:
         columns[name] = pa.array([each[name] for each in operations], pa.string())
+    if kind != "added":
+        columns["created"] = pa.array([each["created"] for each in operations], pa.bool_())
     for name in ("lapsed", "returned") if kind == "changed" else ("lapsed",):
         columns[name] = pa.array([each[name] for each in operations], pa.list_(pa.string()))
     target = folder / f"{kind}.parquet"
@@ -305,6 +310,7 @@ def entries_of(ledger: Ledger) -> dict[int, Entry]:
                 "state": "unknown" if ledger.distrusted and row["state"] == "confirmed" else row["state"],
                 "operation": row["operation"],
                 "identifier": row["identifier"],
+                "created": row["created"],
                 "stored": row["state"],
                 "lapsed": row["lapsed"],
             }
@@ -322,6 +328,12 @@ def _by_sequence(table: pa.Table | None, *names: str) -> dict[int, tuple[Any, ..
     if table is None:
         return {}
     return {row["sequence"]: tuple(row[name] for name in names) for row in table.to_pylist()}
+
+
+def _created(settled: Settled) -> set[int]:
+    """Operations of which the destination told that they made their record."""
+    told = [] if settled.effects is None else settled.effects.to_pylist()
+    return {place for row in told if row["effect"] == "created" for place in range(row["first"], row["stop"])}
 
 
 def _hash(values: Entry) -> int:

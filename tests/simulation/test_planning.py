@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from levada.change import KINDS
+from levada.delivery.settled import EFFECTS as RANGES
 from levada.mapping import FieldMapping, Mapping
 from levada.model import Model
+from levada.outcome import Effect
 from levada.plan import Plan
 from levada.planner import KindPolicy, Ledger, Planner, PlanRequest, Settled, Settlement
 from levada.planners.local import LocalPlanner
@@ -28,10 +30,11 @@ from simulation.world import SCHEMA
 SEQUENCES = 40
 STEPS = 5
 ENDS: tuple[Settlement, ...] = ("delivered", "rejected", "suppressed", "unsent", "unknown", "gone")
+EFFECTS: tuple[Effect, ...] = ("created", "created", "updated", "same")
 ID, NAME, SCORE = (FieldMapping(name, "column", name) for name in ("id", "name", "score"))
 UPPER = FieldMapping("name", "sql", "upper(name)")
 FIELDS = tuple(Mapping(fields, ("id",)) for fields in ((ID, NAME, SCORE), (ID, NAME), (ID, UPPER, SCORE)))
-EMPTY_OR_ABSENT = ("lapsed", "returned")
+EMPTY_OR_ABSENT = ("lapsed", "returned", "created")
 """Columns that a plan has only if a row needs them."""
 End = tuple[int, Settlement, str | None]
 """Sequence, how it ended, under which id it was sent."""
@@ -89,7 +92,7 @@ def operations(plan: Plan, folder: Path) -> dict[tuple[str, int], tuple[int, dic
         if kind in plan.files:
             for number, row in enumerate(pq.read_table(folder / plan.files[kind].name).to_pylist(), plan.first(kind)):
                 row.pop("hash", None)
-                row = {name: value for name, value in row.items() if value is not None or name not in EMPTY_OR_ABSENT}
+                row = {name: value for name, value in row.items() if value or name not in EMPTY_OR_ABSENT}
                 found[kind, row["key.id"]] = number, row
     return found
 
@@ -108,6 +111,7 @@ def held(ledger: Ledger) -> dict[int, dict[str, Any]]:
                 "state": state,
                 "operation": row.get("operation") if state == "maybe_present" else None,
                 "identifier": row.get("identifier"),
+                "created": segment.created or bool(row.get("created")),
                 "lapsed": row.get("lapsed"),
             }
     return found
@@ -117,6 +121,7 @@ def settled(chance: random.Random, common: Settlement, sequences: dict[tuple[str
     """Ends drawn for each operation in the order of kind and key, whatever its sequence."""
     rows: list[End] = []
     named: list[tuple[int, str]] = []
+    effects: dict[int, Effect] = {}
     for (kind, key), number in sorted(sequences.items()):
         end = common
         if chance.random() < 0.4:
@@ -124,7 +129,11 @@ def settled(chance: random.Random, common: Settlement, sequences: dict[tuple[str
             rows.append((number, end, f"op-{kind}-{key}" if end == "unknown" else None))
         if end == "delivered" and kind == "added" and chance.random() < 0.7:
             named.append((number, f"r{key}"))
-    return Settled(common, _table(rows, "settlement", "operation"), _table(named, "identifier"))
+        if end == "delivered" and chance.random() < 0.8:
+            effects[number] = chance.choice(EFFECTS)
+    ended, identifiers = _table(rows, "settlement", "operation"), _table(named, "identifier")
+    ranges = [{"first": number, "stop": number + 1, "effect": effect} for number, effect in sorted(effects.items())]
+    return Settled(common, ended, identifiers, pa.Table.from_pylist(ranges, RANGES) if ranges else None)
 
 
 def _table(rows: list[Any], *names: str) -> pa.Table:
@@ -157,7 +166,7 @@ def test_both_planners_make_the_same_plans_and_ledgers(seed: int, tmp_path: Path
                     rows[key] = {"id": key, "name": chance.choice(("a", "B", "")), "score": chance.choice((None, 0, 7))}
             source = Rows(list(rows.values()))
             mapping = FIELDS[chance.choice((0, 0, 0, 1, 2))]
-            policy = KindPolicy(removed=chance.random() < 0.7)
+            policy = KindPolicy(removed=chance.random() < 0.7, adopt=chance.random() < 0.7)
             distrusted = chance.random() < 0.15 and real.ledger.exists
             common = chance.choice(ENDS)
             state = chance.getstate()

@@ -70,7 +70,8 @@ class Ends:
                     # what is surely not applied is this attempt, and not the one before it
                     code = outcome.code if outcome.code in HOPELESS else BEGUN.code
                     outcome = replace(outcome, end="unknown", code=code)
-                outcome = repeated(outcome) if self.counted else outcome
+                elif self.counted:
+                    outcome = repeated(outcome)
                 effect = effect if effect in ("created", "gone") else "untold"  # the lost attempt may have made it so
             elif outcome.end == "unknown":
                 self.lost.add(index)

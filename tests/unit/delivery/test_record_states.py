@@ -13,6 +13,8 @@ import pytest
 
 from levada.batch import Batch
 from levada.change import Verb
+from levada.delivery.doubts import TWICE, left_unsent
+from levada.delivery.ends import Ends
 from levada.delivery.waiting import SCHEMA, Waiting
 from levada.delivery.wire import Outgoing
 from levada.destination import DeliveryClass
@@ -186,3 +188,12 @@ def test_what_is_known_of_a_record_is_cut_along_with_it(tmp_path: Path) -> None:
     assert whole.take([4, 2, 0]).in_state("sent") == [0]
     assert whole.slice(1, 4).take([0, 1, 3]).in_state("sent", "removing") == [0, 1, 2]
     assert whole.slice(0, 4).slice(2, 2).in_state("fresh") == [1]
+
+
+def test_an_event_that_a_pause_kept_from_being_sent_again_stays_open() -> None:
+    """Class D: its run goes on with it when the tool is back; it is not closed as sent again, and left to the next."""
+    ends = Ends(1, {0}, counted=True)
+    ends.take([0], Outcomes(Outcome("not_applied")))
+    assert (ends.open, left_unsent(ends.joined(), 1)) == ([0], True)
+    ends.take([0], Outcomes(DELIVERED))
+    assert ends.joined().of(0) == TWICE
