@@ -88,6 +88,14 @@ def test_an_empty_page_that_names_a_next_one_proves_nothing_either() -> None:
         looked_up(["ann"], [page(next_cursor="x")])
 
 
+@pytest.mark.parametrize("more", [{"error": "the index is down"}, {"ok": False}, {"errors": ["timeout"]}])
+def test_an_answer_that_says_that_it_failed_proves_no_absence(more: dict[str, Any]) -> None:
+    """Though it is a 2xx with an empty list."""
+    with pytest.raises(DestinationError, match="the answer says"):
+        looked_up(["ann"], [page(**more)])
+    assert looked_up(["ann"], [page(errors=[], ok=True)])[0] == Found()
+
+
 def test_one_record_that_is_not_told_of_leaves_the_others_what_they_are() -> None:
     """Each question speaks for its own records."""
     answers = [page("ann"), page("x", total=99), page(), answer({"message": "no"}, 400), page("eve")]

@@ -206,11 +206,21 @@ def test_the_last_page_is_not_taken_for_another(body: dict[str, Any]) -> None:
         ({"x-next-page": ""}, False),
         ({"x-total-count": "21"}, True),
         ({"x-total-count": "10"}, False),
+        ({"content-range": "0-9/21"}, True),
+        ({"content-range": "items 0-9/10"}, False),
+        ({"content-range": "0-9/*"}, False),
     ],
 )
 def test_headers_name_pages_too(headers: dict[str, str], more: bool) -> None:
     """RFC 8288, and what many tools say instead."""
     assert bool(more_pages(Response(200, headers, b"[]"), 10)) is more
+
+
+def test_a_206_is_a_part() -> None:
+    """Unless its range says that nothing is missing."""
+    assert more_pages(Response(206, {}, b"[]"), 10)
+    assert not more_pages(Response(206, {"content-range": "0-9/10"}, b"[]"), 10)
+    assert more_pages(Response(200, {}, b'{"timed_out": true, "results": []}'), 0)
 
 
 def test_how_many_are_asked_for_at_most_is_read_from_the_request() -> None:
