@@ -265,7 +265,7 @@ class Reader:
             self._accepted(batch, found, verdicts)
         items = self.reading.items
         if items is not None:
-            for index, entry in self._entries(batch, found, items, verdicts):
+            for index, entry in self._taken(batch, found, items, verdicts):
                 match holds(items.ok, entry):
                     case True:
                         effect = self._entry_effect(items, entry)
@@ -292,9 +292,19 @@ class Reader:
                     verdicts.identifiers.update({0: identifier} if identifier else {})
                     verdicts.effects[0] = self._entry_effect(accepted, entries[0])
         else:
-            for index, entry in self._entries(batch, found, accepted, verdicts):
+            for index, entry in self._taken(batch, found, accepted, verdicts):
                 effect = self._entry_effect(accepted, entry)
                 verdicts.add(index, DELIVERED, text_at(entry, accepted.identifier), effect)
+
+    def _taken(self, batch: Batch, found: Any, declared: Entries, verdicts: _Verdicts) -> list[tuple[int, Any]]:
+        """Entries that may vouch for records: none, where one has a place that the request did not have."""
+        before = verdicts.strays
+        named = list(self._entries(batch, found, declared, verdicts))
+        if declared.index is None or verdicts.strays == before:
+            return named
+        for index, _ in named:
+            verdicts.add(index, Outcome("unknown", "the answer names places that the request did not have"))
+        return []
 
     def _refusal(self, declared: Entries, entry: Any) -> Outcome:
         own_code = code(entry, declared.code)

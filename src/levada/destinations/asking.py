@@ -17,7 +17,7 @@ from levada.destinations.answers import record_texts
 from levada.destinations.language import FieldsDiscovery, LookUp, Next, ObjectsDiscovery, Read
 from levada.destinations.paths import MISSING, answer_words, document, look, steps, text_at
 from levada.destinations.requests import Address, Unaddressable, Unsendable, Values, address, record_of
-from levada.destinations.signs import asked_at_most, more_pages
+from levada.destinations.signs import asked_at_most, failure, more_pages
 from levada.errors import DestinationError
 from levada.mapping import FieldType, ValueLimits
 from levada.outcome import Outcome, shortened
@@ -126,8 +126,11 @@ def _asked(talk: LookUpTalk, part: Batch, there: dict[int, str]) -> Talk[None]:
 def _must_be_last(talk: LookUpTalk, answer: Response, request: Request, entries: Sequence[Any], seen: int) -> None:
     """A page that is not the last proves nothing of the records that it lacks. Raises DestinationError."""
     following = talk.declared.next
-    if isinstance(look(document(answer), talk.declared.list), dict):
+    found = document(answer)
+    if isinstance(look(found, talk.declared.list), dict):
         return  # the one record, whose own fields say nothing of pages
+    if isinstance(found, dict) and (said := failure(found, ())):
+        raise DestinationError(f"look-up: the answer says {said}", code="destination.answer")
     if not entries and following is not None and following.by_number:
         return
     why = more_pages(answer, seen if entries else None)

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 from levada.destination import Request, Response
 from levada.destinations.paths import document
 
+PARTIAL: Final = 206
 ENTRIES_LOOKED_AT: Final = 1_000
 DEPTH_LOOKED_AT: Final = 3
 
@@ -42,6 +43,7 @@ _NEXT: Final = frozenset({
 _MORE: Final = frozenset({
     "hasmore", "hasnext", "hasnextpage", "more", "moreresults", "morerecords", "moreitems", "moreavailable",
     "moreresultsavailable", "hasmoreitems", "istruncated", "truncated", "incompleteresults", "moreitemsincollection",
+    "partialresults", "ispartial", "timedout", "terminatedearly",
 })  # fmt: skip
 _LAST: Final = frozenset({"last", "islast", "islastpage", "lastpagereached", "complete", "iscomplete"})
 _TOTALS: Final = frozenset({
@@ -143,6 +145,11 @@ def more_pages(answer: Response, seen: int | None) -> str:
 
     Without `seen` only a next page counts that is named: a total may be of something else.
     """
+    part = re.search(r"-(\d+)/(\d+)$", answer.headers.get("content-range", "").strip())
+    if part and int(part[2]) > int(part[1]) + 1:
+        return f"the header Content-Range says {part[0][1:]}"
+    if answer.status == PARTIAL and not part:
+        return "answer 206 is a part"
     link = answer.headers.get("link", "")
     if re.search(r'rel\s*=\s*"?[^",;]*\bnext\b', link):
         return "the header Link names a next page"

@@ -404,3 +404,13 @@ def test_entries_with_strays_and_contradictions_never_deliver_what_they_do_not_v
             assert all(own)
         if not own:
             assert end == "unknown"
+
+
+@pytest.mark.parametrize("word", ["accepted", "items"])
+@pytest.mark.parametrize("place", [3, -1, None, "x"])
+def test_places_that_the_request_did_not_have_vouch_for_nothing(word: str, place: object) -> None:
+    """An entry beyond the end, or without a place: the answer is to another request, and its places mean nothing."""
+    declared = {word: {"list": "taken", "index": "i", **({"ok": "ok"} if word == "items" else {})}}
+    entries = [{"i": 0, "ok": True}, {"i": 1, "ok": True}, {"i": 2, "ok": True}]
+    assert ends(read(declared, {"taken": entries})) == ["delivered"] * 3
+    assert ends(read(declared, {"taken": [*entries, {"i": place, "ok": True}]})) == ["unknown"] * 3

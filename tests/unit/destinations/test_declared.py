@@ -332,7 +332,8 @@ def test_an_update_by_id_looks_the_id_up_where_it_is_not_known() -> None:
 def test_records_without_an_id_are_rejected_where_nothing_looks_it_up() -> None:
     """In a batch only they are; the others are sent."""
     archive = {"send": "POST /archive", "record": {"id": "{destination_id}"}, "body": {"inputs": "{records}"}}
-    destination = http({"contacts": {"archive": archive}}, limits={"records_per_request": 10})
+    create = {"send": "POST /x", "records_per_request": 1, "outcomes": {"identifier": "id"}}
+    destination = http({"contacts": {"create": create, "archive": archive}}, limits={"records_per_request": 10})
     records = [{"email": name} for name in "abcd"]
     part = batch(destination, "archive", records, identifiers=["1", None, "3", "4"])
     outcomes, requests = held(destination.deliver(part), answer(), answer())
