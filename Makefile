@@ -11,7 +11,7 @@ demo: .venv/.core
 	.venv/bin/levada demo
 
 test: .venv/.test check
-	.venv/bin/python -m pytest -n 2
+	.venv/bin/python -m pytest -n 2 --dist loadgroup
 
 simulate: .venv/.test
 	PYTHONPATH=tests .venv/bin/python -m simulation --seeds $(SEEDS) --from $(FROM) $(if $(filter command line,$(origin ROWS)),--rows $(ROWS))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -19,6 +20,7 @@ import pyarrow.csv as pa_csv
 from levada.change import Kind, Verb
 from levada.mapping import digest
 from levada.outcome import DELIVERED, UNTOLD, Effects, Outcome, Outcomes, shortened
+from levada.template import as_text
 
 RecordState = Literal["fresh", "sent", "removing"]
 """What is known of a record before it is sent. `fresh`: every earlier request for it was answered, or there was none.
@@ -94,9 +96,10 @@ class Batch:
         return text.to_pybytes()
 
     def as_csv(self) -> bytes:
-        """The table as CSV with a header, text quoted."""
+        """The table as CSV with a header, text quoted. Lists and structs are their JSON, bytes base64."""
+        columns = [_cells(column) for column in self.table.columns]
         sink = io.BytesIO()
-        pa_csv.write_csv(self.table, sink)
+        pa_csv.write_csv(pa.table(columns, names=self.table.column_names), sink)
         return sink.getvalue()
 
     def slice(self, start: int, length: int) -> Batch:
@@ -192,12 +195,24 @@ def python_rows(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def python_values(column: Any) -> list[Any]:
-    """As `python_rows`, for one column."""
-    kind = column.type
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+    """As `python_rows`, for one column. A real of 32 bits is the number that its shortest digits say: 0.1."""
+    kind, types = column.type, pa.types
+    if not _is_plain(kind):
+        if isinstance(column, pa.ChunkedArray):
+            return [value for chunk in column.chunks for value in python_values(chunk)]
+        if types.is_struct(kind):
+            return _structs(column)
+        if types.is_map(kind):
+            return _maps(column)
+        if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+            return _lists(column, python_values(column.flatten()))
+    if types.is_float32(kind) or types.is_float16(kind):
+        wide: list[Any] = column.cast(pa.float32()).cast(pa.string()).cast(pa.float64()).to_pylist()
+        return wide
+    if types.is_timestamp(kind) and kind.unit == "ns":
         # whole microseconds as Python's own time, finer ones as they are written
-        wholes = column.cast(pa.timestamp("us", kind.tz), safe=False).to_pylist()
-        counts, texts = column.cast(pa.int64()).to_pylist(), column.cast(pa.string()).to_pylist()
+        wholes = python_values(column.cast(pa.timestamp("us", kind.tz), safe=False))
+        counts, texts = column.cast(pa.int64()).to_pylist(), _iso(column)
         return [
             text if count is not None and count % 1_000 else whole
             for count, whole, text in zip(counts, wholes, texts, strict=True)
@@ -205,8 +220,72 @@ def python_values(column: Any) -> list[Any]:
     try:
         values: list[Any] = column.to_pylist()
     except (ValueError, OverflowError):
-        values = column.cast(pa.string()).to_pylist()
+        values = _iso(column)
     return values
+
+
+def _cells(column: Any) -> Any:
+    """A column in what the writer of CSV takes as it is; lists, structs, bytes and decimals with exponents as text."""
+    import pyarrow.compute as pc
+
+    kind, types = column.type, pa.types
+    written = types.is_nested(kind) or types.is_binary(kind)
+    if types.is_decimal(kind):
+        written = pc.any(pc.match_substring(column.cast(pa.string()), "E")).as_py()
+    if not written:
+        return column
+    return pa.array([None if value is None else as_text(value) for value in python_values(column)], pa.string())
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Does it hold nothing that Python would hold otherwise than it is written?"""
+    types = pa.types
+    return not types.is_nested(kind) or types.is_union(kind)
+
+
+def _lists(column: Any, items: list[Any]) -> list[Any]:
+    import pyarrow.compute as pc
+
+    found: list[Any] = []
+    start = 0
+    for length in pc.list_value_length(column).to_pylist():
+        found.append(None if length is None else items[start : start + length])
+        start += length or 0
+    return found
+
+
+def _structs(column: Any) -> list[Any]:
+    names = [column.type.field(index).name for index in range(column.type.num_fields)]
+    members = [python_values(column.field(index)) for index in range(len(names))]
+    rows = zip(*members, strict=True) if members else [()] * len(column)
+    return [
+        dict(zip(names, row, strict=True)) if there else None
+        for there, row in zip(column.is_valid().to_pylist(), rows, strict=True)
+    ]
+
+
+def _maps(column: Any) -> list[Any]:
+    """A dict each; pairs where a key cannot be one of a dict."""
+    kind = column.type
+    pairs = pa.struct([pa.field("key", kind.key_type), pa.field("value", kind.item_type)])
+    found = python_values(column.cast(pa.list_(pairs)))
+    try:
+        return [None if each is None else {pair["key"]: pair["value"] for pair in each} for each in found]
+    except TypeError:
+        return [None if each is None else [(pair["key"], pair["value"]) for pair in each] for each in found]
+
+
+def _iso(column: Any) -> list[Any]:
+    """Dates and times as text in ISO 8601, a fraction only where it is not zero."""
+    texts: list[str | None] = column.cast(pa.string()).to_pylist()
+    return [None if text is None else _FRACTION.sub(_shortened, text.replace(" ", "T")) for text in texts]
+
+
+_FRACTION = re.compile(r"\.(\d*?)0*(Z?)$")
+
+
+def _shortened(found: re.Match[str]) -> str:
+    return (found[1] and f".{found[1]}") + found[2]
 
 
 def part_number(sequence: int, length: int) -> int:

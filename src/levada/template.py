@@ -20,8 +20,9 @@ The rules that both follow:
 * `{before}` and `{before.NAME}` are the values last confirmed; null for a record that is new.
 * `{destination_id}` (null if unknown), `{operation}`, `{kind}`, `{verb}`, `{object}`, `{sync}`.
 * `{levada.NAME}` is one of these words whatever the fields are called, as `{fields.NAME}` is always a field.
-* Values: decimals and integers of any size as number tokens with all their digits; binary floating point as
-  the shortest token that reads back the same double; NaN and the infinities are refused (ValueError);
+* Values: decimals and integers of any size as number tokens with all their digits, but for zeros at the end of many
+  places; binary floating point as the shortest token that reads back the same number; NaN and the infinities are
+  refused (ValueError);
   instants as ISO 8601 in UTC with `Z`, local date-times without an offset, both with a fraction only where
   it is not zero; dates and times in ISO 8601; binary as base64; a `json` field is embedded as it is, but for
   line breaks between its tokens, which become spaces.
@@ -59,6 +60,8 @@ OWN = "levada"
 PER_BATCH: frozenset[str] = frozenset({"key_field", "kind", "verb", "object", "sync"})
 """Sources whose value is the same for all records of a batch."""
 
+LONG_SCALE = 15
+"""Decimals of so many places come from computations; the zeros at their end are not written."""
 DEPTH_MAX = 32
 """A template, and a value in it, may not be nested deeper."""
 
@@ -542,7 +545,11 @@ def _refuse(token: str) -> None:
 def _number(value: float | Decimal) -> str:
     if not math.isfinite(value):
         raise ValueError(f"JSON has no {value}")
-    return format(value, "f") if isinstance(value, Decimal) else repr(value)
+    if isinstance(value, float):
+        return repr(value)
+    shown = format(value, "f")
+    places = -int(value.as_tuple().exponent)
+    return shown if places < LONG_SCALE else shown.rstrip("0").rstrip(".")
 
 
 def as_text(value: Any) -> str:
@@ -562,8 +569,10 @@ def as_text(value: Any) -> str:
             return text
         case datetime():
             return _moment(value)
-        case date() | time():
+        case date():
             return value.isoformat()
+        case time():
+            return _trimmed(value.isoformat())
         case bytes() | bytearray() | memoryview():
             return base64.b64encode(value).decode("ascii")
         case UUID():

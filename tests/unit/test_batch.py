@@ -36,5 +36,5 @@ def test_times_that_python_cannot_hold_are_text() -> None:
     moments = pa.array([1_000_000_001, 1_000_000_000, None], pa.timestamp("ns"))
     far = pa.array([253_402_300_800, 0, None], pa.timestamp("s"))
     rows = python_rows(pa.table({"fine": moments, "far": far}))
-    assert [row["fine"] for row in rows] == ["1970-01-01 00:00:01.000000001", dt.datetime(1970, 1, 1, 0, 0, 1), None]  # noqa: DTZ001
-    assert [row["far"] for row in rows] == ["10000-01-01 00:00:00", "1970-01-01 00:00:00", None]
+    assert [row["fine"] for row in rows] == ["1970-01-01T00:00:01.000000001", dt.datetime(1970, 1, 1, 0, 0, 1), None]  # noqa: DTZ001
+    assert [row["far"] for row in rows] == ["10000-01-01T00:00:00", "1970-01-01T00:00:00", None]

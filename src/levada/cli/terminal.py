@@ -52,7 +52,7 @@ def _finite(value: Any) -> Any:
         case float() if value != value or value in (float("inf"), float("-inf")):
             return str(value)
         case Mapping():
-            return {str(key): _finite(inner) for key, inner in value.items()}
+            return {str(json_default(key)): _finite(inner) for key, inner in value.items()}
         case list() | tuple():
             return [_finite(inner) for inner in value]
         case _:

@@ -22,7 +22,7 @@ from levada.destinations.tables.destination import SqlDestination, swap_rows
 from levada.destinations.tables.engine import Grammar, Refused, TableColumn, TableFacts, Transient
 from levada.destinations.tables.names import TableName, quoted
 from levada.destinations.tables.statements import quoted_table
-from levada.destinations.tables.values import as_json, is_nested, simple, simplified
+from levada.destinations.tables.values import as_json, is_nested, simple, simplified, widened
 from levada.durable import FULL, sync_path
 from levada.errors import AccessError, ConfigError, DestinationError, FullError, UnavailableError
 from levada.limits import Limits
@@ -60,7 +60,7 @@ FIELD_TYPES: dict[str, tuple[FieldType, ValueLimits]] = {
     "USMALLINT": ("integer", ValueLimits(integer_bits=17)),
     "UINTEGER": ("integer", ValueLimits(integer_bits=33)),
     "UBIGINT": ("integer", ValueLimits(integer_bits=65)),
-    "FLOAT": ("number", ValueLimits(nonfinite=True)),
+    "FLOAT": ("number", ValueLimits(nonfinite=True, float_bits=32)),
     "DOUBLE": ("number", ValueLimits(nonfinite=True)),
     "VARCHAR": ("text", ValueLimits(nul_character=True)),
     "BLOB": ("binary", ValueLimits()),
@@ -331,7 +331,7 @@ class DuckdbEngine:
             if is_nested(form.type) and native in ("JSON", "VARCHAR"):
                 form = as_json(form, name)
             _no_lost_digits(form, name, native)
-            columns.append(form)
+            columns.append(widened(form) if native == "DOUBLE" else form)
         return pa.table(columns, names=table.column_names)
 
     def lock(self, session: Any, target: TableName) -> None:

@@ -60,20 +60,6 @@ def _is_bytes(kind: pa.DataType) -> bool:
     return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))
 
 
-def _as_text(column: pa.ChunkedArray[Any], *, iso: bool) -> pa.ChunkedArray[Any]:
-    """Decimals without exponents; with `iso`, instants as RFC 3339 writes them."""
-    import pyarrow.compute as pc
-
-    kind = column.type
-    if pa.types.is_decimal(kind):
-        texts = [None if value is None else decimal_text(value) for value in column.to_pylist()]
-        return pa.chunked_array([pa.array(texts, pa.string())])
-    if pa.types.is_timestamp(kind):
-        text = column.cast(pa.string())
-        return cast("pa.ChunkedArray[Any]", cast("Any", pc).replace_substring(text, " ", "T")) if iso else text
-    return column.cast(pa.string())
-
-
 def _without_exponent(column: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
     """Decimals with many places are written out, as text: the writer of CSV would put 1E-7."""
     import pyarrow.compute as pc
@@ -82,12 +68,16 @@ def _without_exponent(column: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
         return column
     compute = cast("Any", pc)
     odd = compute.any(compute.match_substring(column.cast(pa.string()), "E")).as_py()
-    return _as_text(column, iso=False) if odd else column
+    if not odd:
+        return column
+    texts = [None if value is None else decimal_text(value) for value in column.to_pylist()]
+    return pa.chunked_array([pa.array(texts, pa.string())])
 
 
 @dataclass(frozen=True, slots=True)
 class Csv:
-    """RFC 4180 with a header: text in quotes, so that "" is empty text and nothing at all is NULL."""
+    """RFC 4180 with a header: text in quotes, so that "" is empty text and nothing at all is NULL. A list or a struct
+    is JSON in its cell."""
 
     escape_formulas: bool = True
     extension: str = "csv"
@@ -162,8 +152,7 @@ class JsonLines:
     def prepared(self, table: pa.Table) -> pa.Table:
         columns: list[pa.ChunkedArray[Any]] = []
         for name, column in zip(table.column_names, table.columns, strict=True):
-            form = column if column.type == pa.timestamp("ns") else simplified(column, name)
-            columns.append(_as_text(form, iso=True) if pa.types.is_timestamp(form.type) else form)
+            columns.append(column if column.type == pa.timestamp("ns") else simplified(column, name))
         if not table.num_rows:
             return pa.table({"line": pa.array([], pa.string())})
         arrays = [column.combine_chunks() for column in columns]

@@ -21,7 +21,7 @@ from levada.destinations.tables.engine import Grammar, Refused, TableColumn, Tab
 from levada.destinations.tables.names import TableName, quoted
 from levada.destinations.tables.statements import quoted_table
 from levada.destinations.tables.urls import DatabaseUrl, database_url
-from levada.destinations.tables.values import as_json, columns_of, is_nested, simple, simplified
+from levada.destinations.tables.values import as_json, columns_of, is_nested, simple, simplified, widened
 from levada.errors import AccessError, ConfigError, DestinationError, FullError, LevadaError, UnavailableError
 from levada.limits import Limits
 from levada.mapping import FieldType, ValueLimits
@@ -366,10 +366,12 @@ class MysqlEngine:
         if name in ("datetime", "timestamp"):
             zoned = wanted is not None and pa.types.is_timestamp(wanted) and cast("Any", wanted).tz
             return ("timestamp_tz" if zoned or name == "timestamp" else "timestamp"), ValueLimits()
+        if name == "float":
+            return "number", ValueLimits(float_bits=32)
         if name.endswith(("blob", "binary")):
             return "binary", ValueLimits()
         kinds: dict[str, FieldType] = {
-            "float": "number", "double": "number", "date": "date", "time": "time", "json": "json", "uuid": "uuid",
+            "double": "number", "date": "date", "time": "time", "json": "json", "uuid": "uuid",
         }  # fmt: skip
         return kinds.get(name, "text"), ValueLimits()
 
@@ -469,7 +471,8 @@ def _shaped(column: pa.ChunkedArray[Any], name: str, native: str) -> pa.ChunkedA
             raise Refused(f"{name}: the column {native} would round the time", "1292")
         texts = column.cast(pa.string())
         return cast("pa.ChunkedArray[Any]", compute.replace_substring_regex(texts, "Z$", ""))
-    return column
+    # the driver writes the digits of a Python number, which has 64 bits
+    return widened(column)
 
 
 def open_mysql(name: str, options: MysqlOptions, surroundings: Surroundings) -> SqlDestination:

@@ -22,7 +22,7 @@ from levada.destinations.tables.engine import Grammar, Refused, TableColumn, Tab
 from levada.destinations.tables.names import TableName, quoted
 from levada.destinations.tables.statements import quoted_table
 from levada.destinations.tables.urls import DatabaseUrl, database_url
-from levada.destinations.tables.values import as_json, is_nested, is_plain_list, simple, simplified
+from levada.destinations.tables.values import as_json, is_nested, is_plain_list, simple, simplified, widened
 from levada.errors import AccessError, ConfigError, DestinationError, FullError, LevadaError, UnavailableError
 from levada.libpq import CONNECTION_DEFAULTS
 from levada.limits import Limits
@@ -72,7 +72,7 @@ FIELD_TYPES: dict[str, tuple[FieldType, ValueLimits]] = {
     "smallint": ("integer", ValueLimits(integer_bits=16)),
     "integer": ("integer", ValueLimits(integer_bits=32)),
     "bigint": ("integer", ValueLimits(integer_bits=64)),
-    "real": ("number", ValueLimits(nonfinite=True)),
+    "real": ("number", ValueLimits(nonfinite=True, float_bits=32)),
     "double precision": ("number", ValueLimits(nonfinite=True)),
     "numeric": ("decimal", ValueLimits(decimal_unlimited=True, nonfinite=True)),
     "bytea": ("binary", ValueLimits()),
@@ -374,6 +374,8 @@ class PostgresEngine:
         if is_nested(form):
             inner = BINARY_TYPES.get(cast("Any", form).value_type) if _is_array(form, native) else None
             return f"{inner}[]" if inner else "text"
+        if form == pa.float32() and _plain(native) == "double precision":
+            return "double precision"
         return BINARY_TYPES[form]
 
     def value(self, expression: str, kind: pa.DataType, native: str) -> str:
@@ -402,7 +404,7 @@ class PostgresEngine:
             if is_nested(form.type) and self.staged(form.type, native) == "text":
                 form = as_json(form, name)
             _no_lost_digits(form, name, native)
-            columns.append(form)
+            columns.append(widened(form) if _plain(native) == "double precision" else form)
         return pa.table(columns, names=table.column_names)
 
     def lock(self, session: Any, target: TableName) -> None:

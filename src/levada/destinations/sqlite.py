@@ -21,7 +21,7 @@ from levada.destinations.tables.destination import SqlDestination, swap_rows
 from levada.destinations.tables.engine import Grammar, Refused, TableColumn, TableFacts, Transient
 from levada.destinations.tables.names import TableName, quoted
 from levada.destinations.tables.statements import quoted_table
-from levada.destinations.tables.values import as_json, columns_of, decimal_text, is_nested, simple, simplified
+from levada.destinations.tables.values import as_json, columns_of, decimal_text, is_nested, simple, simplified, widened
 from levada.errors import AccessError, ConfigError, DestinationError, FullError, UnavailableError
 from levada.limits import Limits
 from levada.mapping import FieldType, ValueLimits
@@ -365,7 +365,7 @@ def _shaped(column: pa.ChunkedArray[Any], name: str) -> pa.ChunkedArray[Any]:
         return texts
     if types.is_floating(kind):
         _no_nan(column, name)
-    return column
+    return widened(column)
 
 
 def _no_nan(column: pa.ChunkedArray[Any], name: str) -> None:

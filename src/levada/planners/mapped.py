@@ -8,21 +8,23 @@ where the rows come from, and the fields that need Python (`levada.planners.late
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from levada.errors import ConfigError
 from levada.mapping import FieldMapping, Mapping
 from levada.planners import expressions, sql, templates, transforms, values
+from levada.planners.constants import constant
 from levada.planners.engine import Engine, first_line
 from levada.planners.kept import Coerced, Problem, kept
 from levada.planners.transforms import Transform
+from levada.sql.text import formless
+from levada.sql.types import type_of as parsed
 
 SEPARATOR = "\x1f"
 DIGITS = "\x1fdigits"
@@ -197,12 +199,13 @@ def lay_out(
     _distinct(mapping.names, "the fields")
     known = _Columns(columns)
     key_raw = [sql.quoted(known.find(key, "key")) for key in keys]
-    drafts = [_draft(each, index, known) for index, each in enumerate(mapping.fields)]
+    type_of = partial(_type_of, engine, relation)
+    drafts = [_draft(each, index, known, type_of) for index, each in enumerate(mapping.fields)]
     raw = sql.listed(
         [*(f"{source} AS r_k{index}" for index, source in enumerate(key_raw))]
         + [f"{draft.raw} AS r{draft.index}" for draft in drafts]
         + [f"{draft.failed_sql} AS x{draft.index}" for draft in drafts if draft.failures]
-        + [f"({draft.misfit}) AS m{draft.index}" for draft in drafts if draft.misfit]
+        + [f"({misfit[0]}) AS m{d.index}_{number}" for d in drafts for number, misfit in enumerate(d.misfits)]
     )
     if len(raw) > STATEMENT_CHARACTERS_MAX:
         raise ConfigError(
@@ -214,8 +217,11 @@ def lay_out(
         _finished(draft, each, types[f"r{draft.index}"]) for draft, each in zip(drafts, mapping.fields, strict=True)
     ]
     problems = list(_key_problems(keys, key_coerced))
-    reason = sql.text(TOO_LONG_REASON)
-    problems += [(d.name, Problem(f"m{d.index}", "number_too_long", reason)) for d in drafts if d.misfit]
+    problems += [
+        (d.name, Problem(f"m{d.index}_{number}", code, sql.text(reason)))
+        for d in drafts
+        for number, (_, code, reason) in enumerate(d.misfits)
+    ]
     for mapped in fields:
         problems += _field_problems(mapped, mapping)
     shown = sql.listed(f"{coerced.sql} AS k{index}" for index, coerced in enumerate(key_coerced))
@@ -352,8 +358,8 @@ class _Draft:
     rounds: tuple[Round, ...]
     failures: tuple[tuple[str, str], ...]
     textual: bool
-    #: true for rows in which a number is too long to be computed with or sent as a number
-    misfit: str = ""
+    #: for rows whose value cannot become what the field is made of: condition over the model's columns, code, reason
+    misfits: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def failed_sql(self) -> str:
@@ -362,11 +368,13 @@ class _Draft:
         return f"CASE {cases} END"
 
 
-def _draft(mapped: FieldMapping, index: int, known: _Columns) -> _Draft:
+def _draft(mapped: FieldMapping, index: int, known: _Columns, type_of: Callable[[str], str]) -> _Draft:
+    """`type_of` tells the type of an expression over the model's columns."""
     subject = f"fields.{mapped.field}"
     rounds: list[Round] = []
     origin = ""
     numbers: list[str] = []
+    misfits: list[tuple[str, str, str]] = []
     match mapped.kind:
         case "column":
             origin = known.find(mapped.origin, subject)
@@ -380,16 +388,17 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns) -> _Draft:
             start = expression.sql
             numbers = [known.texts[column] for column in expression.columns if column in known.texts]
         case "value":
-            start = literal(mapped.constant, subject)
+            start = constant(mapped.constant, subject)
         case "template":
             names = templates.variables(mapped.origin, list(known.types), subject=subject)
             found = [(name, known.find(column, subject)) for name, column in names]
             names = tuple((name, known.texts.get(column, column)) for name, column in found)
             kinds = {**known.types, **dict.fromkeys(known.texts.values(), "VARCHAR")}
             plain = templates.as_sql(mapped.origin, kinds, names)
-            start = plain or templates.input_sql(names)
+            start = plain or templates.input_sql(names, kinds)
             if plain is None:
                 rounds.append(Round(None, template=mapped.origin))
+                misfits += [each for _, column in names for each in _formless(column, kinds[column])]
     steps = transforms.chain(mapped.apply, subject=subject)
     failures: list[tuple[str, str]] = []
     if steps and not rounds:
@@ -399,7 +408,9 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns) -> _Draft:
                 code="config.type",
                 hint="say how it becomes text in an sql expression",
             )
-        start = f"CAST({start} AS VARCHAR)"
+        kind = known.types[origin] if origin and start == sql.quoted(origin) else type_of(start)
+        misfits += _formless(start, kind)
+        start = values.text_sql(start, kind)
     for step in steps:
         if step.sql is None:
             rounds.append(Round(step))
@@ -412,8 +423,15 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns) -> _Draft:
             start = changed
             if len(start) > STATEMENT_CHARACTERS_MAX:
                 raise ConfigError(f"{subject}: too many transforms", code="config.transform")
-    misfit = " OR ".join(f"({too_long(sql.quoted(name))})" for name in numbers)
-    return _Draft(index, mapped.field, origin, start, tuple(rounds), tuple(failures), bool(steps or rounds), misfit)
+    misfits += [(too_long(sql.quoted(name)), "number_too_long", TOO_LONG_REASON) for name in numbers]
+    textual = bool(steps or rounds)
+    return _Draft(index, mapped.field, origin, start, tuple(rounds), tuple(failures), textual, tuple(misfits))
+
+
+def _formless(value: str, kind: str) -> list[tuple[str, str, str]]:
+    """The misfit of a value that is to become text, if its type has values that have no form in it."""
+    condition = formless(value, parsed(kind))
+    return [(condition, "nonfinite", f"{value}: NaN or an infinity, which has no form as text")] if condition else []
 
 
 def _finished(draft: _Draft, mapped: FieldMapping, source: str) -> MappedField:
@@ -443,6 +461,16 @@ def _bound_types(engine: Engine, relation: str, raw: str, drafts: Sequence[_Draf
         raise
 
 
+def _type_of(engine: Engine, relation: str, expression: str) -> str:
+    """The type of an expression; text if it has none, which `_bound_types` tells."""
+    import duckdb
+
+    try:
+        return engine.types(f"SELECT {expression} AS x FROM {relation}")["x"]
+    except duckdb.Error:
+        return "VARCHAR"
+
+
 def _distinct(names: Sequence[str], what: str) -> None:
     seen: dict[str, str] = {}
     for name in names:
@@ -453,38 +481,3 @@ def _distinct(names: Sequence[str], what: str) -> None:
                 hint="a record has each field once",
             )
         seen[name.casefold()] = name
-
-
-def literal(value: Any, subject: str) -> str:
-    """A constant of a sync's file as SQL, exactly."""
-    match value:
-        case None:
-            return "CAST(NULL AS VARCHAR)"
-        case bool():
-            return "true" if value else "false"
-        case int():
-            wide = "BIGINT" if -(2**63) <= value < 2**63 else "HUGEINT"
-            if not -(2**127) < value < 2**127:
-                raise ConfigError(
-                    f"{subject}: the number has too many digits", code="config.value", hint="write it as text"
-                )
-            return f"CAST({sql.text(str(value))} AS {wide})"
-        case float():
-            return f"CAST({sql.text(repr(value))} AS DOUBLE)"
-        case Decimal():
-            return f"CAST({sql.text(str(value))} AS DECIMAL(38,{max(0, -int(value.as_tuple().exponent))}))"
-        case str():
-            return sql.text(value)
-        case dt.datetime():
-            kind = "TIMESTAMP" if value.tzinfo is None else "TIMESTAMP WITH TIME ZONE"
-            return f"CAST({sql.text(value.isoformat())} AS {kind})"
-        case dt.date():
-            return f"CAST({sql.text(value.isoformat())} AS DATE)"
-        case list() | dict() | tuple():
-            try:
-                shown = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str, separators=(",", ":"))
-            except ValueError as error:
-                raise ConfigError(f"{subject}: {error}", code="config.value", hint="JSON has no such value") from None
-            return f"CAST({sql.text(shown)} AS JSON)"
-        case _:
-            raise ConfigError(f"{subject}: {type(value).__name__} cannot be a constant", code="config.value")

@@ -17,6 +17,8 @@ from levada.errors import ConfigError
 from levada.planners import sql
 from levada.planners.expressions import nearest
 from levada.planners.template_limits import bound_ranges, bounded
+from levada.sql.text import json_of, name_of
+from levada.sql.types import type_of
 
 if TYPE_CHECKING:
     from liquid import BoundTemplate, Environment
@@ -138,12 +140,14 @@ def as_sql(source: str, types: Mapping[str, str], names: Sequence[tuple[str, str
     return "(" + " || ".join(pieces or ["''"]) + ")"
 
 
-def input_sql(names: Sequence[tuple[str, str]]) -> str:
-    """What is compared for a template that runs later: its columns as one JSON text."""
-    if not names:
-        return "'{}'"
-    fields = sql.listed(f"{sql.quoted(name)} := {sql.quoted(column)}" for name, column in names)
-    return f"CAST(to_json(struct_pack({fields})) AS VARCHAR)"
+def input_sql(names: Sequence[tuple[str, str]], types: Mapping[str, str]) -> str:
+    """What is compared for a template that runs later: its columns, of these types, as one JSON text."""
+    parts = [
+        f"{sql.text((',' if number else '') + name_of(name))}, "
+        f"coalesce({json_of(sql.quoted(column), type_of(types[column]))}, 'null')"
+        for number, (name, column) in enumerate(names)
+    ]
+    return f"concat('{{', {', '.join(parts)}, '}}')" if parts else "'{}'"
 
 
 def rendered(source: str, row: str, subject: str) -> str:

@@ -15,6 +15,7 @@ from levada.clock import Clock, SystemClock
 from levada.errors import StoreError
 from levada.runner.approve import actor
 from levada.runner.doubt import doubt
+from levada.runner.shifted import possibly_shifted
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -57,7 +58,7 @@ def doctor(project: Project | None, clock: Clock | None = None) -> tuple[Diagnos
     if files.errors:
         message = f"{len(files.errors)} errors in its files, the first: {files.errors[0].message}"
         found.append(Diagnosis("files", "wrong", message, "`levada check` names them all"))
-    return (*found, _disk(project), *_state(project))
+    return (*found, _disk(project), *_state(project), *_shifted(project))
 
 
 def accept_rollback(project: Project) -> Sequence[str]:
@@ -115,6 +116,24 @@ def _disk(project: Project) -> Diagnosis:
     if usage.free < DISK_LOW_BYTES:
         return Diagnosis("disk", "wrong", message, "make room: a run that cannot write its state pauses")
     return Diagnosis("disk", "ok", message)
+
+
+def _shifted(project: Project) -> list[Diagnosis]:
+    """Syncs whose instants an earlier version sent, which shifted them by the zone of its machine."""
+    try:
+        found = list(possibly_shifted(project))
+    except StoreError:
+        return []  # the state itself is wrong, and says so
+    return [
+        Diagnosis(
+            f"sync {name}",
+            "notice",
+            f"instants of its {rows:,} records may be shifted at the destination, by the zone of the machine that sent"
+            " them: an earlier version did so over HTTP, unless the machine was set to UTC",
+            f"`levada resync {name}` sends every record again; a run does not, since the ledger holds the right values",
+        )
+        for name, rows in found
+    ]
 
 
 def _state(project: Project) -> list[Diagnosis]:

@@ -19,6 +19,7 @@ from levada.runner.plan import request
 from levada.runner.rebuilt import forget_rebuilt
 from levada.runner.resolve import Resolved, resolve
 from levada.runner.sample import sample_keys
+from levada.runner.shifted import remember_beginning
 from levada.runner.target import remember_target
 from levada.store import AuditEntry
 
@@ -57,6 +58,7 @@ def mark_synced(project: Project, sync: str) -> RunResult:
                 store.update_run(lease, run_id, phase="closed", status="failed")
                 raise
         remember_target(project, resolved)
+        remember_beginning(project, sync, store.ledger(sync), run_id, "sync")
         result = RunResult(
             sync=sync,
             run_id=run_id,

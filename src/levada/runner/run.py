@@ -38,6 +38,7 @@ from levada.runner.heartbeat import Heartbeat
 from levada.runner.ordered import ordered, read_order, verify, write_order
 from levada.runner.rebuilt import forget_rebuilt
 from levada.runner.resolve import Resolved, resolve
+from levada.runner.shifted import remember_beginning, remember_end
 from levada.runner.target import check_target, remember_target
 from levada.runner.undone import forget_undone, undone_runs
 from levada.store import Lease, RunRecord
@@ -228,18 +229,8 @@ def _fresh(
     store, clock = project.store, project.clock
     run_id = clock.new_id("run")
     folder = store.folder / "plans" / run_id
-    trip = Trip(
-        project,
-        resolved.name,
-        run_id,
-        lease,
-        folder,
-        clock.now(),
-        clock.monotonic(),
-        purpose,
-        resolved.notices,
-        entitled,
-    )
+    began, told = (clock.now(), clock.monotonic()), resolved.notices
+    trip = Trip(project, resolved.name, run_id, lease, folder, *began, purpose, told, entitled)
     store.create_run(lease, run_id, purpose)
     project.listener(events.RunStarted(resolved.name, run_id))
     try:
@@ -247,6 +238,7 @@ def _fresh(
         ledger = store.ledger(resolved.name)
         check_target(project, resolved, ledger)
         remember_target(project, resolved)
+        remember_beginning(project, resolved.name, ledger, run_id, purpose)
         if not ledger.exists and resolved.sync.first_run == "skip" and purpose == "sync":
             result = _skipped(trip, resolved, ledger)
         else:
@@ -387,6 +379,7 @@ def _deliver(
     trip = replace(trip, notices=(*trip.notices, *_taken_over(project, order, tally)))
     result = _result_of(trip, plan, "succeeded" if clean else "partial", tally)
     project.store.commit(trip.lease, trip.run_id, folded, status=result.status, result=result.as_dict())
+    remember_end(project, trip.sync, trip.run_id)
     if plan.purpose not in ("undo", "settle"):
         refused.keep(project.store, order, tally)
     if plan.purpose in ("sync", "resync"):

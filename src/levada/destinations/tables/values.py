@@ -112,11 +112,11 @@ def as_json(column: pa.ChunkedArray[Any], name: str) -> pa.ChunkedArray[Any]:
 
     connection = connect()
     try:
-        connection.register("nested", pa.table({"x": column, "i": pa.array(range(len(column)))}))
-        ((kind,),) = connection.execute("SELECT typeof(x) FROM nested LIMIT 1").fetchall() or [("VARCHAR",)]
-        type_ = type_of(kind)
+        connection.register("given", pa.table({"x": column, "i": pa.array(range(len(column)))}))
+        kind = type_of(str(connection.sql("SELECT x FROM given").types[0]))
+        odd = formless("x", kind) or "false"
         found: pa.Table = connection.sql(
-            f"SELECT {json_of('x', type_)} AS x, {formless('x', type_) or 'false'} AS odd FROM nested ORDER BY i"
+            f"SELECT {json_of('x', kind)} AS x, {odd} AS odd FROM given ORDER BY i"
         ).to_arrow_table()
     except duckdb.Error as error:
         raise Refused(f"{name}: {error}", "value") from error
@@ -125,6 +125,13 @@ def as_json(column: pa.ChunkedArray[Any], name: str) -> pa.ChunkedArray[Any]:
     if pa.compute.any(found.column("odd")).as_py():
         raise Refused(f"{name}: NaN or an infinity, which has no form in JSON", "nonfinite")
     return found.column("x").cast(pa.string())
+
+
+def widened(column: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
+    """Reals of 32 bits for a column of 64: the number that their shortest digits say, 0.1. Others as they are."""
+    if column.type != pa.float32():
+        return column
+    return column.cast(pa.string()).cast(pa.float64())
 
 
 def decimal_text(value: Decimal) -> str:

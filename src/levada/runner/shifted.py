@@ -1,0 +1,79 @@
+"""Which syncs may have sent instants in the zone of the machine, as Levada did over HTTP before this was mended.
+
+The ledger holds the right values, so no later run mends what was sent: only `resync` does. A sync is known to be free
+of it if its first run was by a version that sends UTC, or a `resync` by one was carried to its end; that is remembered
+with the sync. Of any other it is not known: earlier versions did not write down the zone of their machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from levada.destination import Destination, TableDestination
+from levada.destinations.python import PythonDestination
+from levada.errors import LevadaError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from levada.plan import Purpose
+    from levada.planner import Ledger
+    from levada.runner.project import Project
+
+MEMORY = "instants"
+UTC = "utc"
+"""What is remembered: that all records were sent in UTC, or, until it ends, the resync that sends them so."""
+
+
+def remember_beginning(project: Project, sync: str, ledger: Ledger, run_id: str, purpose: Purpose) -> None:
+    """Before a run plans: a first one sends everything in UTC, and a resync will have."""
+    known = project.store.recall(sync, MEMORY)
+    if known == UTC:
+        return
+    if not ledger.exists:
+        project.store.remember(sync, MEMORY, UTC)
+    elif purpose == "resync":
+        project.store.remember(sync, MEMORY, run_id)
+
+
+def remember_end(project: Project, sync: str, run_id: str) -> None:
+    """After a run was committed."""
+    if project.store.recall(sync, MEMORY) == run_id:
+        project.store.remember(sync, MEMORY, UTC)
+
+
+def possibly_shifted(project: Project) -> Iterator[tuple[str, int]]:
+    """The syncs whose destination may hold shifted instants, and how many records each has there."""
+    store = project.stored
+    if store is None:
+        return
+    for name, file in sorted(project.files.syncs.items()):
+        try:
+            if store.recall(name, MEMORY) == UTC or not _is_rendered(project.destination(file.sync.destination)):
+                continue
+            ledger = store.ledger(name)
+        except LevadaError:
+            continue  # a file or a state that is wrong is told by others
+        if any(_holds_instants(ledger.folder / segment.file.name) for segment in ledger.segments):
+            yield name, ledger.rows
+
+
+def _is_rendered(destination: Destination | TableDestination) -> bool:
+    """Are its requests rendered by Levada? Tables and functions were given the instants themselves."""
+    return not isinstance(destination, TableDestination | PythonDestination)
+
+
+def _holds_instants(path: Path) -> bool:
+    import pyarrow.parquet as parquet
+
+    return any(field.name.startswith("after.") and _is_zoned(field.type) for field in parquet.read_schema(path))
+
+
+def _is_zoned(kind: pa.DataType) -> bool:
+    """Is it an instant, or does it hold one?"""
+    if isinstance(kind, pa.TimestampType):
+        return kind.tz is not None
+    return any(_is_zoned(kind.field(index).type) for index in range(kind.num_fields))
