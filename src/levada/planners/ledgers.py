@@ -195,11 +195,7 @@ class LedgerView:
                 f"SELECT count(*) FROM {self._scan(segment)} WHERE {back} IS DISTINCT FROM {column}"
             )
             if lost:
-                raise ConfigError(
-                    f"the key {name} was {stored} and is {kind} now: {lost:,} known keys are no such values",
-                    code="config.key_changed",
-                    hint=f"cast the key in the model as it was, or `levada resync {self.ledger.sync} --rebuild`",
-                )
+                raise key_changed(self.ledger, name, stored, kind, f"{lost:,} known keys are no such values")
 
     def _state(self, index: int) -> str:
         sure = "'unknown'" if index < self.doubted else "'confirmed'"
@@ -276,6 +272,16 @@ class LedgerView:
             f"{lapsed.told(columns, self.shape.names)} AS lapsed",
         ]
         return f"SELECT {sql.listed(parts)} FROM {self._scan(segment)}"
+
+
+def key_changed(ledger: Ledger, name: str, stored: str, kind: str, why: str) -> ConfigError:
+    """The error for a key whose type is not the ledger's any more, and whose values would become other keys."""
+    return ConfigError(
+        f"the key {name} was {stored} and is {kind} now: {why}",
+        code="config.key_changed",
+        hint="cast the key in the model as it was; of a CSV or JSON file, `text:` in the source keeps a column text; "
+        f"or `levada resync {ledger.sync} --rebuild`",
+    )
 
 
 def overlay_rows(segments: Sequence[Segment]) -> int:
