@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import duckdb
 
 DIGITS_MAX = 38
+NOTHING = '"NULL"'
 ZONED_NANOSECONDS = "TIMESTAMPTZ_NS"
 ZONED = "TIMESTAMP WITH TIME ZONE"
 _INTEGERS = {
@@ -83,6 +84,9 @@ def select(connection: duckdb.DuckDBPyConnection, table: TableFiles) -> str:
             refused[name] = refusal(f"column {name} of {path} {why}", hint)
         elif ZONED_NANOSECONDS in kind:
             others[name] = f"CAST({identifier(name)} AS {kind.replace(ZONED_NANOSECONDS, ZONED)})"
+        elif NOTHING in kind:
+            # a list of nothing but NULLs has no type; text is one that every destination knows
+            others[name] = f"CAST({identifier(name)} AS {kind.replace(NOTHING, 'VARCHAR')})"
         elif any(column.int96 and column.zoned for _, column in held):
             others[name] = f"CAST({identifier(name)} AS {ZONED})"
     return refusing(statement, refused, others)
@@ -125,7 +129,7 @@ def _problem(
 
 def _holds(wide: str, narrow: str) -> bool:
     """Is every value of one DuckDB type the same value in the other, and written the same way?"""
-    if wide == narrow or narrow in ("NULL", '"NULL"'):
+    if wide == narrow or narrow == NOTHING:
         return True
     if wide.endswith("[]") and narrow.endswith("[]"):
         return _holds(wide[:-2], narrow[:-2])

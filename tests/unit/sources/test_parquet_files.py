@@ -161,6 +161,22 @@ def test_files_of_one_table_that_differ_in_type_are_refused(tmp_path: Path, name
         assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        (pa.nulls(1), [None]),
+        (pa.array([[None], [], None], pa.list_(pa.null())), [[None], [], None]),
+        (pa.array([{"a": None}], pa.struct([("a", pa.null())])), [{"a": None}]),
+        (pa.array([[{"a": [None]}]], pa.list_(pa.struct([("a", pa.list_(pa.null()))]))), [[{"a": [None]}]]),
+    ],
+)
+def test_what_holds_nothing_has_a_type_all_the_same(tmp_path: Path, values: Any, wanted: list[Any]) -> None:
+    """A column of NULLs, and lists and objects of them, come as text that is not there."""
+    assert read(tmp_path, values) == wanted
+    (column,) = source(tmp_path).columns("SELECT v FROM t")
+    assert "null" not in str(column.type).replace("not null", "")
+
+
 def test_a_file_that_is_cut_fails_the_read(tmp_path: Path) -> None:
     """Without its end there is no schema; with no bytes there is no file."""
     pq.write_table(pa.table({"a": list(range(1_000))}), tmp_path / "t.parquet")
