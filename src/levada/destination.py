@@ -450,6 +450,8 @@ class RequestFacts:
     tells_identifier: bool = False
     #: can the id of a record be looked up?
     looks_up: bool = False
+    #: does an answer tell whether a record was made or was there before?
+    tells_created: bool = False
 
 
 @runtime_checkable

@@ -16,6 +16,8 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 from pydantic import BaseModel
 
+from levada.errors import SourceError
+
 BATCH_ROWS_MAX = 65_536
 """The most rows that a source may put into one Arrow batch."""
 
@@ -25,6 +27,20 @@ TYPE_KEY = b"levada.type"
 `numeric_text` is a number that no Arrow decimal holds for sure: digits with a sign and a point, or NaN,
 Infinity, -Infinity, exactly as the warehouse writes it.
 """
+
+_REFUSAL, _PART = "levada refuses: ", "\x1f"
+
+
+def refusal(message: str, hint: str) -> str:
+    """What a statement of an Attachment says by SQL's error() when a query asks for what cannot be read exactly."""
+    return f"{_REFUSAL}{message}{_PART}{hint}"
+
+
+def refused_in(text: str) -> SourceError | None:
+    """The refusal in an error of the engine that ran such a statement; None if it is another error."""
+    _, found, said = text.partition(_REFUSAL)
+    message, _, hint = said.splitlines()[0].partition(_PART) if found else ("", "", "")
+    return SourceError(message, code="source.value", hint=hint) if found else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from levada.sources import source_type, source_types
+from levada.sources.csv_files import DELIMITERS
 from levada.sources.files import TYPE as FILES
 from levada.sources.files import FilesOptions
-from levada.sources.inference import DELIMITERS
 from levada.sources.postgres import TYPE as POSTGRES
 from levada.sources.postgres import PostgresOptions
 from levada.testing.sources import table_of

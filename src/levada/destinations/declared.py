@@ -147,6 +147,7 @@ class DeclaredDestination:
             needs_identifier=OWN_ID in held,
             tells_identifier=feasibility.tells_identifier(ability.action, records_max),
             looks_up=look_up is not None,
+            tells_created=feasibility.tells_created(verb, ability.action),
         )
 
     def limits(self, object_name: str, verb: Verb) -> Limits:

@@ -18,6 +18,8 @@ from levada.template import GROUPS, OWN, Placeholder, placeholders, written
 
 NEW: Final[frozenset[Verb]] = frozenset({"create", "upsert", "append", "add"})
 """Verbs whose record may be new to the tool, and then has no id there."""
+MAKING: Final[frozenset[Verb]] = frozenset({"create", "append"})
+"""Verbs that do nothing but make records."""
 _MEANINGS: Final[Mapping[str, str]] = {
     "kind": "what happened to the record",
     "verb": "the verb",
@@ -76,6 +78,14 @@ def tells_identifier(action: Action, records_max: int) -> bool:
     if accepted is not None and accepted.identifier is not None:
         return records_max == 1 or accepted.index is not None or accepted.match is not None
     return reading.identifier is not None and records_max == 1
+
+
+def tells_created(verb: Verb, action: Action) -> bool:
+    """Does an answer tell whether a record was made, or was there before?"""
+    reading: Reading = action.job.results if action.job is not None and action.job.results else action.outcomes
+    return verb in MAKING or any(
+        each is not None and each.created for each in (reading, reading.accepted, reading.items)
+    )
 
 
 def sends_a_key(made: Sender) -> bool:

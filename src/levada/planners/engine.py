@@ -22,7 +22,7 @@ from levada.durable import FULL, disk_full, system_error
 from levada.errors import LevadaError, SourceError, StoreError
 from levada.planners import sql
 from levada.planners.expressions import FUNCTIONS as SCALARS
-from levada.source import Attachment
+from levada.source import Attachment, refused_in
 from levada.sql.connection import connect
 
 if TYPE_CHECKING:
@@ -172,6 +172,8 @@ class Engine:
         except LevadaError:
             raise
         except duckdb.Error as error:
+            if refused := refused_in(str(error)):
+                raise refused from error
             raise SourceError(
                 f"the model cannot be read: {first_line(error)}",
                 code="source.query",

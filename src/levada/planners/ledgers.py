@@ -202,11 +202,7 @@ class LedgerView:
                 f"SELECT count(*) FROM {self._scan(segment)} WHERE {back} IS DISTINCT FROM {column}"
             )
             if lost:
-                raise ConfigError(
-                    f"the key {name} was {stored} and is {kind} now: {lost:,} known keys are no such values",
-                    code="config.key_changed",
-                    hint=f"cast the key in the model as it was, or `levada resync {self.ledger.sync} --rebuild`",
-                )
+                raise key_changed(self.ledger, name, stored, kind, f"{lost:,} known keys are no such values")
 
     def _state(self, index: int) -> str:
         sure = "'unknown'" if index < self.doubted else "'confirmed'"
@@ -290,6 +286,16 @@ def created_of(segment: Segment, columns: dict[str, str]) -> str:
     """Whether this sync made the record of a segment's row, never NULL."""
     told = f"coalesce({CREATED}, false)" if CREATED in columns else "false"
     return "true" if segment.created else told
+
+
+def key_changed(ledger: Ledger, name: str, stored: str, kind: str, why: str) -> ConfigError:
+    """The error for a key whose type is not the ledger's any more, and whose values would become other keys."""
+    return ConfigError(
+        f"the key {name} was {stored} and is {kind} now: {why}",
+        code="config.key_changed",
+        hint="cast the key in the model as it was; of a CSV or JSON file, `text:` in the source keeps a column text; "
+        f"or `levada resync {ledger.sync} --rebuild`",
+    )
 
 
 def overlay_rows(segments: Sequence[Segment]) -> int:

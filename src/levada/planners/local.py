@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from levada.planners.comparing import Comparison, Difference
 from levada.planners.engine import Engine, first_line
 from levada.planners.figures import fields_changed
 from levada.planners.identity import plan_id
+from levada.planners.key_types import check_rewritten, known_type
 from levada.planners.ledgers import LedgerView, Shape, Verification
 from levada.planners.mapped import Layout, after_name, key_name, lay_out, model_column
 from levada.planners.reading import MAPPED, MODEL, Reading, query_of
@@ -62,9 +64,11 @@ class LocalPlanner:
         attachment = request.source.attachment(query_of(request.model, request.source.abilities.dialect))
         folders = [folder, request.ledger.folder.absolute()]
         with self._engine(folder / "work", folders, attachment, verification) as engine:
-            reading = Reading(engine, request.source, request.model, engine.spill, attachment)
+            compared_as = partial(known_type, engine, request.ledger)
+            reading = Reading(engine, request.source, request.model, engine.spill, attachment, compared_as)
             try:
                 layout = reading.prepare(request.mapping)
+                check_rewritten(engine, request.ledger, shape_of(layout), MAPPED)
                 request.listener(
                     events.ModelRead(request.sync, reading.rows, round(self.clock.monotonic() - started, 3))
                 )

@@ -190,11 +190,17 @@ def late_part(version: str) -> str:
 
 
 def lay_out(
-    engine: Engine, relation: str, columns: MappingOf[str, str], mapping: Mapping, keys: Sequence[str]
+    engine: Engine,
+    relation: str,
+    columns: MappingOf[str, str],
+    mapping: Mapping,
+    keys: Sequence[str],
+    compared_as: Callable[[str, str], str] = lambda key, kind: kind,
 ) -> Layout:
     """The layout of a mapping over `relation`, whose columns and DuckDB types are `columns`.
 
-    Raises ConfigError for what the model cannot satisfy: unknown or ambiguous columns, unfit types.
+    `compared_as` tells in which type a key of a given type is compared. Raises ConfigError for what the model
+    cannot satisfy: unknown or ambiguous columns, unfit types.
     """
     _distinct(mapping.names, "the fields")
     known = _Columns(columns)
@@ -212,7 +218,7 @@ def lay_out(
             "the mapping is too large", code="config.mapping", hint="split the sync, or compute in the model"
         )
     types = _bound_types(engine, relation, raw, drafts)
-    key_coerced = [kept(f"r_k{index}", types[f"r_k{index}"]) for index in range(len(keys))]
+    key_coerced = [_key(f"r_k{index}", types[f"r_k{index}"], key, compared_as) for index, key in enumerate(keys)]
     fields = [
         _finished(draft, each, types[f"r{draft.index}"]) for draft, each in zip(drafts, mapping.fields, strict=True)
     ]
@@ -245,6 +251,14 @@ def lay_out(
         hash_version=hash_version([each.compared for each in fields], labels),
         select=select,
     )
+
+
+def _key(value: str, kind: str, key: str, compared_as: Callable[[str, str], str]) -> Coerced:
+    coerced = kept(value, kind)
+    wider = compared_as(key, coerced.type)
+    if wider == coerced.type:
+        return coerced
+    return Coerced(f"CAST({coerced.sql} AS {wider})", wider, coerced.problems)
 
 
 def hash_of(parts: Sequence[tuple[str, str]]) -> str:

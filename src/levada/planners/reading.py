@@ -8,7 +8,7 @@ is read once into a spool file of mapped rows, which counts only when the read h
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,14 +57,22 @@ class Reading:
     """
 
     def __init__(
-        self, engine: Engine, source: Source, model: Model, folder: Path, attachment: Attachment | None
+        self,
+        engine: Engine,
+        source: Source,
+        model: Model,
+        folder: Path,
+        attachment: Attachment | None,
+        compared_as: Callable[[str, str], str] = lambda key, kind: kind,
     ) -> None:
+        """`compared_as`: see `lay_out`."""
         self.engine = engine
         self.source = source
         self.query = query_of(model, source.abilities.dialect)
         self.keys = model.key
         self.folder = folder
         self.attachment = attachment
+        self.compared_as = compared_as
         self.spooled: Path | None = None
         self.rows = 0
         self._stack = ExitStack()
@@ -101,11 +109,11 @@ class Reading:
             engine.run(f"CREATE TEMP VIEW {MODEL} AS SELECT * FROM (\n{self.query}\n)")
             columns = engine.types(MODEL)
         cut = f" LIMIT {limit}" if limit is not None else ""
-        layout = lay_out(engine, MODEL, columns, mapping, self.keys)
+        layout = lay_out(engine, MODEL, columns, mapping, self.keys, self.compared_as)
         with engine.reading():
             if cut:
                 relation = f"(SELECT * FROM {MODEL}{cut})"
-                limited = lay_out(engine, relation, columns, mapping, self.keys)
+                limited = lay_out(engine, relation, columns, mapping, self.keys, self.compared_as)
                 engine.run(f"CREATE TEMP TABLE {MAPPED} AS {limited.select}")
                 return layout
             if is_plain_scan(engine, f"SELECT * FROM {MODEL}"):
@@ -145,7 +153,7 @@ class Reading:
             schema = first.schema
         self._distinct(schema.names)
         self._register(schema.empty_table())
-        layout = lay_out(self.engine, MODEL, self.engine.types(MODEL), mapping, self.keys)
+        layout = lay_out(self.engine, MODEL, self.engine.types(MODEL), mapping, self.keys, self.compared_as)
         if limit is not None:
             head = pa.Table.from_batches(_first(first, batches, limit), schema)
             self._register(head)

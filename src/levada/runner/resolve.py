@@ -110,6 +110,7 @@ def _resolved(
     _check_modes(file, destination, mapping)
     policy = policy_of(sync, verbs)
     check_sending(file, destination, mapping, verbs, policy, model.key)
+    _check_adopt(file, destination, verbs)
     return Resolved(
         name=name,
         sync=sync,
@@ -126,6 +127,22 @@ def _resolved(
         notices=notices(drift, mapping.fields, all_fields=sync.fields == "all"),
         drift=drift,
     )
+
+
+def _check_adopt(file: SyncFile, destination: Destination | TableDestination, verbs: Mapping[Kind, Verb]) -> None:
+    """Without adopt, what is not known to have been made by the sync is never removed: where the destination cannot
+    tell, that would be everything."""
+    sync = file.sync
+    if sync.adopt or "added" not in verbs or not isinstance(destination, Naming):
+        return
+    if not destination.facts(sync.object, verbs["added"]).tells_created:
+        raise ConfigError(
+            f"adopt: false needs to know which records this sync made, and {sync.to} does not tell",
+            code="config.adopt",
+            where=file.positions.at("adopt"),
+            hint=f"`created:` in `outcomes` of the verb {verbs['added']} says how its answer tells, if it does; "
+            "or leave `adopt` out",
+        )
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Data files as a source: each file, and each folder of files of one format, is a table named after it.
 
 What a column of a CSV or JSON file is, is decided by `levada.sources.inference` from every value of the
-file, never from a sample alone. Parquet says it itself. Nothing is copied: the tables are views over the files.
+file, never from a sample alone. Parquet says it itself. The tables are views over the files; only text that is not
+UTF-8 is copied.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from levada.errors import SourceError
 from levada.model import Declaration
 from levada.source import Attachment, Column, SourceAbilities, SourceType
 from levada.sources import in_place, inference
-from levada.sources.inference import Encoding, Format, TableFiles
+from levada.sources.encoding import Encoding
+from levada.sources.inference import View
+from levada.sources.naming import tables_named
 from levada.sources.statements import identifier
+from levada.sources.table_files import Format, TableFiles, escaped
 
 FILES_MAX = 20_000
 """The most files below one path; more are a sign of a wrong path."""
@@ -40,9 +44,11 @@ class FilesOptions(Declaration):
     path: str = Field(min_length=1)
     """A folder, or one file; absolute or from the project's folder."""
     text: tuple[str, ...] = ()
-    """Columns of CSV files to be kept as text whatever they hold: `column`, or `table.column`."""
+    """Columns of CSV and JSON files to be kept as text whatever they hold: `column`, or `table.column`."""
+    json_: tuple[str, ...] = Field(default=(), alias="json")
+    """Columns of JSON files to be kept as JSON whatever they hold: `column`, or `table.column`."""
     encoding: Encoding = "utf-8"
-    """How the text of CSV files is encoded."""
+    """How the text of CSV files is encoded, where no byte order mark tells it."""
     description: str = ""
     """For people."""
 
@@ -54,9 +60,10 @@ class FilesSource:
     name: str
     path: Path
     text: tuple[str, ...] = ()
+    json: tuple[str, ...] = ()
     encoding: Encoding = "utf-8"
     abilities: SourceAbilities = field(default=SourceAbilities(dialect="duckdb", in_place=True), init=False)
-    _known: dict[str, tuple[in_place.State, str]] = field(default_factory=dict, init=False, repr=False)
+    _known: dict[str, tuple[in_place.State, View]] = field(default_factory=dict, init=False, repr=False)
 
     def check(self) -> None:
         if not self._found():
@@ -65,10 +72,11 @@ class FilesSource:
                 code="source.empty",
                 hint=f"files end in {', '.join(sorted(SUFFIXES))}",
             )
-        self.attachment()
 
     def tables(self) -> tuple[str, ...]:
-        with in_place.connected(self.attachment()) as connection, in_place.translated():
+        """As in the contract; no file is looked into."""
+        names = tuple(f"CREATE VIEW {identifier(name)} AS SELECT 1" for name in self._found())
+        with in_place.connected(Attachment(names)) as connection, in_place.translated():
             return in_place.tables_of(connection)
 
     def columns(self, query: str) -> tuple[Column, ...]:
@@ -78,37 +86,31 @@ class FilesSource:
         return in_place.reading(self.attachment(query), query)
 
     def attachment(self, query: str | None = None) -> Attachment:
-        """Views over the files. CSV and JSON files of tables that the query does not name are not looked into."""
+        """Views over the files. Tables that the query does not name are not looked into."""
         tables = self._found()
-        if query is not None:
-            text = query.casefold()
-            tables = {
-                name: files for name, files in tables.items() if name.casefold().replace('"', '""') in text
-                or name.casefold() in text
-            }  # fmt: skip
+        if query is not None and (named := tables_named(query)) is not None:
+            tables = {name: files for name, files in tables.items() if name.casefold() in named}
         alias = f"{self.name}_source" if self.name.lower() in _RESERVED else self.name
         statements = [f"ATTACH ':memory:' AS {identifier(alias)}", f"USE {identifier(alias)}"]
-        statements += [f"CREATE VIEW {identifier(name)} AS {self._view(name, tables[name])}" for name in sorted(tables)]
-        paths: list[Path] = []
-        for files in tables.values():
-            paths += files.paths
-            # DuckDB compares what a query reads with what is allowed by the letter, and these are written escaped
-            paths += [Path(inference.escaped(path)) for path in files.paths]
-        return Attachment(tuple(statements), tuple(sorted(set(paths))))
+        paths: set[Path] = set()
+        for name in sorted(tables):
+            view = self._view(name, tables[name])
+            statements.append(f"CREATE VIEW {identifier(name)} AS {view.select}")
+            for path in (*tables[name].paths, *view.paths):
+                # DuckDB compares what a query reads with what is allowed by the letter, and these are written escaped
+                paths |= {path, Path(escaped(path))}
+        return Attachment(tuple(statements), tuple(sorted(paths)))
 
     def close(self) -> None:
         self._known.clear()
 
-    def _view(self, name: str, table: TableFiles) -> str:
-        """The SELECT over a table's files, from memory if none of them has changed."""
+    def _view(self, name: str, table: TableFiles) -> View:
+        """How a table's files are read, from memory if none of them has changed."""
         state = in_place.state_of(table.paths)
         if (known := self._known.get(name)) and known[0] == state:
             return known[1]
-        kept = {column.partition(".")[2] or column for column in self.text if column.partition(".")[0] == name} | {
-            column for column in self.text if "." not in column
-        }
         with in_place.translated():
-            view = inference.select(table, kept, self.encoding)
+            view = inference.view(table, _of(name, self.text), _of(name, self.json), self.encoding)
         in_place.check_unchanged(state)
         self._known[name] = (state, view)
         return view
@@ -146,6 +148,13 @@ class FilesSource:
         return tables
 
 
+def _of(table: str, columns: tuple[str, ...]) -> set[str]:
+    """Which declared columns, `column` or `table.column`, are meant for a table."""
+    return {each for each in columns if "." not in each} | {
+        each.removeprefix(f"{table}.") for each in columns if each.startswith(f"{table}.")
+    }
+
+
 def _suffix(path: Path) -> str:
     """The longest known suffix of a file's name as it is written, or nothing."""
     lower = path.name.lower()
@@ -180,7 +189,7 @@ def _folder(folder: Path) -> TableFiles | None:
 
 def _open(name: str, options: FilesOptions, root: Path) -> FilesSource:
     path = (root / Path(options.path).expanduser()).absolute()
-    return FilesSource(name, path, options.text, options.encoding)
+    return FilesSource(name, path, options.text, options.json_, options.encoding)
 
 
 TYPE = SourceType(

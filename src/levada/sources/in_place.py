@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from levada.errors import SourceError
 from levada.nesting import NESTING_MAX, deepest
-from levada.source import BATCH_ROWS_MAX, TYPE_KEY, Attachment, Column
+from levada.source import BATCH_ROWS_MAX, TYPE_KEY, Attachment, Column, refused_in
 from levada.sources.statements import ONE_SELECT, check_text, identifier, literal, refused, wrapped
 from levada.sql.connection import connect
 
@@ -320,12 +320,18 @@ def _csv_message(lines: list[str]) -> str:
 
 
 def _source_error(error: Exception) -> SourceError:
+    if refused_read := refused_in(str(error)):
+        return refused_read
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     message = (lines or [type(error).__name__])[0][:500]
     if "CSV Error" in message:
         message = _csv_message(lines)
     elif message.startswith("Conversion Error"):
         message = _QUOTED.sub("'…'", message)
+    elif "JSON" in message:
+        message = re.sub(r": Object \{.*\} has", ": an object has", message)
+    # copies in UTF-8 lie below a folder of their own, as the originals do below /
+    message = re.sub(r"[^\s\"']*/levada-text-[^/]+", "", message)
     suggestion = next((line for line in lines[1:] if line.startswith(("Did you mean", "Candidate bindings"))), None)
     if "Could not set lock" in message:
         held = re.search(r"\(PID (\d+)\)", message)

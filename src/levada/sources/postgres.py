@@ -292,12 +292,6 @@ def explained(message: str, hint: str | None, state: str, connecting: bool) -> L
             code="source.timeout",
             hint="raise `statement_timeout_seconds:` of the source, or make the query faster",
         )
-    if "lower bound" in text:
-        return SourceError(
-            "an array of the query does not count from 1, which cannot be kept",
-            code="source.value",
-            hint="to_jsonb(column) in the model",
-        )
     if state.startswith(("42", "3F")):
         return SourceError(message, code="source.query", hint=hint)
     if state.startswith("22") or "invalid input" in text:

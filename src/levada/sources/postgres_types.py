@@ -1,15 +1,15 @@
 """How PostgreSQL's values become Arrow's, with none of them changed.
 
 A column whose type Arrow has travels as it is; any other is turned into text or a number by the server, in the
-statement itself. What has no place in Arrow's type (infinite dates, 24:00, arrays of several dimensions, a
-NaN among decimals) would arrive as another value: it is found in every batch and refused by name.
+statement itself. What has no place in Arrow's type (infinite dates, 24:00, arrays of several dimensions or that do
+not count from 1, a NaN among decimals) would arrive as another value: it is found in every batch and refused by name.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -48,14 +48,14 @@ _DAY_MICROSECONDS = 86_400_000_000
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """One column: how it is selected, and what it is to be. `dimensions`: the number of the helping column."""
+    """One column: how it is selected, and what it is to be. `shape`: the number of the column that tells an array's."""
 
     name: str
     sql: str
     type: pa.DataType
     native: str
     mark: bytes | None = None
-    dimensions: int | None = None
+    shape: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ class Reading:
         arrays = []
         for index, item in enumerate(self.items):
             values = raw.column(index)
-            if item.dimensions is not None:
-                _refuse_dimensions(item.name, raw.column(item.dimensions))
+            if item.shape is not None:
+                _refuse_shape(item.name, raw.column(item.shape))
             arrays.append(_converted(item, values))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
@@ -103,13 +103,23 @@ def reading(schema: pa.Schema, query: str, names: Mapping[str, str]) -> Reading:
             )
         seen.add(field.name)
         item = _item(field, names)
-        if pa.types.is_list(item.type):
-            helpers.append(f"array_ndims({identifier(field.name)})")
-            item = _Item(item.name, item.sql, item.type, item.native, item.mark, len(schema) + len(helpers) - 1)
+        if type_of(field).startswith("_") and pa.types.is_list(field.type):
+            helpers.append(_shape(identifier(field.name), several=item.mark == b"json"))
+            item = replace(item, shape=len(schema) + len(helpers) - 1)
         items.append(item)
     selected = ", ".join([item.sql for item in items] + helpers)
     fields = [pa.field(item.name, item.type, metadata={TYPE_KEY: item.mark} if item.mark else None) for item in items]
     return Reading(f"SELECT {selected} FROM (\n{query}\n) AS levada_model", tuple(items), pa.schema(fields))
+
+
+def _shape(column: str, *, several: bool) -> str:
+    """1 for an array that counts from 1, in one dimension unless `several` are fine; else 0 or 2."""
+    from_one = f"array_lower({column}, 1) = 1 AND coalesce(array_lower({column}, 2), 1) = 1"
+    dimensions = "false" if several else f"array_ndims({column}) > 1"
+    return (
+        f"CASE WHEN {column} IS NULL OR array_ndims({column}) IS NULL THEN 1 WHEN {dimensions} THEN 2"
+        f" WHEN {from_one} THEN 1 ELSE 0 END"
+    )
 
 
 def _item(field: pa.Field[pa.DataType], names: Mapping[str, str]) -> _Item:
@@ -150,13 +160,23 @@ def _numeric(field: pa.Field[pa.DataType], name: str, as_text: str) -> _Item:
     return _Item(name, as_text, pa.string(), native, b"numeric_text")
 
 
+#: elements that a cast to text would write in another way than a column of them
+_ELEMENTS = {"inet": "abbrev({})", "money": "{}::numeric::text"}
+
+
 def _array(name: str, column: str, element: str, kind: pa.DataType) -> _Item:
     native = f"{element}[]"
+    # the driver can bring no array that counts from elsewhere: it is left out here, and refused by its shape
+    counted = f"CASE WHEN array_lower({column}, 1) = 1 OR array_ndims({column}) IS NULL THEN {column} END"
     if element in PLAIN:
-        return _Item(name, column, pa.list_(PLAIN[element]), native)
-    if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
+        return _Item(name, counted, pa.list_(PLAIN[element]), native)
+    if element in ("json", "jsonb") or (pa.types.is_list(kind) and pa.types.is_struct(kind.value_type)):
         return _Item(name, f"to_json({column})::text", pa.string(), native, b"json")
-    return _Item(name, f"{column}::text[]", pa.list_(pa.string()), native)
+    if element in _ELEMENTS:
+        each = _ELEMENTS[element].format("e.v")
+        listed = f"ARRAY(SELECT {each} FROM unnest({column}) WITH ORDINALITY AS e(v, n) ORDER BY e.n)"
+        return _Item(name, f"CASE WHEN {column} IS NOT NULL THEN {listed} END", pa.list_(pa.string()), native)
+    return _Item(name, f"({counted})::text[]", pa.list_(pa.string()), native)
 
 
 def _converted(item: _Item, values: Array) -> Array:
@@ -211,12 +231,14 @@ def _ends(values: Array, integer: pa.DataType) -> tuple[int | None, int | None]:
     return ends["min"].as_py(), ends["max"].as_py()
 
 
-def _refuse_dimensions(name: str, dimensions: Array) -> None:
+def _refuse_shape(name: str, shapes: Array) -> None:
     import pyarrow.compute as pc
 
-    most = pc.max(dimensions).as_py()
-    if most is not None and most > 1:
+    ends = pc.min_max(shapes)
+    if ends["max"].as_py() == 2:
         raise _unfit(name, "an array of several dimensions", "to_jsonb(column) in the model")
+    if ends["min"].as_py() == 0:
+        raise _unfit(name, "an array that does not count from 1", "to_jsonb(column) in the model")
 
 
 def _unfit(column: str, what: str, hint: str) -> SourceError:

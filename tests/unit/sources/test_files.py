@@ -17,15 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from levada.errors import SourceError
-from levada.sources.files import TYPE, FilesOptions, FilesSource
-from levada.sources.inference import SAMPLE_ROWS
+from levada.sources.csv_files import SAMPLE_ROWS
 from levada.testing.sources import table_of
-
-
-def source(folder: Path, **options: object) -> FilesSource:
-    found = TYPE.open("data", FilesOptions.model_validate({"path": str(folder), **options}), Path("/nowhere"))
-    assert isinstance(found, FilesSource)
-    return found
+from unit.sources.reading_files import put, source
 
 
 def native_types(folder: Path, query: str, **options: object) -> dict[str, str]:
@@ -162,14 +156,6 @@ def test_delimiters_and_line_ends_are_found(tmp_path: Path, delimiter: str, endi
     ]
 
 
-def test_encodings_are_said_and_not_guessed(tmp_path: Path) -> None:
-    """Bytes that are not UTF-8 are an error that names the option, and are right with it."""
-    (tmp_path / "t.csv").write_bytes("name,n\nJosé,1\n".encode("latin-1"))
-    with pytest.raises(SourceError, match="latin-1"):
-        table_of(source(tmp_path), "FROM t")
-    assert table_of(source(tmp_path, encoding="latin-1"), "FROM t").column("name").to_pylist() == ["José"]
-
-
 @pytest.mark.parametrize(
     ("content", "code"),
     [
@@ -212,7 +198,7 @@ def test_compressed_files_are_read(tmp_path: Path) -> None:
 
 
 def test_json_lines_keep_their_kinds(tmp_path: Path) -> None:
-    """Texts stay text, integers are exact, nested and mixed values stay JSON, an absent key is NULL."""
+    """Texts stay text, integers are exact, nested values stay JSON, an absent key is NULL."""
     rows = [
         {"b": True, "i": 1, "big": 10**30, "f": 0.1, "t": "2024-01-01", "o": {"x": [1.5]}, "m": 1, "a": [1]},
         {"i": None, "m": "x", "late": -5},
@@ -225,11 +211,11 @@ def test_json_lines_keep_their_kinds(tmp_path: Path) -> None:
             "a": "[1]", "late": None,
         },
         {
-            "b": None, "i": None, "big": None, "f": None, "t": None, "o": None, "m": '"x"', "a": None, "late": -5,
+            "b": None, "i": None, "big": None, "f": None, "t": None, "o": None, "m": "x", "a": None, "late": -5,
         },
     ]  # fmt: skip
     kinds = {field.name: (field.metadata or {}).get(b"levada.type") for field in found.schema}
-    assert {name for name, kind in kinds.items() if kind == b"json"} == {"o", "m", "a"}
+    assert {name for name, kind in kinds.items() if kind == b"json"} == {"o", "a"}
 
 
 @pytest.mark.parametrize(
@@ -347,13 +333,43 @@ def test_nothing_to_read_is_told(tmp_path: Path) -> None:
     assert (missing.value.code, empty.value.code) == ("source.missing", "source.empty")
 
 
-def test_broken_files_that_a_query_does_not_name_do_not_matter(tmp_path: Path) -> None:
-    """A query pays for the tables that it names, and fails for no other."""
-    (tmp_path / "good.csv").write_text("a\n1\n")
-    (tmp_path / "bad.csv").write_text('a,b\n1,"open\n')
-    assert table_of(source(tmp_path), "FROM good").num_rows == 1
-    with pytest.raises(SourceError):
-        source(tmp_path).check()
+BAD: dict[str, str | bytes] = {
+    "bad.csv": 'a,b\n1,"open\n', "fr.csv": b"n\n\xe9\n", "x.jsonl": "nonsense", "y.parquet": b"none", "zz.csv": "a,a\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "FROM good", "SELECT a FROM main.good", "SELECT * FROM good AS fr", "SELECT a AS bad FROM good", "from GOOD x",
+        "WITH bad AS (SELECT * FROM good) SELECT * FROM bad", "SELECT * FROM good -- bad fr x y",
+        "SELECT * FROM good WHERE 'fr' <> 'bad'", 'SELECT "good"."a" FROM "good"', "FROM good JOIN good g USING (a)",
+        "SELECT (SELECT max(a) FROM good) AS a",
+        "WITH RECURSIVE x AS (SELECT 1 AS a UNION ALL SELECT a + 1 FROM x WHERE a < 1) SELECT good.a FROM good, x",
+    ],
+)  # fmt: skip
+def test_broken_files_that_a_query_does_not_name_do_not_matter(tmp_path: Path, query: str) -> None:
+    """A query pays for the tables that it names, and fails for no other; nor does a look at the source."""
+    put(tmp_path, {"good.csv": "a\n1\n", "good_2024.csv": b"\xff", **BAD})
+    assert table_of(source(tmp_path), query).column(0).to_pylist() == [1]
+    source(tmp_path).check()
+    assert source(tmp_path).tables() == ("bad", "fr", "good", "good_2024", "x", "y", "zz")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "FROM bad", "SELECT * FROM good, (SELECT * FROM bad)", "SELECT (SELECT count(*) FROM BAD) FROM good",
+        "WITH good AS (SELECT * FROM bad) SELECT * FROM good", "SELECT * FROM query_table('bad')", 'FROM "bad"',
+        "FROM good WHERE a IN (SELECT a FROM bad)", "FROM (PIVOT bad ON a USING count(*))", "FROM (DESCRIBE bad)",
+        "WITH bad AS (SELECT * FROM bad) SELECT * FROM bad", "FROM good UNION ALL BY NAME FROM bad",
+    ],
+)  # fmt: skip
+def test_a_broken_file_that_a_query_names_is_found(tmp_path: Path, query: str) -> None:
+    """In every place in which SQL names a table."""
+    put(tmp_path, {"good.csv": "a\n1\n", **BAD})
+    with pytest.raises(SourceError, match=r"bad\.csv"):
+        table_of(source(tmp_path), query)
 
 
 def test_a_changed_file_is_looked_at_again(tmp_path: Path) -> None:

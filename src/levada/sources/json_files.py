@@ -1,0 +1,262 @@
+"""Files of JSON lines, or of one JSON array of objects, as a table: what each key's values are.
+
+A column is text, true and false, whole numbers, numbers, or JSON, and always what all its values are. Texts
+beside numbers are text. Texts beside objects or arrays are neither text nor JSON for sure, and are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from levada.errors import SourceError
+from levada.source import refusal
+from levada.sources import record_counts
+from levada.sources.encoding import opened
+from levada.sources.statements import identifier, literal
+from levada.sources.table_files import TableFiles, file_list, refusing
+
+if TYPE_CHECKING:
+    import duckdb
+
+DOUBLE_DIGITS = 15
+"""Any number of so many significant digits is what floating point of 64 bits gives back."""
+_TEXTS = r"\"(?:[^\"\\]|\\.)*\""
+_NUMBER = r"-?[0-9]+(?:[.][0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_LONG = rf"[0-9.]{{{DOUBLE_DIGITS + 1},}}|[0-9][eE][+-]?[0-9]{{3}}"
+_NUMBERS = {"BIGINT", "UBIGINT", "HUGEINT", "DOUBLE"}
+_DIGITS_MAX = 38
+_PIN = (
+    "say in the source `json: [column]` to send each as JSON, texts in quotes, or `text: [column]` to send the texts"
+    " as they are and the others as JSON in a text"
+)
+_NESTED = {"OBJECT", "ARRAY"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """Columns whose kind is said by the source's declaration, in lower case."""
+
+    text: frozenset[str]
+    json: frozenset[str]
+
+
+def select(connection: duckdb.DuckDBPyConnection, table: TableFiles, pinned: Pinned, readable: dict[Path, Path]) -> str:
+    """The SELECT over the table's files with every column typed. `readable`: where each path's text is in UTF-8.
+
+    Raises SourceError for what is no object, for objects that DuckDB passes over and for numbers that would be rounded.
+    """
+    groups: dict[str, list[Path]] = {}
+    for path in table.paths:
+        if form := _check(connection, path, readable[path]):
+            groups.setdefault(form, []).append(readable[path])
+    if not groups:
+        raise SourceError(f"{table.paths[0]} holds no objects", code="source.header", hint="one JSON object a line")
+
+    def read(options: str) -> str:
+        return " UNION ALL BY NAME ".join(
+            f"SELECT * FROM read_json({file_list(paths)}, format = {literal(form)}, {table.partitions}, {options})"
+            for form, paths in groups.items()
+        )
+
+    untyped = read(
+        "records = 'true', sample_size = -1, maximum_depth = 1, map_inference_threshold = -1, "
+        "field_appearance_threshold = 0, union_by_name = true"
+    )
+    relation = connection.sql(untyped)
+    partitions = {name for name, kind in zip(relation.columns, relation.types, strict=True) if str(kind) != "JSON"}
+    names = [name for name in relation.columns if name not in partitions]
+    _refuse_clashing_keys(connection, groups, names)
+    types = _types(connection, untyped, names, pinned)
+    columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, (kind, _) in types.items())
+    typed = read(f"records = 'true', auto_detect = false, columns = {{{columns}}}")
+    where = table.paths[0] if len(table.paths) == 1 else f"the files beside {table.paths[0]}"
+    return refusing(
+        typed,
+        {name: refusal(f"column {name} of {where} {why[0]}", why[1]) for name, (_, why) in types.items() if why},
+    )
+
+
+def _check(connection: duckdb.DuckDBPyConnection, path: Path, readable: Path) -> str | None:
+    """DuckDB's name of a file's form, after every object was counted and every number looked at. None: it is empty."""
+    try:
+        with opened(readable, "utf-8") as file:
+            form = "array" if file.read(10_000).lstrip().startswith("[") else "newline_delimited"
+    except UnicodeError:
+        form = "newline_delimited"  # DuckDB says where
+    except (OSError, EOFError) as error:
+        raise SourceError(f"{path} cannot be read: {error}", code="source.read") from error
+    bare = f"regexp_replace(json::VARCHAR, {literal(_TEXTS)}, '\"\"', 'g')"
+    objects = f"(SELECT json, {bare} AS bare FROM read_json_objects({file_list([readable])}, format = {literal(form)}))"
+    counted = (
+        "SELECT count(*), count(*) FILTER (len(json_keys(json)) > 0), "
+        "count(*) FILTER (json_type(json) IS DISTINCT FROM 'OBJECT'), "
+        f"count(*) FILTER (regexp_matches(bare, {literal(_LONG)})) FROM {objects}"
+    )
+    found, named, strange, long = connection.sql(counted).fetchall()[0]
+    if strange:
+        raise SourceError(
+            f"{path} holds {strange:,} values that are no objects", code="source.read", hint="one JSON object a line"
+        )
+    if form == "array":
+        record_counts.check_array_ends(readable)
+    else:
+        record_counts.check_json_lines(readable, found)
+    if found and not named:
+        raise SourceError(f"{path} holds objects without a key", code="source.header")
+    if long:
+        _refuse_lost_digits(connection, path, objects)
+    return form if found else None
+
+
+def _refuse_lost_digits(connection: duckdb.DuckDBPyConnection, path: Path, objects: str) -> None:
+    """A number with a fraction or an exponent is floating point here; one that this would change is refused.
+
+    The double must be written by the same digits, be it the shortest that tell it or all 17.
+    """
+
+    def digits(text: str) -> str:
+        return f"trim(regexp_replace(regexp_replace({text}, '[eE].*', ''), '[-.]', '', 'g'), '0')"
+
+    tokens = (
+        f"SELECT json, unnest(regexp_extract_all(bare, {literal(_NUMBER)})) AS token FROM {objects} "
+        f"WHERE regexp_matches(bare, {literal(_LONG)})"
+    )
+    as_double = f"SELECT *, TRY_CAST(token AS DOUBLE) AS number FROM ({tokens}) WHERE regexp_matches(token, '[.eE]')"
+    written = (digits("number::VARCHAR"), digits("printf('%.17g', number)"))
+    same = f"{digits('token')} IN ({written[0]}, {written[1]})"
+    kept = f"coalesce(isfinite(number) AND {same}, false)"
+    lost = connection.sql(f"SELECT json::VARCHAR, token FROM ({as_double}) WHERE NOT {kept} LIMIT 1").fetchall()
+    if lost:
+        ((text, token),) = lost
+        raise SourceError(
+            f"a number in column {_holder(text, token)} of {path} is beyond what binary floating point keeps",
+            code="source.value",
+            hint="write it as a text, in quotes",
+        )
+
+
+def _holder(text: str, token: str) -> str:
+    """The key of an object in whose value a number stands."""
+
+    def held(value: object) -> bool:
+        match value:
+            case dict():
+                return any(held(each) for each in value.values())
+            case list():
+                return any(held(each) for each in value)
+        return isinstance(value, _Number) and value.token == token
+
+    members = json.loads(text, parse_float=_Number)
+    return next((key for key, value in members.items() if held(value)), "?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    token: str
+
+
+def _refuse_clashing_keys(
+    connection: duckdb.DuckDBPyConnection, groups: dict[str, list[Path]], names: Sequence[str]
+) -> None:
+    """Keys that differ in case only: DuckDB would rename the second and find nothing under its new name."""
+    known = {name.casefold() for name in names}
+    for name in names:
+        base = re.sub(r"_\d+$", "", name)
+        if base == name or base.casefold() not in known:
+            continue
+        objects = " UNION ALL ".join(
+            f"SELECT json FROM read_json_objects({file_list(paths)}, format = {literal(form)})"
+            for form, paths in groups.items()
+        )
+        found = f"SELECT 1 FROM ({objects}) WHERE list_contains(json_keys(json), {literal(name)}) LIMIT 1"
+        if not connection.sql(found).fetchall():
+            raise SourceError(
+                f"objects in {groups.popitem()[1][0]} have keys that differ from {base!r} in case only",
+                code="source.duplicate_column",
+                hint="give the key the same name everywhere",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What all values of a column are: kinds of JSON, and how its numbers are written, 0 where there is none."""
+
+    kinds: frozenset[str]
+    #: digits of the longest whole number
+    whole: int
+    #: digits before and after the point, and digits that count, of numbers with a fraction
+    before: int
+    after: int
+    significant: int
+    exponents: bool
+
+    @property
+    def fractions(self) -> bool:
+        return self.exponents or self.significant > 0
+
+
+def _types(
+    connection: duckdb.DuckDBPyConnection, statement: str, names: list[str], pinned: Pinned
+) -> dict[str, tuple[str, tuple[str, str] | None]]:
+    """The type of each column; with it, if the column cannot be read exactly, why and what to do."""
+    listed = ", ".join(map(literal, sorted(_NUMBERS)))
+    items = []
+    for name in names:
+        kind, text = f"json_type({identifier(name)})", f"ltrim({identifier(name)}::VARCHAR, '-')"
+        number = f"{kind} IN ({listed})"
+        pointed = f"FILTER ({number} AND contains({text}, '.') AND NOT contains({text}, 'e'))"
+        items += [
+            f"list(DISTINCT {kind})",
+            f"max(length({text})) FILTER ({number} AND regexp_full_match({text}, '[0-9]+'))",
+            f"max(length(split_part({text}, '.', 1))) {pointed}",
+            f"max(length(split_part({text}, '.', 2))) {pointed}",
+            f"max(length(replace(ltrim({text}, '0.'), '.', ''))) {pointed}",
+            f"bool_or(contains({text}, 'e')) FILTER ({number})",
+        ]
+    (row,) = connection.sql(f"SELECT {', '.join(items)} FROM ({statement})").fetchall()
+    types: dict[str, tuple[str, tuple[str, str] | None]] = {}
+    for index, name in enumerate(names):
+        kinds, whole, before, after, significant, exponents = row[6 * index : 6 * index + 6]
+        facts = _Facts(
+            frozenset(kinds or ()) - {"NULL", None}, whole or 0, before or 0, after or 0, significant or 0,
+            bool(exponents),
+        )  # fmt: skip
+        if name.casefold() in pinned.text | pinned.json:
+            types[name] = ("VARCHAR" if name.casefold() in pinned.text else "JSON", None)
+        else:
+            types[name] = _type(facts)
+    return types
+
+
+def _type(facts: _Facts) -> tuple[str, tuple[str, str] | None]:
+    kinds = facts.kinds
+    if not kinds or ("VARCHAR" in kinds and not kinds & _NESTED):
+        # numbers, and true and false, as they are written
+        return "VARCHAR", None
+    if kinds == {"BOOLEAN"}:
+        return "BOOLEAN", None
+    if kinds <= _NUMBERS:
+        return _number(facts)
+    if "VARCHAR" in kinds:
+        return "JSON", ("holds texts beside objects or arrays", _PIN)
+    return "JSON", None
+
+
+def _number(facts: _Facts) -> tuple[str, tuple[str, str] | None]:
+    """Whole numbers exactly; fractions as floating point, unless that would round the whole numbers beside them."""
+    if facts.whole <= _DIGITS_MAX and not facts.fractions:
+        return ("BIGINT" if facts.whole <= 18 else f"DECIMAL({_DIGITS_MAX},0)"), None
+    if facts.whole <= DOUBLE_DIGITS:
+        return "DOUBLE", None
+    digits = max(facts.whole, facts.before) + facts.after
+    if digits <= _DIGITS_MAX and facts.significant <= DOUBLE_DIGITS and not facts.exponents:
+        return f"DECIMAL({_DIGITS_MAX},{facts.after})", None
+    return "DOUBLE", (
+        f"holds whole numbers of {facts.whole} digits" + (" beside fractions" if facts.fractions else ""),
+        "say in the source `text: [column]`, or write the numbers as texts, in quotes",
+    )
