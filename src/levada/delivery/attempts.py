@@ -89,9 +89,8 @@ class Attempts:
                 return outcomes
             ends.take(left, outcomes)
             left = ends.open
-            failed = next(
-                (each for each in (outcomes.common, *outcomes.exceptions.values()) if each.code in HOPELESS), None
-            )
+            ended = (outcomes.of(place) for place in range(len(current)))
+            failed = next((outcome for outcome in ended if outcome.code in HOPELESS), None)
             if not left or not await self._goes_on(batch, ends.of(left), attempt, failed):
                 break
             batch = batch.with_state("sent", ends.lost)
