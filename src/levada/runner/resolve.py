@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from levada.change import Kind, Verb
-from levada.destination import Destination, ObjectSpec, TableDestination, verbs_for
+from levada.destination import Destination, Naming, ObjectSpec, TableDestination, verbs_for
 from levada.errors import ConfigError, SourceError, Where
 from levada.guard import GuardDeclaration
 from levada.mapping import FieldDeclaration, FieldMapping
