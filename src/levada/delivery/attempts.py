@@ -89,7 +89,9 @@ class Attempts:
                 return outcomes
             ends.take(left, outcomes)
             left = ends.open
-            if not left or not await self._goes_on(batch, ends.of(left), attempt):
+            ended = (outcomes.of(place) for place in range(len(current)))
+            failed = next((outcome for outcome in ended if outcome.code in HOPELESS), None)
+            if not left or not await self._goes_on(batch, ends.of(left), attempt, failed):
                 break
             batch = batch.with_state("sent", ends.lost)
         return ends.joined()
@@ -124,10 +126,13 @@ class Attempts:
             found |= dict.fromkeys(batch.in_state("removing"), UNANSWERED)
         return found
 
-    async def _goes_on(self, batch: Batch, left: Sequence[Outcome], attempt: int) -> bool:
-        """Is there to be another attempt? Waits for it. Raises Paused where patience is over and that is an outage."""
-        if attempt == self._policy.attempts_max or any(each.code in HOPELESS for each in left):
-            self._give_up(left, batch.number)
+    async def _goes_on(self, batch: Batch, left: Sequence[Outcome], attempt: int, failed: Outcome | None) -> bool:
+        """Is there to be another attempt? Waits for it. Raises Paused where patience is over and that is an outage.
+
+        `failed`: an end of this attempt that another one would not change.
+        """
+        if attempt == self._policy.attempts_max or failed is not None:
+            self._give_up(left, batch.number, failed)
             return False
         unsure = any(each.end == "unknown" for each in left)
         if self._course.pause is not None and not unsure:
@@ -141,13 +146,12 @@ class Attempts:
             await self._hold()
         return True
 
-    def _give_up(self, left: Sequence[Outcome], number: int) -> None:
+    def _give_up(self, left: Sequence[Outcome], number: int, failed: Outcome | None) -> None:
         """Patience with a batch is over. Where no batch of this process was ever answered for, that is an outage.
 
         A batch that an earlier process gave up on in the same way ends as unknown, so that a record which the
         destination cannot digest does not hold up all others for ever. Raises Paused.
         """
-        failed = next((outcome for outcome in left if outcome.code in HOPELESS), None)
         if failed is not None and not self._vouched:
             raise Paused("setup", self._clean(failed.reason))
         unknown = next((outcome for outcome in left if outcome.end == "unknown"), None)

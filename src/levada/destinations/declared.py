@@ -39,7 +39,7 @@ from levada.errors import ConfigError, DestinationError
 from levada.limits import Limits
 from levada.mapping import ValueLimits
 from levada.outcome import DELIVERED, Effects, Outcome, Outcomes, shortened
-from levada.template import Names, Node, Placeholder, placeholders
+from levada.template import OWN, Names, Node, Placeholder, placeholders
 
 DOCS = "docs/reference/connector-language.md"
 _CLASS_ORDER = "TABCD"
@@ -135,7 +135,7 @@ class DeclaredDestination:
         records_max = 1 if self.spec.delivery_class(verb) == "B" else ability.limits.records_per_request
         return RequestFacts(
             method,
-            path.replace("{object}", object_name),
+            path.replace("{object}", object_name).replace(f"{{{OWN}.object}}", object_name),
             held,
             asked=tuple(look_up.named()) if look_up is not None else (),
             reserved=feasibility.reserved(

@@ -30,6 +30,17 @@ def test_a_207_that_nobody_reads_pauses_the_run_and_delivers_nothing(tmp_path: P
     assert "outcomes" in result.message
 
 
+def test_a_207_that_nobody_reads_is_asked_for_once_by_each_run(tmp_path: Path) -> None:
+    """Also of records that may be there already: an entry that is sent again may be there twice."""
+    with answering(lambda method, path, body: (207, {})) as tool:
+        things = "limits: {records_per_request: 10}\nobjects: {things: {append: POST /things}}"
+        http_project(tmp_path, things, ROWS, "mode: append", tool.url)
+        for asked in (1, 2):
+            with Project.open(tmp_path) as project:
+                result = project.run("s")
+            assert (result.status, result.pause, len(tool.asked)) == ("paused", "setup", asked)
+
+
 def test_a_207_among_receipts_leaves_its_own_records_unknown(tmp_path: Path) -> None:
     """The others arrived."""
     answers: Answers = lambda method, path, body: (207 if '"id":2' in body else 200, {})  # noqa: E731

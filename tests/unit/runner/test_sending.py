@@ -284,3 +284,38 @@ def test_a_field_that_would_be_lost_is_refused_before_the_first_request(tmp_path
         with Project.open(tmp_path) as project, pytest.raises((ConfigError, ConfigErrors)):
             project.run("s")
     assert tool.asked == []
+
+
+DISCOVERED = """discover:
+  objects: {send: GET /schemas, list: all, name: id}
+  fields: {send: "GET /{object}/fields", list: all}
+verbs:
+"""
+
+
+def schemas(method: str, path: str, body: str) -> tuple[int, object]:
+    names = [{"id": "things"}] if path == "/schemas" else [{"name": name} for name in ("id", "name", "city", "object")]
+    return 200, {"all": names}
+
+
+@pytest.mark.parametrize(
+    ("verbs", "sync", "code"),
+    [
+        ('{upsert: {send: "POST /{object}", record: {i: "{id}", n: "{name}"}}}', FIELDS, "config.field_never_sent"),
+        ('{upsert: "POST /{object}"}', f"{FIELDS}\n  object: city", "config.reserved_placeholder"),
+        ('{upsert: "POST /{object}", delete: "DELETE /{destination_id}"}', FIELDS, "config.identifier_never_known"),
+    ],
+)
+def test_discovered_objects_are_held_to_the_same(tmp_path: Path, verbs: str, sync: str, code: str) -> None:
+    """Their verbs are the connector's, and are looked at as such when its file is read."""
+    with answering(schemas) as tool:
+        http_project(tmp_path, f"{DISCOVERED}  {verbs}", ROWS, sync, tool.url)
+        with Project.open(tmp_path) as project, pytest.raises(ConfigError) as caught:
+            resolve(project, "s")
+        assert caught.value.code == code
+        assert caught.value.where is not None
+        assert caught.value.where.line > 1
+        http_project(tmp_path, f'{DISCOVERED}  {{upsert: "POST /{{levada.object}}"}}', ROWS, FIELDS, tool.url)
+        with Project.open(tmp_path) as project:
+            shown = str(sendings(resolve(project, "s"))[0])
+        assert shown == "added → upsert POST /things; sends id, name, city"
