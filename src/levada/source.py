@@ -43,6 +43,24 @@ def refused_in(text: str) -> SourceError | None:
     return SourceError(message, code="source.value", hint=hint) if found else None
 
 
+ZONED, ZONED_NANOSECONDS = "TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"
+
+
+def instants(column: str, name: str, kind: str) -> str | None:
+    """SQL of DuckDB's for a column whose type holds instants in nanoseconds, at any depth: the same in microseconds.
+
+    The statement refuses finer ones as it meets them. None: there are none in the type `kind`.
+    """
+    if ZONED_NANOSECONDS not in kind:
+        return None
+    whole = f"CAST({column} AS {kind.replace(ZONED_NANOSECONDS, ZONED)})"
+    said = refusal(
+        f"column {name!r} holds instants with digits below microseconds, which cannot be kept exactly",
+        "column::TIMESTAMPTZ in the model rounds them",
+    ).replace("'", "''")
+    return f"CASE WHEN CAST({whole} AS {kind}) IS DISTINCT FROM {column} THEN error('{said}') ELSE {whole} END"
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a query's result. `type` is the Arrow type; `native` the warehouse's own name of it."""

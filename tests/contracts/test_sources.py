@@ -46,6 +46,16 @@ def replace_file(newer: Path, older: Path) -> None:
 
 
 IN_PLACE_EXACT = (
+    Exact(
+        "'2024-03-31 02:30:00.123456+02'::TIMESTAMPTZ_NS",
+        UTC_MICROSECONDS,
+        datetime(2024, 3, 31, 0, 30, 0, 123456, tzinfo=UTC),
+    ),
+    Exact(
+        "'2024-03-31 02:30:00.1234567+02'::TIMESTAMPTZ_NS::TIMESTAMPTZ",
+        UTC_MICROSECONDS,
+        datetime(2024, 3, 31, 0, 30, 0, 123457, tzinfo=UTC),
+    ),
     Exact("9223372036854775807::BIGINT", pa.int64(), 2**63 - 1),
     Exact("18446744073709551615::UBIGINT", pa.uint64(), 2**64 - 1),
     Exact("(-99999999999999999999999999999999999999)::HUGEINT", pa.decimal128(38), Decimal(-(10**38) + 1)),
@@ -74,6 +84,8 @@ IN_PLACE_EXACT = (
     Exact("(repeat('9', 50))::BIGNUM", pa.string(), "9" * 50, b"numeric_text"),
 )
 IN_PLACE_UNFIT = (
+    "'2024-03-31 00:30:00.1234567+00'::TIMESTAMPTZ_NS",
+    "['2024-03-31 00:30:00.1234567+00'::TIMESTAMPTZ_NS]",
     "'infinity'::DATE",
     "'-infinity'::TIMESTAMP",
     "'infinity'::TIMESTAMPTZ",

@@ -19,7 +19,7 @@ from levada.model import Model
 from levada.planners import sql
 from levada.planners.engine import Engine, is_plain_scan
 from levada.planners.mapped import Layout, lay_out, model_column
-from levada.source import TYPE_KEY, Attachment, Source
+from levada.source import TYPE_KEY, Attachment, Source, instants
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,7 +106,7 @@ class Reading:
         with engine.reading():
             engine.run("BEGIN TRANSACTION")
             self._distinct(engine.connection.sql(self.query).columns)
-            engine.run(f"CREATE TEMP VIEW {MODEL} AS SELECT * FROM (\n{self.query}\n)")
+            engine.run(f"CREATE TEMP VIEW {MODEL} AS {self._exact_instants()} FROM (\n{self.query}\n)")
             columns = engine.types(MODEL)
         cut = f" LIMIT {limit}" if limit is not None else ""
         layout = lay_out(engine, MODEL, columns, mapping, self.keys, self.compared_as)
@@ -122,6 +122,14 @@ class Reading:
             else:
                 self._spool(layout)
         return layout
+
+    def _exact_instants(self) -> str:
+        """The model's columns, instants in nanoseconds as those that every later step knows."""
+        relation = self.engine.connection.sql(self.query)
+        pairs = zip(relation.columns, relation.types, strict=True)
+        whole = {name: instants(sql.quoted(name), name, str(kind)) for name, kind in pairs}
+        items = [f"{found} AS {sql.quoted(name)}" for name, found in whole.items() if found]
+        return f"SELECT * REPLACE ({sql.listed(items)})" if items else "SELECT *"
 
     def _one_select(self) -> None:
         """Refuse what is not exactly one SELECT: it is put in parentheses and must not leave them."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from levada.errors import SourceError
 from levada.nesting import NESTING_MAX, deepest
-from levada.source import BATCH_ROWS_MAX, TYPE_KEY, Attachment, Column, refused_in
+from levada.source import BATCH_ROWS_MAX, TYPE_KEY, Attachment, Column, instants, refused_in
 from levada.sources.statements import ONE_SELECT, check_text, identifier, literal, refused, wrapped
 from levada.sql.connection import connect
 
@@ -223,6 +223,9 @@ def _typed_schema(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[st
     for name, native in zip(names, relation.types, strict=True):
         target = _exact(native)
         quoted = identifier(name)
+        if whole := instants(quoted, name, str(native)):
+            items.append(f"{whole} AS {quoted}")
+            continue
         items.append(quoted if target is None else f"CAST({quoted} AS {target}) AS {quoted}")
     text = _text(connection.extract_statements(query)[0].query)
     statement = f"SELECT {', '.join(items)} FROM (\n{text}\n) AS levada_model"

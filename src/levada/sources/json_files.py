@@ -77,7 +77,7 @@ def select(connection: duckdb.DuckDBPyConnection, table: TableFiles, pinned: Pin
     where = table.paths[0] if len(table.paths) == 1 else f"the files beside {table.paths[0]}"
     return refusing(
         typed,
-        {name: refusal(f"column {name} of {where} {why[0]}", why[1]) for name, (_, why) in types.items() if why},
+        {name: refusal(f"column {name!r} of {where} {why[0]}", why[1]) for name, (_, why) in types.items() if why},
     )
 
 
@@ -134,7 +134,7 @@ def _refuse_lost_digits(connection: duckdb.DuckDBPyConnection, path: Path, objec
     if lost:
         ((text, token),) = lost
         raise SourceError(
-            f"a number in column {_holder(text, token)} of {path} is beyond what binary floating point keeps",
+            f"a number in column {_holder(text, token)!r} of {path} is beyond what binary floating point keeps",
             code="source.value",
             hint="write it as a text, in quotes",
         )

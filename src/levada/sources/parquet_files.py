@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 
 from levada.errors import SourceError
-from levada.source import refusal
+from levada.source import ZONED, ZONED_NANOSECONDS, refusal
 from levada.sources.statements import identifier
 from levada.sources.table_files import TableFiles, clashing, file_list, refusing
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 DIGITS_MAX = 38
 NOTHING = '"NULL"'
-ZONED_NANOSECONDS = "TIMESTAMPTZ_NS"
-ZONED = "TIMESTAMP WITH TIME ZONE"
 _INTEGERS = {
     "TINYINT": (-(2**7), 2**7), "SMALLINT": (-(2**15), 2**15), "INTEGER": (-(2**31), 2**31),
     "BIGINT": (-(2**63), 2**63),
@@ -81,7 +79,7 @@ def select(connection: duckdb.DuckDBPyConnection, table: TableFiles) -> str:
         held = [(each.example, column) for each in schemas for column in each.columns if _same(column.name, name)]
         if found := _problem(connection, statement, name, kind, held, table.paths):
             path, (why, hint) = found
-            refused[name] = refusal(f"column {name} of {path} {why}", hint)
+            refused[name] = refusal(f"column {name!r} of {path} {why}", hint)
         elif ZONED_NANOSECONDS in kind:
             others[name] = f"CAST({identifier(name)} AS {kind.replace(ZONED_NANOSECONDS, ZONED)})"
         elif NOTHING in kind:

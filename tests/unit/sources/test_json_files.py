@@ -65,7 +65,7 @@ def test_numbers_that_would_lose_digits_are_refused_by_column(tmp_path: Path, va
     with pytest.raises(SourceError) as caught:
         column(tmp_path, *values)
     assert caught.value.code == "source.value"
-    assert "column n of" in caught.value.message
+    assert "column 'n' of" in caught.value.message
     assert "t.jsonl" in caught.value.message
     assert caught.value.hint
 
@@ -114,7 +114,7 @@ def test_texts_beside_objects_are_refused_until_it_is_said_what_they_are(tmp_pat
     values = ['"a"', '{"b": 1}']
     with pytest.raises(SourceError, match="texts beside objects") as caught:
         column(tmp_path, *values)
-    assert "column n of" in caught.value.message
+    assert "column 'n' of" in caught.value.message
     assert column(tmp_path, *values, json=["n"]) == ("json", ['"a"', '{"b":1}'])
     assert column(tmp_path, *values, text=["t.n"]) == ("string", ["a", '{"b":1}'])
     assert table_of(source(tmp_path), "SELECT * EXCLUDE (n) FROM t ORDER BY id").to_pylist() == [{"id": 0}, {"id": 1}]

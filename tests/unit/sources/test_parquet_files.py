@@ -51,7 +51,7 @@ def test_what_would_be_changed_is_refused_by_file_and_column(tmp_path: Path, nam
     with pytest.raises(SourceError) as caught:
         read(tmp_path, UNFIT[name])
     assert caught.value.code == "source.value"
-    assert "column v of" in caught.value.message
+    assert "column 'v' of" in caught.value.message
     assert "0.parquet" in caught.value.message
     assert caught.value.hint
     rows = len(UNFIT[name])
@@ -83,7 +83,7 @@ def test_timestamps_of_96_bits(tmp_path: Path) -> None:
     ends = [datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59), None]  # noqa: DTZ001 -- they have no zone
     assert read(tmp_path, pa.array(ends, pa.timestamp("us")), **old) == ends
     for values in (pa.array([None, FINE], pa.timestamp("ns")), pa.array([[FINE]], pa.list_(pa.timestamp("ns")))):
-        with pytest.raises(SourceError, match=r"column v of .*below microseconds"):
+        with pytest.raises(SourceError, match=r"column 'v' of .*below microseconds"):
             read(tmp_path, values, **old)
 
 
@@ -156,7 +156,7 @@ def test_files_of_one_table_that_differ_in_type_are_refused(tmp_path: Path, name
         with pytest.raises(SourceError) as caught:
             read(folder, *pair)
         assert caught.value.code == "source.value"
-        assert "column v of" in caught.value.message
+        assert "column 'v' of" in caught.value.message
         assert ".parquet" in caught.value.message
         assert caught.value.hint
 
