@@ -14,6 +14,7 @@ from typing import IO, Any, Protocol, cast
 import pyarrow as pa
 
 from levada.destinations.tables.values import as_json, decimal_text, is_nested, simple, simplified, storage
+from levada.source import TYPE_KEY
 
 FORMULA = "^[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]"
 """How text begins that a spreadsheet takes for a formula, full-width forms included."""
@@ -29,6 +30,11 @@ class Format(Protocol):
     @property
     def any_date(self) -> bool:
         """Can it hold dates of any year?"""
+        ...
+
+    @property
+    def any_number(self) -> bool:
+        """Can it hold numbers of any number of digits? They come as text, marked `numeric_text` (TYPE_KEY)."""
         ...
 
     def nonfinite(self, kind: pa.DataType) -> bool:
@@ -74,6 +80,25 @@ def _without_exponent(column: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
     return pa.chunked_array([pa.array(texts, pa.string())])
 
 
+def _is_number(field: pa.Field[Any]) -> bool:
+    """Is it a number, as text?"""
+    return (field.metadata or {}).get(TYPE_KEY) == b"numeric_text" and pa.types.is_string(field.type)
+
+
+def _as_number(column: pa.ChunkedArray[Any]) -> Any:
+    """Digits as a number in JSON."""
+    storage: Any = column.combine_chunks()
+    return pa.chunked_array([cast("Any", pa.ExtensionArray.from_storage(pa.json_(pa.string()), storage))])
+
+
+def _as_decimal(column: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
+    """Digits as decimals, which stand without quotes in CSV, if all of them fit."""
+    import pyarrow.compute as pc
+
+    fit = cast("Any", pc).match_substring_regex(column, r"^-?\d{1,18}(\.\d{1,20})?$")
+    return column.cast(pa.decimal128(38, 20)) if pc.all(fit).as_py() in (True, None) else column
+
+
 @dataclass(frozen=True, slots=True)
 class Csv:
     """RFC 4180 with a header: text in quotes, so that "" is empty text and nothing at all is NULL. A list or a struct
@@ -82,6 +107,7 @@ class Csv:
     escape_formulas: bool = True
     extension: str = "csv"
     any_date: bool = False
+    any_number: bool = True
 
     def nonfinite(self, kind: pa.DataType) -> bool:
         return not is_nested(storage(kind))
@@ -93,7 +119,9 @@ class Csv:
         columns: list[pa.ChunkedArray[Any]] = []
         for name, column in zip(table.column_names, table.columns, strict=True):
             form = column if column.type == pa.timestamp("ns") else simplified(column, name)
-            if is_nested(form.type):
+            if _is_number(table.schema.field(name)):
+                form = _as_decimal(form)
+            elif is_nested(form.type):
                 form = as_json(form, name)
             elif pa.types.is_string(form.type):
                 form = self._harmless(form)
@@ -142,6 +170,7 @@ class JsonLines:
     escape_formulas: bool = False
     extension: str = "jsonl"
     any_date: bool = False
+    any_number: bool = True
 
     def nonfinite(self, kind: pa.DataType) -> bool:
         return False
@@ -152,7 +181,8 @@ class JsonLines:
     def prepared(self, table: pa.Table) -> pa.Table:
         columns: list[pa.ChunkedArray[Any]] = []
         for name, column in zip(table.column_names, table.columns, strict=True):
-            columns.append(column if column.type == pa.timestamp("ns") else simplified(column, name))
+            form = column if column.type == pa.timestamp("ns") else simplified(column, name)
+            columns.append(_as_number(form) if _is_number(table.schema.field(name)) else form)
         if not table.num_rows:
             return pa.table({"line": pa.array([], pa.string())})
         arrays = [column.combine_chunks() for column in columns]
@@ -176,6 +206,7 @@ class Parquet:
     escape_formulas: bool = False
     extension: str = "parquet"
     any_date: bool = True
+    any_number: bool = False
 
     def nonfinite(self, kind: pa.DataType) -> bool:
         return True

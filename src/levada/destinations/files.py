@@ -294,7 +294,10 @@ class FilesDestination:
                     hint="change the type in the model or with {sql: …}, for instance to text",
                 )
             limits = ValueLimits(
-                nonfinite=self.format.nonfinite(mapped.type), any_date=self.format.any_date, nul_character=True
+                nonfinite=self.format.nonfinite(mapped.type),
+                any_date=self.format.any_date,
+                decimal_unlimited=self.format.any_number,
+                nul_character=True,
             )
             fields.append(FieldSpec(mapped.name, "any", str(mapped.type), limits=limits))
         return ObjectSpec(object_name, tuple(fields), open=True, verbs=("append",))

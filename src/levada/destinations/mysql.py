@@ -46,6 +46,7 @@ GRAMMAR = Grammar(
     same="<=>",
     exact="CAST({} AS BINARY) = CAST({} AS BINARY)",
     plain="CAST({} AS BINARY)",
+    unlimited="decimal(65,30)",
     create_suffix=" ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
     placeholder="%s",
     marks_columns=(

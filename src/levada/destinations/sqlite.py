@@ -39,6 +39,7 @@ GRAMMAR = Grammar(
     exact="{} = {} COLLATE BINARY",
     plain="{} COLLATE BINARY",
     name_bytes_max=1_000,
+    unlimited="DECIMAL_TEXT",
     marks_columns=(
         "sync TEXT NOT NULL, plan_id TEXT NOT NULL, batch INTEGER NOT NULL, first_row INTEGER NOT NULL,"
         " row_count INTEGER NOT NULL, detail TEXT, applied_at TEXT NOT NULL,"
@@ -276,6 +277,8 @@ class SqliteEngine:
         if name in exact:
             return exact[name], ValueLimits(nul_character=True)
         if name == "DECIMAL_TEXT":
+            if not rest:
+                return "decimal", ValueLimits(decimal_unlimited=True)
             digits, _, scale = rest.rstrip(")").partition(",")
             return "decimal", ValueLimits(decimal_digits=int(digits), decimal_scale=int(scale))
         if "INT" in name:

@@ -16,6 +16,8 @@ from levada.planner import Ledger, Segment
 from levada.planners import files, lapsed, sql
 from levada.planners.engine import Engine
 from levada.planners.mapped import after_name, hash_of, input_name, key_name, late_part
+from levada.sql.text import json_of
+from levada.sql.types import type_of
 
 CREATED = "created"
 """Of a segment or a plan's file: did this sync make the record?"""
@@ -258,7 +260,9 @@ class LedgerView:
             return f"CAST(NULL AS {kind})"
         if stored == kind:
             return column
-        tried = f"TRY_CAST({column} AS {kind})"
+        # what is JSON today has its form: a number or a list was kept as such by another version
+        text = json_of(column, type_of(stored)) if kind == "JSON" and stored != "VARCHAR" else column
+        tried = f"TRY_CAST({text} AS {kind})"
         return f"CASE WHEN TRY_CAST({tried} AS {stored}) IS NOT DISTINCT FROM {column} THEN {tried} END"
 
     def _wide(self, index: int) -> str:

@@ -31,7 +31,7 @@ from levada.planners.key_types import check_rewritten, known_type
 from levada.planners.ledgers import LedgerView, Shape, Verification
 from levada.planners.mapped import Layout, after_name, key_name, lay_out, model_column
 from levada.planners.reading import MAPPED, MODEL, Reading, query_of
-from levada.source import Attachment, Column
+from levada.source import TYPE_KEY, Attachment, Column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -159,7 +159,8 @@ class LocalPlanner:
     def types(self, mapping: Mapping, columns: Sequence[Column]) -> pa.Schema:
         """The fields of a mapping as they would arrive, as Arrow types, told from the model's columns alone.
 
-        Reads nothing. Raises ConfigError for what no row could satisfy: unknown columns, unfit types.
+        A number of unlimited size is marked `numeric_text` (TYPE_KEY), whatever its type. Reads nothing. Raises
+        ConfigError for what no row could satisfy: unknown columns, unfit types.
         """
         import pyarrow as pa
 
@@ -176,8 +177,9 @@ class LocalPlanner:
             layout = lay_out(engine, MODEL, engine.types(MODEL), mapping, ())
             shown = sql.listed(f"CAST(NULL AS {each.type}) AS {sql.quoted(each.name)}" for each in layout.fields)
             found = engine.connection.sql(f"SELECT {shown} LIMIT 0").to_arrow_table().schema
-            assert isinstance(found, pa.Schema)
-            return found
+            unlimited = {each.name for each in layout.fields if each.unlimited}
+            mark = {TYPE_KEY: b"numeric_text"}
+            return pa.schema([each.with_metadata(mark) if each.name in unlimited else each for each in found])
 
     def fold(self, plan: Plan, plan_folder: Path, ledger: Ledger, settled: Settled) -> Ledger:
         """See Planner.fold. What was delivered whole becomes part of the ledger as it is, by a hard link."""

@@ -71,6 +71,8 @@ class MappedField:
     failed: tuple[tuple[str, str], ...] = ()
     #: a column as it is: rows that differ in the column differ in the field
     plain: bool = False
+    #: a column of numbers of unlimited size, as it is
+    unlimited: bool = False
 
     @property
     def late(self) -> bool:
@@ -374,6 +376,9 @@ class _Draft:
     textual: bool
     #: for rows whose value cannot become what the field is made of: condition over the model's columns, code, reason
     misfits: tuple[tuple[str, str, str], ...] = ()
+    #: is it a column of numbers of unlimited size, as a number? and is that sent by its digits?
+    unlimited: bool = False
+    digits: bool = False
 
     @property
     def failed_sql(self) -> str:
@@ -389,11 +394,14 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns, type_of: Callable[
     origin = ""
     numbers: list[str] = []
     misfits: list[tuple[str, str, str]] = []
+    unlimited = digits = False
     match mapped.kind:
         case "column":
             origin = known.find(mapped.origin, subject)
             start = sql.quoted(origin)
-            if origin in known.texts and (mapped.apply or mapped.type != "any"):
+            unlimited = origin in known.texts and not mapped.apply and mapped.type == "any"
+            digits = unlimited and mapped.limits.decimal_unlimited
+            if origin in known.texts and (digits or not unlimited):
                 start = sql.quoted(known.texts[origin])
             elif origin in known.texts:
                 numbers = [known.texts[origin]]
@@ -439,7 +447,9 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns, type_of: Callable[
                 raise ConfigError(f"{subject}: too many transforms", code="config.transform")
     misfits += [(too_long(sql.quoted(name)), "number_too_long", TOO_LONG_REASON) for name in numbers]
     textual = bool(steps or rounds)
-    return _Draft(index, mapped.field, origin, start, tuple(rounds), tuple(failures), textual, tuple(misfits))
+    return _Draft(
+        index, mapped.field, origin, start, tuple(rounds), tuple(failures), textual, tuple(misfits), unlimited, digits
+    )
 
 
 def _formless(value: str, kind: str) -> list[tuple[str, str, str]]:
@@ -452,9 +462,14 @@ def _finished(draft: _Draft, mapped: FieldMapping, source: str) -> MappedField:
     kind = "VARCHAR" if draft.textual else source
     subject = f"fields.{mapped.field}"
     value = f"r{draft.index}"
-    coerced = values.coerce(value, kind, mapped.type, mapped.limits, subject=subject)
+    if draft.digits:
+        coerced = values.digits(value)
+    else:
+        coerced = values.coerce(value, kind, mapped.type, mapped.limits, subject=subject)
     plain = mapped.kind == "column" and not draft.textual and coerced.type == kept(value, source).type
-    return MappedField(draft.name, draft.index, draft.origin, draft.raw, coerced, draft.rounds, draft.failures, plain)
+    return MappedField(
+        draft.name, draft.index, draft.origin, draft.raw, coerced, draft.rounds, draft.failures, plain, draft.unlimited
+    )
 
 
 def _bound_types(engine: Engine, relation: str, raw: str, drafts: Sequence[_Draft]) -> dict[str, str]:

@@ -224,6 +224,8 @@ def _decimal(case: _Case) -> Coerced:
     limits, value, source = case.limits, case.value, case.source
     if limits.decimal_unlimited and (case.textual or case.floating):
         return _digits(case)
+    if case.textual and (limits.decimal_digits or 0) > DIGITS_MAX:
+        return _many_digits(case)
     own = decimal_of(source)
     if case.integral:
         width, _ = INTEGER_BITS[source]
@@ -272,6 +274,17 @@ def _decimal(case: _Case) -> Coerced:
     )
 
 
+NUMBER_IN_JSON = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?"
+
+
+def digits(value: str) -> Coerced:
+    """A number of unlimited size, given as its digits, as a number in JSON: all of them, without zeros at the end."""
+    plain = f"regexp_full_match({value}, {text(NUMBER_IN_JSON)})"
+    shown = f"CASE WHEN contains({value}, '.') THEN rtrim(rtrim({value}, '0'), '.') ELSE {value} END"
+    number = f"TRY_CAST(CASE WHEN {plain} THEN {shown} END AS JSON)"
+    return Coerced(number, "JSON").but(f"{value} IS NOT NULL AND NOT {plain}", "not_a_number", "no number in digits")
+
+
 def _digits(case: _Case) -> Coerced:
     """A decimal of any size, as its digits."""
     shown = f"CAST({case.value} AS VARCHAR)"
@@ -281,6 +294,19 @@ def _digits(case: _Case) -> Coerced:
     return Coerced(shown, "VARCHAR").but(
         f"NOT regexp_full_match({shown}, {text(wanted)})", "not_a_number", "text that is not a plain decimal number"
     )
+
+
+def _many_digits(case: _Case) -> Coerced:
+    """A decimal of more digits than a type of ours has, as its digits."""
+    shown = f"CAST({case.value} AS VARCHAR)"
+    scale = case.limits.decimal_scale or 0
+    whole = (case.limits.decimal_digits or 0) - scale
+    places = f"length(rtrim(regexp_extract({shown}, '\\.([0-9]*)', 1), '0'))"
+    before = f"length(ltrim(regexp_extract({shown}, '^[+-]?([0-9]*)', 1), '0'))"
+    plain = f"regexp_full_match({shown}, {text(DECIMAL_TEXT)})"
+    found = Coerced(shown, "VARCHAR").but(f"NOT {plain}", "not_a_number", "text that is not a plain decimal number")
+    found = found.but(f"{places} > {scale}", "too_precise", f"more than {scale} decimal places")
+    return found.but(f"{before} > {whole}", "too_large", f"a number of more than {whole} digits before the point")
 
 
 def _number(case: _Case) -> Coerced:

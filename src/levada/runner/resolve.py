@@ -9,16 +9,17 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from levada.change import Kind, Verb
 from levada.destination import Destination, Naming, ObjectSpec, TableDestination, verbs_for
+from levada.destinations.python import PythonDestination
 from levada.errors import ConfigError, SourceError, Where
 from levada.guard import GuardDeclaration
-from levada.mapping import FieldDeclaration, FieldMapping
+from levada.mapping import FieldDeclaration, FieldMapping, ValueLimits
 from levada.mapping import Mapping as FieldMappings
 from levada.model import Model
 from levada.planner import KindPolicy
@@ -92,6 +93,9 @@ def _resolved(
     declared = _declared_fields(file, model, columns)
     match = _match(file, model, columns, declared)
     drafts = tuple(_draft(file, target, declaration, columns) for target, declaration in declared.items())
+    if not isinstance(destination, TableDestination | PythonDestination):
+        # JSON has numbers of any size
+        drafts = tuple(replace(each, limits=ValueLimits(decimal_unlimited=True)) for each in drafts)
     draft = FieldMappings(drafts, tuple(match), sync.nulls)
     with located(file):
         schema = project.planner.types(draft, columns)

@@ -22,6 +22,7 @@ from levada.destinations.tables.values import simple
 from levada.destinations.tables.writer import TableWriter
 from levada.errors import AccessError, ConfigError, DestinationError, UnavailableError
 from levada.limits import Limits
+from levada.source import TYPE_KEY
 
 VERBS: tuple[Verb, ...] = ("create", "update", "upsert", "delete", "append")
 NATIVE = re.compile(r"[A-Za-z_][A-Za-z0-9_ ]*(\(\d+(, ?\d+)?\))?( with(out)? time zone)?(\[\])*", re.IGNORECASE)
@@ -207,6 +208,8 @@ class SqlDestination:
 
     def _native(self, wanted: pa.Field[pa.DataType], matches: int, natives: Mapping[str, str]) -> str:
         found = None if simple(wanted.type) is None else self.engine.native(wanted.type, matches)
+        if (wanted.metadata or {}).get(TYPE_KEY) == b"numeric_text":
+            found = self.engine.grammar.unlimited or found
         declared = natives.get(wanted.name) or found
         if declared is None:
             raise ConfigError(

@@ -81,6 +81,8 @@ class Grammar:
     exact: str = "{} = {}"
     #: a text without any collation
     plain: str = "{}"
+    #: the column type for numbers of unlimited size, where there is one
+    unlimited: str = ""
     #: what follows the columns in CREATE TABLE
     create_suffix: str = ""
 
