@@ -1,10 +1,12 @@
-"""Which faults a campaign met, in which state of an operation, for which class; and which it should have met."""
+"""Which faults a campaign met, in which state of an operation, for which class, and which pairs of states met in a
+batch; and what it should have met. What is not here: which pairs there are (`pairs`)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 
+from simulation import pairs
 from simulation.schedule import (
     DEEDS,
     LETTERS,
@@ -22,7 +24,9 @@ STATES: tuple[str, ...] = ("added", "changed", "removed", "resent", "resumed", "
 RUN = "run"
 """The state of what happens to a run as a whole."""
 ENFORCED_FROM = 2_000
-"""So many consecutive seeds hold at least one aim at every cell."""
+"""So many consecutive seeds hold at least one aim at every fault."""
+PAIRS_ENFORCED_FROM = 2_500
+"""So many hold at least one aim at every pair."""
 HARMLESS_TO_LOOK_UPS = ("refuse_record", "refuse_batch", "half", "fewer", "poison")
 """Faults of writes; a look-up that leaves records out is one that no sender can see through."""
 
@@ -48,24 +52,48 @@ def _exists(fault: str, state: str, letter: Letter) -> bool:
     return not (letter == "B" and fault == "quota" and state in ("resent", "resumed"))  # a day outlives a key
 
 
-def reachable() -> Iterator[Cell]:
+def faults() -> Iterator[Cell]:
     for letter in LETTERS:
         yield from cells_of(letter)
 
 
-def empty(cells: Counter[Cell]) -> list[Cell]:
-    return [cell for cell in reachable() if not cells[cell]]
+def reachable(seeds: int = PAIRS_ENFORCED_FROM) -> Iterator[Cell]:
+    """Every cell that so many schedules must reach."""
+    if seeds >= ENFORCED_FROM:
+        yield from faults()
+    if seeds >= PAIRS_ENFORCED_FROM:
+        yield from pairs.cells()
+
+
+def empty(cells: Counter[Cell], seeds: int) -> list[Cell]:
+    return [cell for cell in reachable(seeds) if not cells[cell]]
+
+
+def impossible(cells: Counter[Cell]) -> list[Cell]:
+    """Pairs that met, though they are said not to: a reason is wrong."""
+    return sorted({cell for cell in cells if "+" in cell[0]} - set(pairs.cells()))
 
 
 def table(cells: Counter[Cell]) -> str:
-    """The counts: one line for each fault and state, one column for each class."""
+    """The counts: one line for each fault and state, or for each pair of states and kind; a column for each class."""
+    met = {cell for cell in cells if "+" in cell[0]}
+    return "\n".join(
+        (
+            *_table(cells, {*faults(), *(set(cells) - met)}, "fault", "state"),
+            "",
+            *_table(cells, {*pairs.cells(), *met}, "met in a batch", "kind"),
+            *(f"· {reason}" for reason in pairs.reasons()),
+        )
+    )
+
+
+def _table(cells: Counter[Cell], shown_cells: set[Cell], what: str, where: str) -> Iterator[str]:
+    rows = sorted({(fault, state) for fault, state, _ in shown_cells}, key=lambda row: (row[1] == RUN, row))
     wanted = set(reachable())
-    pairs = sorted({(fault, state) for fault, state, _ in (*wanted, *cells)}, key=lambda pair: (pair[1] == RUN, pair))
-    lines = [f"{'fault':<18} {'state':<9}" + "".join(f"{letter:>8}" for letter in LETTERS)]
-    for fault, state in pairs:
+    yield f"{what:<22} {where:<9}" + "".join(f"{letter:>8}" for letter in LETTERS)
+    for fault, state in rows:
         shown = []
         for letter in LETTERS:
             count = cells[fault, state, letter]
             shown.append(f"{count:>8,}" if count or (fault, state, letter) in wanted else f"{'·':>8}")
-        lines.append(f"{fault:<18} {state:<9}" + "".join(shown))
-    return "\n".join(lines)
+        yield f"{fault:<22} {state:<9}" + "".join(shown)

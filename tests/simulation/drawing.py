@@ -63,7 +63,7 @@ def aim_of(seed: int) -> Cell | None:
 def pair_of(seed: int) -> tuple[str, str, str] | None:
     """The pair of states, and the kind, that a seed's schedule aims at, if it does."""
     letter, number = LETTERS[seed % len(LETTERS)], seed // len(LETTERS)
-    found = meetings(letter)
+    found = _mixed(letter)
     return found[number // PERIOD % len(found)] if number % PERIOD == PAIRED else None
 
 
@@ -74,6 +74,13 @@ def _moded(schedule: Schedule) -> Schedule:
     mode = chance.choice(modes) if chance.random() < 1 / 3 else "mirror"
     bulk = schedule.letter in ("B", "C") and chance.random() < 1 / 3
     return replace(schedule, mode=mode, bulk=bulk, batch=max(2, schedule.batch) if bulk else schedule.batch)
+
+
+@cache
+def _mixed(letter: Letter) -> tuple[tuple[str, str, str], ...]:
+    """The pairs in an order in which each few hundred schedules meet some of every kind."""
+    found = meetings(letter)
+    return tuple(random.Random("pairs").sample(found, k=len(found)))
 
 
 @cache

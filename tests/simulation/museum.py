@@ -38,6 +38,7 @@ from levada.redaction import Redactor
 from levada.runner.heartbeat import Heartbeat
 from levada.stores.facts import Facts
 from levada.stores.highwater import Meta
+from levada.stores.ledgers import Ledgers
 from simulation.play import campaign, of_seed, planner_of, play, real_planner
 from simulation.schedule import Edit, Schedule, Stage
 
@@ -318,6 +319,19 @@ def _partial_says_succeeded() -> Sequence[tuple[Any, str, Any]]:
     return [(running, "_result_of", mutated)]
 
 
+def _states_are_not_cut() -> Sequence[tuple[Any, str, Any]]:
+    real = Batch._part
+
+    def mutated(self: Batch, *given: Any, **more: Any) -> Batch:
+        return replace(real(self, *given, **more), states=None, stamps=None)
+
+    return [(Batch, "_part", mutated)]
+
+
+def _leftovers_stay() -> Sequence[tuple[Any, str, Any]]:
+    return [(Ledgers, "drop_unreferenced", lambda self, ledger: 0)]
+
+
 def _rollback_goes_unseen() -> Sequence[tuple[Any, str, Any]]:
     return [(Meta, "compare", lambda self: None)]
 
@@ -359,24 +373,24 @@ _PUT_BACK = Schedule(
 )
 
 MUTANTS: tuple[Mutant, ...] = (
-    Mutant("ledger_before_ack", "3, 9, 10, 11, I.a", "TABCD", _ledger_before_ack, 0),
-    Mutant("rejected_is_done", "4, 12, I.d", "TABC", _rejected_is_done, 0),
+    Mutant("ledger_before_ack", "3, 9, 10, 11, I.a", "TABCD", _ledger_before_ack, 4),
+    Mutant("rejected_is_done", "4, 12, I.d", "TABC", _rejected_is_done, 20),
     Mutant("unknown_is_delivered", "21, 34, 36", "ABC", _unknown_is_delivered, 161),
     Mutant("rejection_restores_the_ledger", "E7 (keep_base)", "A", _rejection_restores, 1, _REFUSED_AFTER_LOST),
     Mutant("seen_set", "26, I.l", "A", _seen_set, 1),
-    Mutant("look_up_error_is_absent", "24, I.m", "C", _error_is_absent, 48),
+    Mutant("look_up_error_is_absent", "24, I.m", "C", _error_is_absent, 383),
     Mutant("every_2xx_is_delivered", "31, I.p, I.x", "AC", _trusts_2xx, 33),
     Mutant("one_success_marks_the_batch", "31, I.c", "AC", _one_is_all, 33),
     Mutant("answers_matched_by_position", "33, 35", "C", _by_position, 3, _SHUFFLED),
     Mutant("creates_are_retried", "17, 18, 30", "C", _retries_creates, 3),
     Mutant("no_hold_for_late_requests", "17 (E10)", "AC", _no_hold, 13),
-    Mutant("an_empty_model_deletes_all", "49, 50", "TABC", _empty_is_fine, 70),
+    Mutant("an_empty_model_deletes_all", "49, 50", "TABC", _empty_is_fine, 116),
     Mutant("the_http_library_retries", "19, 25", "C", _library_retries, 98),
     Mutant("open_runs_are_dropped", "48, 38", "BC", _open_runs_are_dropped, 38),
     Mutant("a_key_for_each_attempt", "20", "B", _key_per_attempt, 2),
     Mutant("half_a_read_is_the_model", "5, 49, 59", "TABC", _half_is_whole, 6, planner=real_planner),
     Mutant("no_shared_pace", "60, I.q", "ABC", _no_pace, 2),
-    Mutant("a_stale_worker_sends", "29, 42", "BC", _stale_worker, 148),
+    Mutant("a_stale_worker_sends", "29, 42", "BC", _stale_worker, 388),
     Mutant("keys_never_expire", "20 (B after its time)", "B", _keys_never_expire, 92),
     Mutant("zero_is_null", "57", "A", _zero_is_null, 1),
     Mutant("quotes_are_doubled", "I.t", "A", _quotes_are_doubled, 6),
@@ -385,8 +399,10 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("a_checkpoint_before_the_answer", "5, 8, 11", "TABC", _checkpoint_before_answer, 1),
     Mutant("at_most_once_is_sent_again", "20, 28", "D", _most_once_is_twice, 4),
     Mutant("gateway_errors_are_refusals", "21, 23", "C", _gateway_errors_are_refusals, 108),
-    Mutant("partial_says_succeeded", "2, 36", "TABC", _partial_says_succeeded),
+    Mutant("partial_says_succeeded", "2, 36", "TABC", _partial_says_succeeded, 10),
     Mutant("a_rollback_goes_unseen", "45, 6.28", "A", _rollback_goes_unseen, 0, _PUT_BACK),
+    Mutant("states_are_not_cut", "Levada's own", "C", _states_are_not_cut, 38),
+    Mutant("leftovers_stay", "Levada's own", "TABCD", _leftovers_stay, 3),
     Mutant("words_are_not_redacted", "63", "ABC", _says_secrets, 2),
 )
 

@@ -56,7 +56,7 @@ def meeting(one: str, other: str, kind: str, letter: Letter, seed: int, chance: 
     for number, run in enumerate(runs[:-1]):
         run.edits += [Edit(FILLER, f"filler {number}"), Edit(SPARE + number, None), Edit(VOUCHER + number, "voucher")]
     for key, state in keys.items():
-        _brought(key, state, kind, runs, base, letter, chance, applied=not resumed and chance.random() < 0.5)
+        _brought(key, state, kind, runs, base, letter, chance, applied=not resumed and chance.random() < 0.7)
     if letter == "B":
         _helped(set(states), runs, base)
     batch = len(keys) + chance.choice((0, 0, 1))
@@ -82,8 +82,11 @@ def meeting(one: str, other: str, kind: str, letter: Letter, seed: int, chance: 
 
 
 def _with_more(states: list[str], kind: str, letter: Letter, chance: random.Random) -> list[str]:
-    """Further states that can meet with all of these."""
+    """Further states that can meet with all of these. A removal beside a create rules mode insert out, in which class
+    C has most to lose: rarely."""
     possible = {state for *pair, each in meetings(letter) if each == kind for state in pair}
+    if kind == "added" and chance.random() < 0.8:
+        possible -= {"removal"} - set(states)
     for state in chance.sample(sorted(possible - set(states)), k=min(MORE_MAX, len(possible) - 2)):
         if not any(reason(state, beside, kind, letter) for beside in states):
             states = [*states, state]
@@ -95,7 +98,7 @@ def _mode(states: list[str], kind: str, letter: Letter, chance: random.Random) -
         return "mirror"
     if kind == "changed" or letter not in ("C", "T"):
         return chance.choice(("mirror", "upsert"))
-    return chance.choice(("mirror", "upsert", "insert", "insert"))
+    return chance.choice(("mirror", "upsert", "insert", "insert", "insert", "insert"))
 
 
 def _staged(stages: list[Stage], chance: random.Random, *, doubted: bool, resumed: bool) -> tuple[Stage, ...]:

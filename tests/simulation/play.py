@@ -85,6 +85,10 @@ def planner_of(workshop: Workshop) -> Any:
     seed = workshop.world.schedule.seed
     if seed // len(LETTERS) % REAL_EVERY == 0:
         return real_planner(workshop)
+    return plain_planner(workshop)
+
+
+def plain_planner(workshop: Workshop) -> Any:
     return PlainPlanner(workshop.root / "spool", workshop.clock)
 
 

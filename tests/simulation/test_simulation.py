@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import os
+import random
 import re
 import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -16,10 +18,13 @@ import pytest
 import levada.stores
 from claims import Figure, full
 from simulation import oracle
+from simulation.coverage import impossible
 from simulation.museum import MUTANTS, Mutant, caught
 from simulation.oracle import judge
-from simulation.play import REAL_EVERY, Played, campaign, of_seed, play
-from simulation.schedule import Edit, Letter, Schedule, Stage
+from simulation.pairing import meeting
+from simulation.pairs import KINDS, PAIRS, cells, meetings, named, reason
+from simulation.play import REAL_EVERY, Played, campaign, of_seed, plain_planner, play
+from simulation.schedule import LETTERS, Edit, Letter, Schedule, Stage
 
 SEEDS = 2_000
 SEEDS_FULL = 10_000
@@ -200,6 +205,58 @@ def test_what_a_crash_left_beside_a_ledger_is_gone_after_the_next_run() -> None:
     assert found.evidence is not None
     assert any("crashed" in report for report in found.evidence.reports)
     assert judge(replace(found.evidence, leftovers=("ledgers/people/old.parquet",)))
+
+
+BESIDE_A_WAITING_ONE = Schedule(
+    seed=9,
+    letter="C",
+    batch=2,
+    lanes=1,
+    repeats="at_least_once",
+    rate=None,
+    rows=(Edit(1, "a"), Edit(2, "b")),
+    stages=(
+        Stage(fates=((1, "refused"),)),
+        Stage(edits=(Edit(3, "x"), Edit(4, "c")), fates=((1, "refused"), (4, "unheard_after"))),
+        Stage(),
+    ),
+    mode="insert",
+)
+"""Record 4 is there, and nobody knows; record 1 was refused twice; in the third run both are in one batch."""
+
+
+def test_a_create_that_was_never_answered_is_looked_up_though_a_record_beside_it_waits() -> None:
+    """Class C, mode insert. Found by seed 1848, when what was known of a record was forgotten as its batch was cut."""
+    found = played(BESIDE_A_WAITING_ONE)
+    assert not found.findings
+    assert found.cells["earlier + waiting", "added", "C"] == 1
+    (forgets,) = (mutant for mutant in MUTANTS if mutant.name == "states_are_not_cut")
+    with forgets.alive():
+        assert any("doubled: a second record of key 4" in finding for finding in played(BESIDE_A_WAITING_ONE).findings)
+
+
+SAMPLED_EVERY = 12
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+def test_two_states_meet_in_a_batch_whenever_a_schedule_aims_at_them(letter: Letter) -> None:
+    """A part of the table, from every class and kind; a campaign meets every pair."""
+    with campaign():
+        for number, (one, other, kind) in list(enumerate(meetings(letter)))[::SAMPLED_EVERY]:
+            aimed = meeting(one, other, kind, letter, 5 * number + LETTERS.index(letter), random.Random(number))
+            found = play(aimed, plain_planner)
+            assert not found.findings, (one, other, kind)
+            assert found.cells[named(one, other), kind, letter], (one, other, kind)
+
+
+def test_each_pair_of_states_can_meet_or_has_a_reason_why_not() -> None:
+    """No cell of the table is empty without one, and a pair that meets against its reason fails the campaign."""
+    can = set(cells())
+    for letter, kind, pair in product(LETTERS, KINDS, PAIRS):
+        assert ((named(*pair), kind, letter) in can) == (not reason(*pair, kind, letter))
+    assert impossible(Counter({("fresh + settled", "added", "T"): 1, ("crash", "run", "T"): 1, next(cells()): 1})) == [
+        ("fresh + settled", "added", "T")
+    ]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

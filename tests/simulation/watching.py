@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
@@ -71,10 +72,8 @@ def states(
     order: DeliveryOrder, batch: Batch, kept: Outcomes | None, keys: Keys | None, *, lost: bool
 ) -> Iterator[str]:
     """The state of each record of a batch."""
-    path = order.folder / order.plan.files[batch.kind].name
     first = batch.sequence - order.plan.first(batch.kind)
-    names = [name for name in ("operation", "state") if name in pq.read_schema(path).names]
-    rows = pq.read_table(path, columns=names, use_threads=False).slice(first, len(batch)).to_pylist()
+    rows = _operations(str(order.folder / order.plan.files[batch.kind].name))[first : first + len(batch)]
     refused = {row["sequence"]: row for row in order.waiting.table.to_pylist()}
     for index, row in enumerate(rows):
         before = refused.get(batch.sequence + index)
@@ -89,6 +88,13 @@ def states(
             yield "lost"
         else:
             yield origin
+
+
+@lru_cache(maxsize=8)
+def _operations(path: str) -> list[dict[str, Any]]:
+    """What a plan's file says beside the values. No two plans of a campaign have the same path."""
+    names = [name for name in ("operation", "state") if name in pq.read_schema(path).names]
+    return pq.read_table(path, columns=names, use_threads=False).to_pylist()
 
 
 def _before(row: dict[str, Any], order: DeliveryOrder, kind: str, keys: Keys | None, *, was_refused: bool) -> str:

@@ -396,7 +396,7 @@ class Workshop(Project):
     @property
     def files(self) -> ProjectFiles:
         """None: what a file says is given as a value instead."""
-        return cast("ProjectFiles", SimpleNamespace(destinations={}))
+        return cast("ProjectFiles", SimpleNamespace(destinations={}, syncs={}))
 
     def model(self, name: str) -> Model:
         return Model(source="warehouse", key=("id",), query="SELECT * FROM people")
