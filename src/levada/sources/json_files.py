@@ -28,13 +28,16 @@ DOUBLE_DIGITS = 15
 _TEXTS = r"\"(?:[^\"\\]|\\.)*\""
 _NUMBER = r"-?[0-9]+(?:[.][0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _LONG = rf"[0-9.]{{{DOUBLE_DIGITS + 1},}}|[0-9][eE][+-]?[0-9]{{3}}"
-_NUMBERS = {"BIGINT", "UBIGINT", "HUGEINT", "DOUBLE"}
+_TEXT, _BOOLEAN, _NESTED, _NUMERIC = 1, 2, 4, 8
+_BITS = {"VARCHAR": _TEXT, "BOOLEAN": _BOOLEAN, "OBJECT": _NESTED, "ARRAY": _NESTED} | dict.fromkeys(
+    ("BIGINT", "UBIGINT", "HUGEINT", "DOUBLE"), _NUMERIC
+)
+"""Kinds of JSON values, to be put together; NULL is none."""
 _DIGITS_MAX = 38
 _PIN = (
     "say in the source `json: [column]` to send each as JSON, texts in quotes, or `text: [column]` to send the texts"
     " as they are and the others as JSON in a text"
 )
-_NESTED = {"OBJECT", "ARRAY"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +189,7 @@ def _refuse_clashing_keys(
 class _Facts:
     """What all values of a column are: kinds of JSON, and how its numbers are written, 0 where there is none."""
 
-    kinds: frozenset[str]
+    kinds: int
     #: digits of the longest whole number
     whole: int
     #: digits before and after the point, and digits that count, of numbers with a fraction
@@ -204,28 +207,8 @@ def _types(
     connection: duckdb.DuckDBPyConnection, statement: str, names: list[str], pinned: Pinned
 ) -> dict[str, tuple[str, tuple[str, str] | None]]:
     """The type of each column; with it, if the column cannot be read exactly, why and what to do."""
-    listed = ", ".join(map(literal, sorted(_NUMBERS)))
-    items = []
-    for name in names:
-        kind, text = f"json_type({identifier(name)})", f"ltrim({identifier(name)}::VARCHAR, '-')"
-        number = f"{kind} IN ({listed})"
-        pointed = f"FILTER ({number} AND contains({text}, '.') AND NOT contains({text}, 'e'))"
-        items += [
-            f"list(DISTINCT {kind})",
-            f"max(length({text})) FILTER ({number} AND regexp_full_match({text}, '[0-9]+'))",
-            f"max(length(split_part({text}, '.', 1))) {pointed}",
-            f"max(length(split_part({text}, '.', 2))) {pointed}",
-            f"max(length(replace(ltrim({text}, '0.'), '.', ''))) {pointed}",
-            f"bool_or(contains({text}, 'e')) FILTER ({number})",
-        ]
-    (row,) = connection.sql(f"SELECT {', '.join(items)} FROM ({statement})").fetchall()
     types: dict[str, tuple[str, tuple[str, str] | None]] = {}
-    for index, name in enumerate(names):
-        kinds, whole, before, after, significant, exponents = row[6 * index : 6 * index + 6]
-        facts = _Facts(
-            frozenset(kinds or ()) - {"NULL", None}, whole or 0, before or 0, after or 0, significant or 0,
-            bool(exponents),
-        )  # fmt: skip
+    for name, facts in zip(names, _facts(connection, statement, names), strict=True):
         if name.casefold() in pinned.text | pinned.json:
             types[name] = ("VARCHAR" if name.casefold() in pinned.text else "JSON", None)
         else:
@@ -233,16 +216,40 @@ def _types(
     return types
 
 
+def _facts(connection: duckdb.DuckDBPyConnection, statement: str, names: list[str]) -> list[_Facts]:
+    """One pass over all columns. In steps, and without FILTER, of which each keeps a copy of all columns."""
+    bits = " ".join(f"WHEN {literal(kind)} THEN {bit}" for kind, bit in _BITS.items())
+    looked, split, items = [], [], []
+    for index, name in enumerate(names):
+        column = identifier(name)
+        looked.append(f"CASE json_type({column}) {bits} ELSE 0 END AS k{index}")
+        looked.append(f"ltrim({column}::VARCHAR, '-') AS t{index}")
+        split.append(f"k{index}, CASE WHEN k{index} = {_NUMERIC} THEN t{index} END AS n{index}")
+        split.append(f"strpos(n{index}, '.') AS p{index}, contains(n{index}, 'e') AS e{index}")
+        pointed = f"CASE WHEN p{index} > 0 AND NOT e{index}"
+        items += [
+            f"bit_or(k{index})",
+            f"max(CASE WHEN p{index} = 0 AND NOT e{index} THEN length(n{index}) END)",
+            f"max({pointed} THEN p{index} - 1 END)",
+            f"max({pointed} THEN length(n{index}) - p{index} END)",
+            f"max({pointed} THEN length(replace(ltrim(n{index}, '0.'), '.', '')) END)",
+            f"bool_or(e{index})",
+        ]
+    stages = f"SELECT {', '.join(split)} FROM (SELECT {', '.join(looked)} FROM ({statement}))"
+    (row,) = connection.sql(f"SELECT {', '.join(items)} FROM ({stages})").fetchall()
+    return [_Facts(*(value or 0 for value in row[at : at + 5]), bool(row[at + 5])) for at in range(0, len(row), 6)]
+
+
 def _type(facts: _Facts) -> tuple[str, tuple[str, str] | None]:
     kinds = facts.kinds
-    if not kinds or ("VARCHAR" in kinds and not kinds & _NESTED):
+    if not kinds or (kinds & _TEXT and not kinds & _NESTED):
         # numbers, and true and false, as they are written
         return "VARCHAR", None
-    if kinds == {"BOOLEAN"}:
+    if kinds == _BOOLEAN:
         return "BOOLEAN", None
-    if kinds <= _NUMBERS:
+    if kinds == _NUMERIC:
         return _number(facts)
-    if "VARCHAR" in kinds:
+    if kinds & _TEXT:
         return "JSON", ("holds texts beside objects or arrays", _PIN)
     return "JSON", None
 

@@ -161,3 +161,13 @@ def test_an_object_beyond_what_the_reader_holds_fails_the_read(tmp_path: Path) -
     with pytest.raises(SourceError) as caught:
         table_of(source(tmp_path), "FROM t")
     assert "mary" not in str(caught.value)
+
+
+def test_wide_objects_are_read_in_the_memory_of_a_read(tmp_path: Path) -> None:
+    """Some hundred keys, of all kinds: what is kept to find their types does not grow with the square of them."""
+    kinds = [1, "x", 1.5, None, True]
+    rows = [{f"c{number}": kinds[(number + row) % 5] for number in range(250)} for row in range(3)]
+    put(tmp_path, {"t.jsonl": "\n".join(json.dumps(row) for row in rows)})
+    table = table_of(source(tmp_path), "FROM t")
+    assert (table.num_columns, table.num_rows) == (250, 3)
+    assert table.column("c1").to_pylist() == ["x", "1.5", None]
