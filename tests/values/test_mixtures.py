@@ -23,7 +23,7 @@ from values.mixtures import FORMS, Columns, Form, Mixture, mixtures, same
 from values.witnesses import WITNESSES, Addresses, Held, Witness, declared_http, tape
 
 ROWS = 6
-COLUMNS, COLUMNS_FULL = 24, 80
+COLUMNS, COLUMNS_FULL = 16, 80
 """Columns of one table; a small run takes one table of each format, and sends it to PLACES_FEW of the destinations."""
 PLACES_FEW = 2
 

@@ -237,7 +237,11 @@ def _facts(connection: duckdb.DuckDBPyConnection, statement: str, names: list[st
         ]
     stages = f"SELECT {', '.join(split)} FROM (SELECT {', '.join(looked)} FROM ({statement}))"
     (row,) = connection.sql(f"SELECT {', '.join(items)} FROM ({stages})").fetchall()
-    return [_Facts(*(value or 0 for value in row[at : at + 5]), bool(row[at + 5])) for at in range(0, len(row), 6)]
+    found = []
+    for at in range(0, len(row), 6):
+        kinds, whole, before, after, significant = (value or 0 for value in row[at : at + 5])
+        found.append(_Facts(kinds, whole, before, after, significant, bool(row[at + 5])))
+    return found
 
 
 def _type(facts: _Facts) -> tuple[str, tuple[str, str] | None]:
