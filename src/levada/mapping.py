@@ -67,8 +67,6 @@ class ValueLimits:
     text_bytes: int | None = None
     #: integers from -(2**(bits-1)) to 2**(bits-1)-1
     integer_bits: int | None = None
-    #: of a number in floating point: 32, or None for 64
-    float_bits: int | None = None
     decimal_digits: int | None = None
     decimal_scale: int | None = None
     #: may decimals have any number of digits? They are then sent as digits, where no type of ours is wide enough

@@ -256,7 +256,8 @@ def number(got: Any) -> Decimal | None:
 
 
 def same_number(wanted: Any, got: Any) -> bool:
-    return bool(number(got) == wanted)
+    found = number(got)
+    return found is not None and (found == wanted or (Decimal(found).is_nan() and Decimal(wanted).is_nan()))
 
 
 def same_double(wanted: float, got: Any) -> bool:

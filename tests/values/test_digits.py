@@ -99,7 +99,7 @@ def arrived(way: str, folder: Path, addresses: Addresses) -> dict[int, Decimal]:
 
 @pytest.mark.needs("postgres", "mariadb")
 def test_every_digit_arrives_where_it_can_be_held(tmp_path: Path, addresses: Addresses, postgres_url: str) -> None:
-    """25 places, 51 digits, zeros at the end; what a destination has no room for is refused by name, NaN in JSON."""
+    """25 places, 51 digits, zeros at the end; what has no room is refused by name, NaN in JSON too."""
     with psycopg.connect(postgres_url) as connection:
         connection.execute("CREATE TABLE model (id int, x numeric)")
         for key, number in enumerate((*NUMBERS, "NaN"), 1):

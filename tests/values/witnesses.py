@@ -269,6 +269,40 @@ def declared_http(tables: Sequence[str]) -> str:
     return "type: http\nbase_url: {tape}\nlimits: {{records_per_request: 500}}\nobjects:\n" + objects
 
 
+def read_lines(folder: Path, addresses: Addresses, table: str, kinds: Sequence[Kind]) -> Held:
+    bodies = [body for path, body in addresses.tape.bodies if path == "/lines"]
+    records = [_exact(line) for body in bodies for line in body.split(b"\n") if line]
+    return _by_id(_names(kinds), [_cells(record, kinds) for record in records])
+
+
+def read_objects(folder: Path, addresses: Addresses, table: str, kinds: Sequence[Kind]) -> Held:
+    records = [_exact(body) for path, body in addresses.tape.bodies if path.startswith("/objects/")]
+    return _by_id(_names(kinds), [_cells(record, kinds) for record in records])
+
+
+def read_function(folder: Path, addresses: Addresses, table: str, kinds: Sequence[Kind]) -> Held:
+    """A document is text to a function."""
+    lines = (folder / "records.jsonl").read_bytes().split(b"\n")[:-1]
+    records = [record for line in lines for record in _exact(line)]
+    return _by_id(_names(kinds), [[record[name] for name in _names(kinds)] for record in records])
+
+
+OBJECTS = """type: http
+base_url: {{tape}}
+auth: none
+limits: {{{{records_per_request: 500}}}}
+objects:
+  {table}: {{{{match: id, upsert: {request}}}}}
+"""
+FUNCTION = """from pathlib import Path
+from levada import destination
+from levada.template import json_bytes
+
+@destination(records_per_request=500, verbs=("upsert",))
+def keep(batch):
+    with (Path(__file__).parent / "records.jsonl").open("ab") as file:
+        file.write(json_bytes(batch.records) + b"\\n")
+"""
 NOT_IN_JSON_FILES = frozenset({"bytes"})
 WITNESSES: dict[str, Witness] = {
     each.name: each
@@ -285,3 +319,19 @@ WITNESSES: dict[str, Witness] = {
         Witness("webhook", "type: webhook\nurl: {tape}/events\nsecret: s3cret\nbatch: 500\n", read_webhook),
     )
 }  # fmt: skip
+MORE_WITNESSES: dict[str, Witness] = {
+    each.name: each
+    for each in (
+        Witness(
+            "lines",
+            OBJECTS.format(table="from_duckdb", request="{{send: POST /lines, encoding: json_lines}}"),
+            read_lines,
+            mode="upsert",
+        ),
+        Witness(
+            "object", OBJECTS.format(table="from_duckdb", request='"PUT /objects/{{id}}"'), read_objects, mode="upsert"
+        ),
+        Witness("function", "type: python\nfunction: functions.py:keep\n", read_function, mode="upsert"),
+    )
+}
+"""The other encodings of HTTP, and functions: the same forms as `http`, of the model in DuckDB."""

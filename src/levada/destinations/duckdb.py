@@ -60,7 +60,7 @@ FIELD_TYPES: dict[str, tuple[FieldType, ValueLimits]] = {
     "USMALLINT": ("integer", ValueLimits(integer_bits=17)),
     "UINTEGER": ("integer", ValueLimits(integer_bits=33)),
     "UBIGINT": ("integer", ValueLimits(integer_bits=65)),
-    "FLOAT": ("number", ValueLimits(nonfinite=True, float_bits=32)),
+    "FLOAT": ("number", ValueLimits(nonfinite=True)),
     "DOUBLE": ("number", ValueLimits(nonfinite=True)),
     "VARCHAR": ("text", ValueLimits(nul_character=True)),
     "BLOB": ("binary", ValueLimits()),

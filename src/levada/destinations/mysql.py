@@ -367,12 +367,10 @@ class MysqlEngine:
         if name in ("datetime", "timestamp"):
             zoned = wanted is not None and pa.types.is_timestamp(wanted) and cast("Any", wanted).tz
             return ("timestamp_tz" if zoned or name == "timestamp" else "timestamp"), ValueLimits()
-        if name == "float":
-            return "number", ValueLimits(float_bits=32)
         if name.endswith(("blob", "binary")):
             return "binary", ValueLimits()
         kinds: dict[str, FieldType] = {
-            "double": "number", "date": "date", "time": "time", "json": "json", "uuid": "uuid",
+            "float": "number", "double": "number", "date": "date", "time": "time", "json": "json", "uuid": "uuid",
         }  # fmt: skip
         return kinds.get(name, "text"), ValueLimits()
 

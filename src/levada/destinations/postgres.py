@@ -73,7 +73,7 @@ FIELD_TYPES: dict[str, tuple[FieldType, ValueLimits]] = {
     "smallint": ("integer", ValueLimits(integer_bits=16)),
     "integer": ("integer", ValueLimits(integer_bits=32)),
     "bigint": ("integer", ValueLimits(integer_bits=64)),
-    "real": ("number", ValueLimits(nonfinite=True, float_bits=32)),
+    "real": ("number", ValueLimits(nonfinite=True)),
     "double precision": ("number", ValueLimits(nonfinite=True)),
     "numeric": ("decimal", ValueLimits(decimal_unlimited=True, nonfinite=True)),
     "bytea": ("binary", ValueLimits()),

@@ -7,10 +7,12 @@ connectors, which are rendered by delivery.
 
 from __future__ import annotations
 
+import calendar
 import functools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from levada.errors import ConfigError
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 OUTPUT_CHARACTERS_MAX = 1_000_000
 LOOPS_MAX = 10_000
-VERSION = 1
+VERSION = 2
 SIMPLE = re.compile(r"\{\{-?\s*([A-Za-z_][A-Za-z0-9_]*)\s*-?\}\}")
 PLAIN_TYPES = ("VARCHAR", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 REFUSED_TAGS = ("include", "render", "extends", "block", "import")
@@ -51,15 +53,46 @@ def _environment() -> Environment:
 
 
 def _dated(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Liquid's date filter, but for "now" and "today", which would make a row differ from run to run."""
+    """Liquid's date filter, in UTC, and without the present: neither the machine's zone nor its day is part of a row.
+
+    "now" and "today" are refused, and what a text does not say of a date is that of 1970-01-01.
+    """
 
     @functools.wraps(original)
     def date(value: object, *arguments: object, **named: object) -> object:
         if isinstance(value, str) and value.strip().lower() in ("now", "today"):
             raise ValueError("the date of today is not part of the row: compute it in the model")
-        return original(value, *arguments, **named)
+        moment = _moment(value)
+        if moment is not None and arguments and isinstance(arguments[0], str):
+            # strftime's own %s counts in the zone of the machine
+            seconds = str(calendar.timegm(moment.utctimetuple()))
+            known = re.sub("%([%s])", lambda found: seconds if found[1] == "s" else found[0], arguments[0])
+            arguments = (known, *arguments[1:])
+        return original(value if moment is None else moment, *arguments, **named)
 
     return date
+
+
+def _moment(value: object) -> datetime | None:
+    """The date that a text or a number of seconds since 1970 means; None for one that means none."""
+    from dateutil import parser  # type: ignore[import-untyped]
+
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    try:
+        if isinstance(value, int) or value.isdigit():
+            return datetime.fromtimestamp(int(value), UTC)
+        found: datetime = parser.parse(value, default=datetime(1970, 1, 1), tzinfos=_zone)  # noqa: DTZ001 - as told
+    except (parser.ParserError, OverflowError, OSError, ValueError):
+        return None
+    return found
+
+
+def _zone(name: str | None, seconds: int | None) -> tzinfo | None:
+    """The zone that a text names: by its offset, or UTC. Other names would mean what the machine takes them for."""
+    if seconds is not None:
+        return timezone(timedelta(seconds=seconds))
+    return UTC if name in ("UTC", "GMT", "Z") else None
 
 
 @functools.lru_cache(maxsize=1_000)

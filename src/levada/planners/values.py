@@ -310,15 +310,6 @@ def _many_digits(case: _Case) -> Coerced:
 
 
 def _number(case: _Case) -> Coerced:
-    found = _floating(case)
-    if case.limits.float_bits != 32 or found.type != "DOUBLE":
-        return found
-    narrow = f"TRY_CAST(CAST(TRY_CAST({found.sql} AS FLOAT) AS VARCHAR) AS DOUBLE)"
-    reason = "more digits than a number of 32 bits holds"
-    return found.but(f"{narrow} IS DISTINCT FROM {found.sql}", "too_precise", reason)
-
-
-def _floating(case: _Case) -> Coerced:
     value, source = case.value, case.source
     double = f"CAST({value} AS DOUBLE)"
     if case.floating:
