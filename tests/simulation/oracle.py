@@ -377,6 +377,8 @@ def _missed(evidence: Evidence) -> int:
     refused = sum(int(last.get(end, 0)) for end in ("rejected", "waiting", "suppressed"))
     if evidence.letter == "B" and deleted:
         return len(evidence.requests)  # a create that is repeated under its key is not seen through
+    if evidence.letter == "T" and evidence.mode == "insert" and evidence.restored:
+        return refused  # a table inserts no record that is there, though an older state does not know of it
     return refused if refused <= len(deleted) else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -11,21 +12,35 @@ from levada.change import Verb
 from levada.destination import DestinationSpec, ObjectSpec, WriteOrder
 from levada.errors import UnavailableError
 from levada.limits import Limits
-from levada.outcome import Outcome, Outcomes
+from levada.outcome import DELIVERED, Effect, Effects, Outcome, Outcomes
 from simulation.server import NO_FATE, Server
 from simulation.world import World
 
+
+def _effect(verb: Verb, fields: Mapping[str, Any], held: Sequence[Mapping[str, Any]]) -> Effect:
+    """What a write changes, as a database finds it in its transaction."""
+    if verb == "delete":
+        return "gone" if held else "same"
+    if verb == "create" or not held:
+        return "created"
+    return "same" if all(held[0].get(name) == value for name, value in fields.items()) else "updated"
+
+
 REFUSED = Outcome("rejected", "not this one")
+EXISTS = Outcome("rejected", "there is one already", "exists")
 
 
 class Table:
-    """Fulfils `TableDestination`. Marks of applied batches live in the table's own transaction."""
+    """Fulfils `TableDestination`. Marks of applied records live in the table's own transaction: what is written again
+    is not applied again, and is answered as the first time."""
 
     name = "dest"
 
     def __init__(self, world: World, batch: int) -> None:
         self.world = world
-        self.marks: set[tuple[str, int]] = set()
+        #: by plan and operation: how it ended, and what it changed
+        self.marks: dict[tuple[str, int], tuple[Outcome, Effect]] = {}
+        self.batches: set[tuple[str, int]] = set()
         self.lost: set[tuple[int, int]] = set()
         self.spec = DestinationSpec(
             type="table",
@@ -60,7 +75,7 @@ class TableWriter:
         return self._table.world.server
 
     def applied(self, number: int) -> bool | None:
-        return (self._order.plan_id, number) in self._table.marks
+        return (self._order.plan_mark, number) in self._table.batches
 
     def write(self, batch: Batch) -> Outcomes:
         world = self._table.world
@@ -90,7 +105,9 @@ class TableWriter:
             world.between(number)
         if fault == "lost_after":
             raise ConnectionError("the connection broke at the commit")
-        return batch.outcomes(ends) if ends else batch.delivered()
+        told = [self._table.marks[self._order.plan_mark, batch.sequence + index] for index in range(len(batch))]
+        refused = {index: outcome for index, (outcome, _) in enumerate(told) if outcome != DELIVERED}
+        return batch.outcomes(refused, effects=Effects.each([effect for _, effect in told]))
 
     def _break_off(self, keys: Sequence[int]) -> None:
         """The first commit with a record that is never answered for is lost; with one whose fate is `away`, so is all
@@ -117,12 +134,22 @@ class TableWriter:
         return ends
 
     def _apply(self, batch: Batch, keys: Sequence[int], ends: Mapping[int, Outcome]) -> None:
-        server = self._server
+        server, marks, plan = self._server, self._table.marks, self._order.plan_mark
         server.moment = self._table.world.clock.seconds
         for index, record in enumerate(batch.records):
-            if index not in ends:
-                server.apply(batch.verb, {"id": keys[index], "fields": {**record, "id": keys[index]}})
-        self._table.marks.add((self._order.plan_id, batch.number))
+            key, mark = keys[index], (plan, batch.sequence + index)
+            if mark in marks:
+                continue
+            held = [each for each in server.records.values() if each["id"] == key]
+            end = ends.get(index, EXISTS if held and batch.verb == "create" else DELIVERED)
+            effect: Effect = "untold"
+            if end == DELIVERED:
+                fields = {**record, "id": key}
+                effect = _effect(batch.verb, fields, held)
+                server.apply(batch.verb, {"id": key, "fields": fields})
+            marks[mark] = end, effect
+        if all(marks[plan, batch.sequence + index][0] == DELIVERED for index in range(len(batch))):
+            self._table.batches.add((plan, batch.number))
 
     def finish(self) -> None:
         return
