@@ -6,14 +6,15 @@ The same for all databases; what differs is the `Engine`. Not here: writing (`wr
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
 import pyarrow as pa
 
 from levada.change import Verb
-from levada.destination import Already, DeliveryClass, DestinationSpec, FieldSpec, ObjectSpec, WriteOrder
+from levada.destination import DeliveryClass, DestinationSpec, FieldSpec, ObjectSpec, WriteOrder
 from levada.destinations.tables.engine import Engine, Refused, Session, TableColumn, TableFacts, Transient
 from levada.destinations.tables.marks import MARKS_TABLE, STAGING, SWAPPED, Mark, Marks, create_marks
 from levada.destinations.tables.names import TableName, derived, nearest, quoted, table_name
@@ -22,6 +23,7 @@ from levada.destinations.tables.values import simple
 from levada.destinations.tables.writer import TableWriter
 from levada.errors import AccessError, ConfigError, DestinationError, UnavailableError
 from levada.limits import Limits
+from levada.proof import NO_OBJECT, Already, Proof
 from levada.source import TYPE_KEY
 
 VERBS: tuple[Verb, ...] = ("create", "update", "upsert", "delete", "append")
@@ -97,12 +99,15 @@ class SqlDestination:
             session.close()
             raise
 
+    def place(self, object_name: str) -> str:
+        """See `levada.proof.Placed`."""
+        return f"{self.declared.type} {self.engine.place(self._target(object_name))}"
+
     def already(self, order: WriteOrder, rows: Iterable[pa.Table]) -> Already:
-        """See `levada.destination.Foretelling`."""
+        """See `levada.proof.Foretelling`."""
         if order.mode in ("append", "replace") or not order.match:
             return Already()
-        session = self.engine.look()
-        try:
+        with self._looking() as session:
             facts = self.engine.facts(session, self._target(order.object))
             present = [one for one in order.schema if facts is not None and facts.column(one.name) is not None]
             if facts is None or any(facts.column(name) is None for name in order.match):
@@ -115,14 +120,68 @@ class SqlDestination:
                 for start in range(0, table.num_rows, self.declared.limits.records_per_request):
                     found = writer.already(table.slice(start, self.declared.limits.records_per_request))
                     there, differing = there + found.there, differing + found.differing
+        # a column that is still to be made holds nothing yet
+        return Already(there, differing if len(present) == len(order.schema) else there)
+
+    def proof(self, order: WriteOrder, sample: pa.Table) -> Proof:
+        """See `levada.proof.Provable`."""
+        with self._looking() as session:
+            facts = self.engine.facts(session, self._target(order.object))
+            if facts is None:
+                return NO_OBJECT
+            marks = self._plans(session, facts.name, order)
+            empty = not session.fetch(f"SELECT 1 FROM {quoted_table(self.engine.grammar, facts.name)} LIMIT 1")
+            found = Proof(
+                True,
+                empty,
+                marks,
+                self.engine.identity(session, facts.name),
+                self.engine.identity(session, facts.name.beside(MARKS_TABLE)) if marks is not None else "",
+            )
+            present = [one for one in order.schema if facts.column(one.name) is not None]
+            if not order.match or not sample.num_rows or any(facts.column(name) is None for name in order.match):
+                return found
+            schema = pa.schema(present)
+            rows = sample.select(schema.names)
+            if empty:
+                return replace(found, asked=rows.num_rows)
+            writer = TableWriter(self.engine, session, replace(order, schema=schema, keep=None), facts, None)
+            there, akin = writer.akin(rows)
+            values = [rows.column(name).is_valid() for name in schema.names if name not in order.match]
+            comparable = sum(any(row) for row in zip(*(mask.to_pylist() for mask in values), strict=True))
+            return replace(found, asked=rows.num_rows, there=there, comparable=comparable, akin=akin)
+
+    def size(self, object_name: str) -> int:
+        """See `levada.proof.Countable`."""
+        with self._looking() as session:
+            facts = self.engine.facts(session, self._target(object_name))
+            if facts is None:
+                return 0
+            return int(session.fetch(f"SELECT COUNT(*) FROM {quoted_table(self.engine.grammar, facts.name)}")[0][0])
+
+    @contextmanager
+    def _looking(self) -> Iterator[Session]:
+        """A session for questions."""
+        session = self.engine.look()
+        try:
+            yield session
         except Refused as error:
             raise DestinationError(error.reason, code="destination.statement") from error
         except Transient as error:
             raise UnavailableError(str(error)) from error
         finally:
             session.close()
-        # a column that is still to be made holds nothing yet
-        return Already(there, differing if len(present) == len(order.schema) else there)
+
+    def _plans(self, session: Session, target: TableName, order: WriteOrder) -> Mapping[str, frozenset[str]] | None:
+        table = target.beside(MARKS_TABLE)
+        if not self.marks:
+            return None
+        if self.engine.facts(session, table) is None:
+            return {}
+        try:
+            return Marks(self.engine, table, order.sync_mark, order.plan_mark).plans(session)
+        except AccessError:
+            return None
 
     # -- what is there, and what is not
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from levada.batch import Batch, python_values
-from levada.destination import Already, WriteOrder
+from levada.destination import WriteOrder
 from levada.destinations.tables.engine import Engine, Refused, Session, TableFacts, Transient
 from levada.destinations.tables.marks import SCATTERED, STAGING, SWAPPED, Mark, Marks, detail_of, scattered
 from levada.destinations.tables.names import TableName, quoted
@@ -25,6 +25,7 @@ from levada.destinations.tables.statements import STAGE, Befores, StagedField, S
 from levada.destinations.tables.work import Work, doubled, indexes_of, listed, numbers, only, without
 from levada.errors import DestinationError, UnavailableError
 from levada.outcome import UNTOLD, Outcome, Outcomes
+from levada.proof import Already
 
 TRIES_MAX = 4
 """A transaction that the database rolls back by itself is run again at most three times."""
@@ -125,15 +126,29 @@ class TableWriter:
         marked = self.marks.within(batch) if self.marks else []
         return self._write_rest(batch, marked) if marked else self._write_all(batch, self._mark_of(batch))
 
+    def akin(self, rows: pa.Table) -> tuple[int, int]:
+        """How many of these records are in the table, and how many hold at least one of their values there."""
+        work = self._asked(rows)
+        self.session.begin(reads=True)
+        try:
+            self._stage(work.rows)
+            found = self.session.fetch(self._statements.akin())
+        finally:
+            self.session.rollback()
+        return int(found[0][0] or 0), int(found[0][1] or 0)
+
+    def _asked(self, rows: pa.Table) -> Work:
+        order, keys = self.order, rows.select([])
+        return self._prepared(
+            Batch(order.sync, order.plan_id, 0, 0, "added", "upsert", order.object, order.match, rows, keys, "")
+        )
+
     def already(self, rows: pa.Table) -> Already:
-        """What records that are to be added are in the table (see `levada.destination.Foretelling`)."""
+        """What records that are to be added are in the table (see `levada.proof.Foretelling`)."""
         if not rows.num_rows:
             return Already()
-        order = self.order
-        keys = rows.select([])
-        batch = Batch(order.sync, order.plan_id, 0, 0, "added", "upsert", order.object, order.match, rows, keys, "")
         try:
-            work = self._prepared(batch)
+            work = self._asked(rows)
             self.session.begin(reads=True)
             try:
                 self._stage(work.rows)
