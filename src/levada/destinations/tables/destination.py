@@ -6,7 +6,7 @@ The same for all databases; what differs is the `Engine`. Not here: writing (`wr
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +19,7 @@ from levada.destinations.tables.engine import Engine, Refused, Session, TableCol
 from levada.destinations.tables.marks import MARKS_TABLE, STAGING, SWAPPED, Mark, Marks, create_marks
 from levada.destinations.tables.names import TableName, derived, nearest, quoted, table_name
 from levada.destinations.tables.statements import quoted_table
+from levada.destinations.tables.swapping import in_transaction
 from levada.destinations.tables.values import simple
 from levada.destinations.tables.writer import TableWriter
 from levada.errors import AccessError, ConfigError, DestinationError, UnavailableError
@@ -397,7 +398,7 @@ class SqlDestination:
         retired = target.beside(derived("_levada_old", order.plan_mark, str(target)))
         for name in marks.abandoned(session):
             self._execute(session, [f"DROP TABLE IF EXISTS {quoted_table(self.engine.grammar, target.beside(name))}"])
-            self._alone(session, partial(marks.forget, session, name))
+            in_transaction(session, partial(marks.forget, session, name))
         present = self.engine.tables(session, target.schema)
         if marks.of(SWAPPED) or staging.table in present or retired.table in present:
             return staging, retired
@@ -409,7 +410,7 @@ class SqlDestination:
             )
         if not marks.of(STAGING):
             mark = Mark(STAGING, -2, 0, staging.table)
-            self._alone(session, lambda: marks.write(session, mark))
+            in_transaction(session, partial(marks.write, session, mark))
             marks.keep(mark)
         self.engine.like(session, target, staging)
         return staging, retired
@@ -421,21 +422,7 @@ class SqlDestination:
             for statement in statements:
                 session.run(statement)
 
-        self._alone(session, run)
-
-    def _alone(self, session: Session, action: Callable[[], None]) -> None:
-        session.begin()
-        try:
-            action()
-            session.commit()
-        except Refused as error:
-            session.rollback()
-            raise DestinationError(error.reason, code="destination.statement") from error
-        except ConnectionError as error:
-            raise UnavailableError(str(error), hint="it is tried again later") from error
-        except BaseException:
-            session.rollback()
-            raise
+        in_transaction(session, run)
 
 
 def swap_rows(engine: Engine, session: Session, target: TableName, staging: TableName) -> None:
