@@ -112,6 +112,18 @@ def test_a_ledger_begun_anew_forgets_too(tmp_path: Path) -> None:
     assert standing(tmp_path)[1] == "unremembered"
 
 
+def test_a_ledger_that_removals_emptied_forgot_nothing(tmp_path: Path) -> None:
+    """Everything was taken back, beside rows of others: nothing of this sync is there that nobody remembers."""
+    small_project(tmp_path, rows=3)
+    with Project.open(tmp_path) as project:
+        first = project.run(SYNC)
+        crm(tmp_path, "INSERT INTO contacts (id) VALUES (99)")
+        project.undo(first.run_id)
+        assert held(tmp_path) == [99]
+        assert told(project.run(SYNC)) == []
+    assert standing(tmp_path)[1] != "unremembered"
+
+
 def test_a_first_run_over_other_peoples_rows_is_well(tmp_path: Path) -> None:
     """Without marks of this sync the rows are others': of another sync too."""
     small_project(tmp_path, rows=3, changes={"sync": DECLARED.format(mode="mirror")})

@@ -15,6 +15,7 @@ import pyarrow.parquet as parquet
 
 from levada.planner import Ledger, Segment
 from levada.planners import sql
+from levada.sql.connection import connect
 
 GROUPS_MAX = 8
 """So many row groups of a segment are read."""
@@ -82,11 +83,9 @@ def _newest(ledger: Ledger, found: pa.Table, later: Sequence[Segment]) -> pa.Tab
     """Without the records of which a later segment says something else."""
     if not later or not found.num_rows:
         return found
-    import duckdb
-
     keys = [sql.quoted(f"key.{name}") for name in ledger.keys]
     numbered = found.append_column("levada_place", pa.array(range(found.num_rows), pa.int64()))
-    with duckdb.connect(config={"memory_limit": "256MB", "autoinstall_known_extensions": False}) as connection:
+    with connect(memory_limit="256MB") as connection:
         connection.register("found", numbered.select([*found.column_names[: len(keys)], "levada_place"]))
         said = " UNION ALL ".join(
             f"SELECT {', '.join(keys)} FROM {sql.parquet(ledger.folder / segment.file.name)}" for segment in later

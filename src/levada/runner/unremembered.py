@@ -16,8 +16,10 @@ from levada.proof import Countable, Proof
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
+    from levada.runner.resolve import Resolved
 
 MEMORY = "unremembered"
+NOT_COUNTED = '{"rows": null}'
 
 
 def unremembered(
@@ -26,11 +28,14 @@ def unremembered(
     """Before a run: says, and unless it only looks notes, what a ledger that holds nothing does not know of."""
     if ledger.rows or proof.empty or order.mode == "replace" or _accepted(project, sync):
         return ()
-    others = [mark for mark in proof.marks or {} if mark == order.sync_mark or mark.startswith(f"{order.sync}.")]
-    if not others:
-        return ()
-    if not looks and project.store.recall(sync, MEMORY) is None:
-        project.store.remember(sync, MEMORY, json.dumps({"rows": None}))
+    noted = project.stored is not None and project.stored.recall(sync, MEMORY) is not None
+    if not noted:
+        # a ledger that became empty by removals forgot nothing
+        others = (mark for mark in proof.marks or {} if mark != order.sync_mark and mark.startswith(f"{order.sync}."))
+        if ledger.exists or not any(True for _ in others):
+            return ()
+        if not looks:
+            project.store.remember(sync, MEMORY, NOT_COUNTED)
     return (sentence(sync, to, None),)
 
 
@@ -52,10 +57,10 @@ def accept_unremembered(project: Project, sync: str) -> None:
         project.store.remember(sync, MEMORY, json.dumps({"accepted": True}))
 
 
-def forget_unremembered(project: Project, sync: str) -> None:
-    """A ledger is begun anew: what was accepted before says nothing of what is forgotten now."""
-    if project.store.recall(sync, MEMORY) is not None:
-        project.store.remember(sync, MEMORY, None)
+def remember_forgetting(project: Project, resolved: Resolved) -> None:
+    """Before a ledger is dropped: what it held is forgotten from now on, whatever was accepted before."""
+    if resolved.sync.mode != "replace" and isinstance(resolved.destination, Countable):
+        project.store.remember(resolved.name, MEMORY, NOT_COUNTED)
 
 
 def unremembered_rows(project: Project, sync: str) -> tuple[int | None] | None:
