@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -386,27 +386,6 @@ class TableDestination(Protocol):
     def limits(self, object_name: str, verb: Verb) -> Limits: ...
 
     def open(self, order: WriteOrder) -> Writer: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Already:
-    """Of records that are to be added: how many are there, and how many of these hold other values."""
-
-    there: int = 0
-    differing: int = 0
-
-
-@runtime_checkable
-class Foretelling(Protocol):
-    """A table destination that can be asked before anything is sent. Optional."""
-
-    def already(self, order: WriteOrder, rows: Iterable[pa.Table]) -> Already:
-        """What these records are at the object; changes nothing. `rows` have the order's schema and come in pieces: no
-        more than one is held. Nothing is there where the object itself is not, or where records are not matched.
-
-        Raises UnavailableError, AccessError and DestinationError.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)

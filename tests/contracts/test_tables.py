@@ -12,12 +12,13 @@ import pytest
 from components import require
 from levada.destination import Surroundings, TableDestination
 from levada.destinations import destination_type
-from levada.testing import table_effects, table_shapes, tables
+from levada.testing import table_effects, table_proofs, table_shapes, tables
 from levada.testing.tables import Check, TableBench, name_of
 from servers.mariadb import MariadbServer, fresh_mariadb
 from servers.postgres import PostgresServer, fresh_database
 
-CHECKS = (*tables.CHECKS, *table_shapes.CHECKS, *table_effects.CHECKS)
+SUITES = (tables, table_shapes, table_effects, table_proofs)
+CHECKS = tuple(check for suite in SUITES for check in suite.CHECKS)
 
 
 def opener(kind: str, folder: Path, **address: str) -> Callable[..., TableDestination]:
@@ -69,7 +70,7 @@ def duckdb_bench(folder: Path) -> TableBench:
 
     query("SELECT 1")
     found = opener("duckdb", folder, path="shop.duckdb")
-    return TableBench(found, query, named, execute, _doubled('"'), apart=False)
+    return TableBench(found, query, named, execute, _doubled('"'), apart=False, identifies=False)
 
 
 def postgres_bench(folder: Path, url: str) -> TableBench:
@@ -122,7 +123,7 @@ def mysql_bench(folder: Path, url: str) -> TableBench:
     def named() -> list[str]:
         return [str(row[0]) for row in query("SHOW TABLES")]
 
-    return TableBench(opener("mysql", folder, url=url), query, named, execute, _doubled("`"))
+    return TableBench(opener("mysql", folder, url=url), query, named, execute, _doubled("`"), identifies=False)
 
 
 def _doubled(mark: str) -> Callable[[str], str]:
@@ -171,7 +172,5 @@ def test_a_database_keeps_its_contract(check: Check, bench: TableBench) -> None:
 
 def test_the_contract_has_all_its_checks() -> None:
     """The checks are gathered by their signature: none is left out unnoticed."""
-    sources = [
-        Path(str(module.__file__)).read_text(encoding="utf-8") for module in (tables, table_shapes, table_effects)
-    ]
+    sources = [Path(str(suite.__file__)).read_text(encoding="utf-8") for suite in SUITES]
     assert len(CHECKS) == sum(source.count("(bench: TableBench) -> None:") for source in sources) >= 45

@@ -26,7 +26,7 @@ def command(invocation: Invocation, names: tuple[str, ...], select: tuple[str, .
         return report.exit_code
     from rich.text import Text
 
-    marks = {"ok": ("✓", "green"), "wrong": ("✗", "bold red"), "rows": ("!", "yellow")}
+    marks = {"ok": ("✓", "green"), "notice": ("!", "yellow"), "wrong": ("✗", "bold red"), "rows": ("!", "yellow")}
     width = max((len(finding.subject) for finding in report.findings), default=0)
     for finding in report.findings:
         mark, style = marks[finding.state]

@@ -7,7 +7,6 @@ process; `halt` stops its deliveries cleanly from any thread or signal handler.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from levada.clock import Clock
 from levada.delivery.account import Account, Patience, Paused, as_destination_error
 from levada.delivery.addresses import AddressPolicy
 from levada.delivery.doubts import Keys, stamps
-from levada.delivery.order import DeliveryOrder, DeliveryReport
+from levada.delivery.order import DeliveryOrder, DeliveryReport, owner_of
 from levada.delivery.refusals import Refusals
 from levada.delivery.render import PlanReader
 from levada.delivery.settled import figures, settle
@@ -131,7 +130,9 @@ class Dispatcher:
         journal = store.journal(lease, order.run_id)
         entries = journal.entries()
         if isinstance(destination, TableDestination):
-            requests, pause, message, notices = self._to_table(order, destination, journal, entries, schema, entitled)
+            requests, pause, message, notices = self._to_table(
+                order, destination, journal, entries, schema, store, entitled
+            )
         else:
             keys = Keys(store, destination.spec)
             requests, pause, message, notices = self._over_http(order, destination, journal, entries, keys, entitled)
@@ -155,6 +156,7 @@ class Dispatcher:
         journal: Journal,
         entries: Iterable[JournalEntry],
         schema: pa.Schema,
+        store: Store,
         entitled: Callable[[], bool],
     ) -> _Sent:
         from levada.delivery.tables import TableEngine
@@ -171,14 +173,10 @@ class Dispatcher:
             clean=self._redaction.clean,
             chance=self._clock.random,
             entitled=entitled,
-            owner=self._owner(order),
+            owner=owner_of(store.identity, order.object),
         )
         engine.deliver()
         return engine.writes, engine.pause, engine.message, tuple(engine.notices)
-
-    def _owner(self, order: DeliveryOrder) -> str:
-        assert self._store is not None
-        return hashlib.sha256(f"{self._store.identity}\n{order.object}".encode()).hexdigest()[:12]
 
     def _over_http(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,11 @@ class DeliveryOrder:
     waiting: Waiting = NOTHING
     #: was anything sent for the sync that the ledger cannot know of (a state that was put back, a dropped plan)?
     in_doubt: bool = False
+
+
+def owner_of(store: str, object_name: str) -> str:
+    """Whose marks those of a plan are, by the store's identity and the object (`WriteOrder.owner`)."""
+    return hashlib.sha256(f"{store}\n{object_name}".encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import pyarrow as pa
 from levada.destination import DestinationSpec, DestinationType, Surroundings
 from levada.destinations.tables.destination import SqlDestination, swap_rows
 from levada.destinations.tables.engine import Grammar, Refused, TableColumn, TableFacts, Transient
-from levada.destinations.tables.names import TableName, quoted
+from levada.destinations.tables.names import TableName, place_of, quoted
 from levada.destinations.tables.statements import quoted_table
 from levada.destinations.tables.values import as_json, is_nested, simple, simplified, widened
 from levada.durable import FULL, sync_path
@@ -338,6 +338,12 @@ class DuckdbEngine:
         """No other process can have the file open."""
 
     def held(self, session: Any, target: TableName) -> str:
+        return ""
+
+    def place(self, name: TableName) -> str:
+        return repr((place_of(self.path), (name.schema or "main").lower(), name.table.lower()))
+
+    def identity(self, session: Any, name: TableName) -> str:
         return ""
 
     def like(self, session: Any, original: TableName, copy: TableName) -> None:

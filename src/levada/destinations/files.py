@@ -30,6 +30,7 @@ from levada.limits import Limits
 from levada.mapping import ValueLimits
 from levada.model import Declaration
 from levada.outcome import UNTOLD, Effects, Outcomes
+from levada.proof import Proof
 
 TITLE = "Files"
 DOCS = "docs/reference/table-destinations.md"
@@ -301,6 +302,20 @@ class FilesDestination:
             )
             fields.append(FieldSpec(mapped.name, "any", str(mapped.type), limits=limits))
         return ObjectSpec(object_name, tuple(fields), open=True, verbs=("append",))
+
+    def place(self, object_name: str) -> str:
+        """See `levada.proof.Placed`."""
+        parts = object_parts(object_name, self.format.extension)
+        return f"files {self.folder.resolve().joinpath(*parts)}.{self.format.extension}"
+
+    def proof(self, order: WriteOrder, sample: pa.Table) -> Proof:
+        """Files are taken away by whoever they are for: only in mode replace does the object have to be there. The
+        destination's own folder has to, in every mode."""
+        parts = object_parts(order.object, self.format.extension)
+        there = self.folder.is_dir()
+        if order.mode == "replace":
+            there = self.folder.joinpath(*parts[:-1], f"{parts[-1]}.{self.format.extension}").is_file()
+        return Proof(there, empty=not there)
 
     def open(self, order: WriteOrder) -> FilesWriter:
         parts = object_parts(order.object, self.format.extension)

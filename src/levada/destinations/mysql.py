@@ -407,6 +407,12 @@ class MysqlEngine:
     def held(self, session: Any, target: TableName) -> str:
         return " FOR UPDATE"
 
+    def place(self, name: TableName) -> str:
+        return self.url.place(name.schema or self.url.database, name.table)
+
+    def identity(self, session: Any, name: TableName) -> str:
+        return ""
+
     def like(self, session: Any, original: TableName, copy: TableName) -> None:
         session.run(f"CREATE TABLE {quoted_table(GRAMMAR, copy)} LIKE {quoted_table(GRAMMAR, original)}")
 

@@ -419,6 +419,16 @@ class PostgresEngine:
         )
         return " FOR UPDATE OF t" if rows else ""
 
+    def place(self, name: TableName) -> str:
+        return self.url.place(name.schema or "public", name.table)
+
+    def identity(self, session: Any, name: TableName) -> str:
+        rows = session.fetch(
+            "SELECT c.oid::bigint FROM pg_class c WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p')",
+            (quoted_table(GRAMMAR, name),),
+        )
+        return str(rows[0][0]) if rows else ""
+
     def like(self, session: Any, original: TableName, copy: TableName) -> None:
         session.run(
             f"CREATE TABLE {quoted_table(GRAMMAR, copy)} (LIKE {quoted_table(GRAMMAR, original)} INCLUDING ALL)"

@@ -19,7 +19,8 @@ import pyarrow as pa
 from levada.destination import DestinationSpec, DestinationType, Surroundings
 from levada.destinations.tables.destination import SqlDestination, swap_rows
 from levada.destinations.tables.engine import Grammar, Refused, TableColumn, TableFacts, Transient
-from levada.destinations.tables.names import TableName, quoted
+from levada.destinations.tables.marks import MARKS_TABLE
+from levada.destinations.tables.names import TableName, place_of, quoted
 from levada.destinations.tables.statements import quoted_table
 from levada.destinations.tables.values import as_json, columns_of, decimal_text, is_nested, simple, simplified, widened
 from levada.errors import AccessError, ConfigError, DestinationError, FullError, UnavailableError
@@ -323,6 +324,18 @@ class SqliteEngine:
     def held(self, session: Any, target: TableName) -> str:
         """BEGIN IMMEDIATE has locked the file already."""
         return ""
+
+    def place(self, name: TableName) -> str:
+        return repr((place_of(self.path), (name.schema or "main").lower(), name.table.lower()))
+
+    def identity(self, session: Any, name: TableName) -> str:
+        """A table that was made before our marks stays before them, in every VACUUM; made anew it is behind them."""
+        rows = session.fetch(
+            f"SELECT (SELECT rowid FROM {quoted(name.schema or 'main')}.sqlite_master WHERE name = ? COLLATE NOCASE)"
+            f" < (SELECT rowid FROM {quoted(name.schema or 'main')}.sqlite_master WHERE name = ?)",
+            (name.table, MARKS_TABLE),
+        )
+        return "" if rows[0][0] is None else "before" if rows[0][0] else "behind"
 
     def like(self, session: Any, original: TableName, copy: TableName) -> None:
         """The columns alone: indexes and constraints are those of the original, into which the rows move."""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from levada.destination import Request, TableDestination, Talk
 from levada.errors import ConfigErrors, LevadaError
 from levada.model import Model
+from levada.runner.ownership import overlaps
 from levada.runner.plan import request
+from levada.runner.proof import Place, check_proof
 from levada.runner.resolve import model_columns, model_query, resolve
 from levada.runner.sending import Sending, sendings
 from levada.runner.target import check_target
@@ -24,10 +26,11 @@ KEYS_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `rows`: only some rows are wrong, and a run would call them invalid."""
+    """One thing that was looked at. `rows`: only some rows are wrong, and a run would call them invalid. `notice`: it
+    may well be meant so, and somebody should know."""
 
     subject: str
-    state: Literal["ok", "wrong", "rows"]
+    state: Literal["ok", "notice", "wrong", "rows"]
     message: str
     hint: str = ""
     where: str = ""
@@ -38,7 +41,7 @@ class Finding:
     def as_dict(self) -> dict[str, Any]:
         found: dict[str, Any] = {
             "subject": self.subject,
-            "ok": self.state == "ok",
+            "ok": self.state in ("ok", "notice"),
             "state": self.state,
             "message": self.message,
             "hint": self.hint or None,
@@ -91,6 +94,11 @@ def check(project: Project, syncs: Sequence[str] | None = None) -> CheckReport:
         sync = files.syncs[name].sync
         if sync.model in keyed and sync.destination in open_:
             findings += _sync(project, name)
+    findings += [
+        Finding(f"sync {name}", "notice", one.message, one.hint, str(one.where), "config.shared_object")
+        for name in declared
+        for one in overlaps(project, name)
+    ]
     return CheckReport(tuple(findings))
 
 
@@ -220,8 +228,10 @@ def _sync(project: Project, name: str) -> list[Finding]:
     subject = f"sync {name}"
     try:
         resolved = resolve(project, name)
-        check_target(project, resolved, project.ledger(name))
-        with request(project, resolved, project.ledger(name)) as asked:
+        ledger = project.ledger(name)
+        check_target(project, resolved, ledger)
+        _, told = check_proof(project, Place.of(resolved), ledger, looks=True)
+        with request(project, resolved, ledger) as asked:
             shown = project.planner.preview(asked, ROWS_TRIED)
     except ConfigErrors as errors:
         return [_error(subject, error) for error in errors.errors]
@@ -236,4 +246,4 @@ def _sync(project: Project, name: str) -> list[Finding]:
     else:
         message = f"{fields} fields → {resolved.sync.to}; the first {shown.num_rows} rows pass"
         found = [Finding(subject, "ok", message, sending=sendings(resolved))]
-    return found + [Finding(subject, "ok", f"notice: {notice}") for notice in resolved.notices]
+    return found + [Finding(subject, "ok", f"notice: {notice}") for notice in (*resolved.notices, *told)]

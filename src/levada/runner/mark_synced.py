@@ -16,11 +16,13 @@ from levada.run import RunResult, Tally
 from levada.runner.approve import actor
 from levada.runner.columns import remember_columns
 from levada.runner.plan import request
+from levada.runner.proof import Place, renew_proof
 from levada.runner.rebuilt import forget_rebuilt
 from levada.runner.resolve import Resolved, resolve
 from levada.runner.sample import sample_keys
 from levada.runner.shifted import remember_beginning
 from levada.runner.target import remember_target
+from levada.runner.unremembered import accept_unremembered
 from levada.store import AuditEntry
 
 if TYPE_CHECKING:
@@ -72,6 +74,8 @@ def mark_synced(project: Project, sync: str) -> RunResult:
             notices=(f"{ledger.rows:,} rows are taken as synced; nothing was sent", *_told(forgotten, keys)),
         )
         store.commit(lease, run_id, ledger, status="succeeded", result=result.as_dict())
+        accept_unremembered(project, sync)
+        renew_proof(project, Place.of(resolved), ledger)
         remember_columns(project, resolved)
         forget_rebuilt(project, sync)
         store.note(

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from levada.delivery.tables import write_order
-from levada.destination import Foretelling
 from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
 from levada.planner import Ledger, PlanRequest
+from levada.proof import Foretelling
 from levada.runner import refused
 from levada.runner.approve import standing_approval
 from levada.runner.guarding import decide
 from levada.runner.ordered import ordered
+from levada.runner.ownership import overlaps
+from levada.runner.proof import Place, check_proof
 from levada.runner.resolve import Resolved, resolve
 from levada.runner.sample import InvalidRow, Sampled, sample, sample_invalid
 from levada.runner.sending import Sending, sendings
@@ -97,6 +99,8 @@ def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> P
     resolved = resolve(project, sync)
     ledger = project.ledger(sync)
     check_target(project, resolved, ledger)
+    shared = [overlap.message for overlap in overlaps(project, sync)]
+    ledger, told = check_proof(project, Place.of(resolved), ledger, looks=True)
     with planned(project, resolved, ledger) as (made, folder):
         decision = decide(project, resolved, made, folder, ledger, looks=True)
         return PlanView(
@@ -113,6 +117,8 @@ def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> P
             notices=(
                 *_already(resolved, made, folder, ledger),
                 *_notices(resolved, made, ledger),
+                *told,
+                *shared,
                 *_waiting(project, made, folder),
             ),
             sending=sendings(resolved),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from levada.guard import GuardReason
 from levada.plan import Plan
 from levada.runner.target import is_target_of_ledger
+from levada.runner.unremembered import unremembered_rows
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -36,7 +37,10 @@ def forget_rebuilt(project: Project, sync: str) -> None:
 def rebuilt_reason(project: Project, resolved: Resolved, plan: Plan) -> GuardReason | None:
     """Why a plan is stopped after its ledger was begun anew; None if nothing of it can make a record twice."""
     added = plan.counts.added
-    if not added or not repeats_creates(resolved) or project.store.recall(resolved.name, MEMORY) is None:
+    if not added or not repeats_creates(resolved):
+        return None
+    # a state that was lost begins anew, too: there are rows of the sync's, and they were not counted yet
+    if project.store.recall(resolved.name, MEMORY) is None and unremembered_rows(project, resolved.name) != (None,):
         return None
     what = "1 record would be" if added == 1 else f"{added:,} records would be"
     message = (

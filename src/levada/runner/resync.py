@@ -10,6 +10,7 @@ from levada.runner.approve import actor
 from levada.runner.rebuilt import remember_rebuilt
 from levada.runner.resolve import resolve
 from levada.runner.run import run
+from levada.runner.unremembered import remember_forgetting
 from levada.store import AuditEntry
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def resync(project: Project, sync: str, *, rebuild: bool = False) -> RunResult:
         lease = store.acquire(sync)
         try:
             remember_rebuilt(project, resolved)
+            remember_forgetting(project, resolved)
             store.rebuild(lease, sync)
         finally:
             store.release(lease)

@@ -36,11 +36,13 @@ from levada.runner.doubt import doubt, is_doubted, settle_doubt
 from levada.runner.guarding import decide
 from levada.runner.heartbeat import Heartbeat
 from levada.runner.ordered import ordered, read_order, verify, write_order
+from levada.runner.proof import Place, check_proof, expect_plan, renew_proof, still_stands
 from levada.runner.rebuilt import forget_rebuilt
 from levada.runner.resolve import Resolved, resolve
 from levada.runner.shifted import remember_beginning, remember_end
 from levada.runner.target import check_target, remember_target
 from levada.runner.undone import forget_undone, undone_runs
+from levada.runner.unremembered import without_guess
 from levada.store import Lease, RunRecord
 
 if TYPE_CHECKING:
@@ -124,7 +126,8 @@ def run(
         with Heartbeat(store, lease, project.dispatcher.halt, project.clock) as heartbeat:
             earlier: RunResult | None = None
             unfinished = store.open_run(sync)
-            if unfinished is not None and discard_plan:
+            lost = unfinished is not None and purpose == "resync" and not still_stands(project, unfinished)
+            if unfinished is not None and (discard_plan or lost):
                 _discard(project, unfinished, lease, resolved.destination.spec.settling_seconds)
             elif unfinished is not None:
                 earlier = _resume(project, unfinished, lease, heartbeat.holds)
@@ -237,6 +240,9 @@ def _fresh(
         private_folder(folder)
         ledger = store.ledger(resolved.name)
         check_target(project, resolved, ledger)
+        place = Place.of(resolved)
+        ledger, told = check_proof(project, place, ledger, anew=purpose == "resync")
+        trip = replace(trip, notices=(*trip.notices, *told))
         remember_target(project, resolved)
         remember_beginning(project, resolved.name, ledger, run_id, purpose)
         if not ledger.exists and resolved.sync.first_run == "skip" and purpose == "sync":
@@ -339,6 +345,7 @@ def _skipped(trip: Trip, resolved: Resolved, ledger: Ledger) -> RunResult:
     result = trip.result("succeeded", counts=Counts(unchanged=folded.rows), notices=(*trip.notices, notice))
     shutil.rmtree(trip.folder, ignore_errors=True)
     trip.project.store.commit(trip.lease, trip.run_id, folded, status="succeeded", result=result.as_dict())
+    renew_proof(trip.project, Place.of(resolved), folded)
     return result
 
 
@@ -355,6 +362,8 @@ def _deliver(
     project, plan = trip.project, order.plan
     if trip.purpose == "sync":
         order = replace(order, waiting=refused.waiting(project.store, trip.sync, plan, trip.folder))
+    place = Place.of_order(order, destination, schema)
+    expect_plan(project, place, plan.plan_id)
     project.store.update_run(trip.lease, trip.run_id, phase="delivering")
     try:
         report = project.dispatcher.deliver(
@@ -375,6 +384,8 @@ def _deliver(
     project.store.update_run(trip.lease, trip.run_id, phase="settling")
     folded = project.planner.fold(plan, trip.folder, ledger, report.settled)
     tally = report.tally
+    notices = (*without_guess(trip.notices, trip.sync, place.to), *renew_proof(project, place, folded))
+    trip = replace(trip, notices=notices)
     clean = not (tally.rejected or tally.waiting or tally.unknown or tally.unsent or plan.counts.invalid)
     trip = replace(trip, notices=(*trip.notices, *_taken_over(project, order, tally)))
     result = _result_of(trip, plan, "succeeded" if clean else "partial", tally)
@@ -452,6 +463,7 @@ def _resume(project: Project, record: RunRecord, lease: Lease, entitled: Callabl
             hint=f"`levada run {record.sync} --discard-plan` drops the plan and compares anew",
         )
     verify(plan, folder, ledger)
+    check_proof(project, Place.of_order(order, destination, schema), ledger, begun=record)
     result = _deliver(replace(trip, purpose=plan.purpose, entitled=entitled), order, destination, schema, ledger)
     project.listener(events.RunFinished(record.sync, record.run_id, result.status))
     return result

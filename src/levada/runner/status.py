@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from levada.runner.undone import undone_runs
+from levada.runner.unremembered import sentence as unremembered
+from levada.runner.unremembered import unremembered_rows
 from levada.store import RunRecord
 
 if TYPE_CHECKING:
     from levada.project.files import SyncFile
     from levada.runner.project import Project
 
-State = Literal["never", "well", "records", "held", "blocked", "paused", "unfinished", "failed", "cancelled"]
-"""`held`: an undo took something back that the model may still say, so that the next run asks first."""
-NEEDS_A_PERSON: frozenset[State] = frozenset({"blocked", "failed", "records", "held"})
+State = Literal[
+    "never", "well", "records", "held", "unremembered", "blocked", "paused", "unfinished", "failed", "cancelled"
+]  # fmt: skip
+"""`held`: an undo took something back that the model may still say, so that the next run asks first. `unremembered`: it
+is in step, but its object has records of earlier runs of which the ledger knows nothing."""
+NEEDS_A_PERSON: frozenset[State] = frozenset({"blocked", "failed", "records", "held", "unremembered"})
 RUNS_SEARCHED_MAX = 50
 """How far back the latest run is looked for that brought the object to what the model says."""
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
@@ -104,6 +109,9 @@ def _status_of(project: Project, name: str, file: SyncFile) -> SyncStatus:
         left = f"; the last sync {sentence}" if state == "records" else ""
         taken = f"what {' and '.join(held)} took back is held, and the next run asks before it sends it again{left}"
         state, sentence, command = "held", taken, f"levada plan {name}"
+    rows = unremembered_rows(project, name)
+    if rows is not None and state == "well":
+        state, sentence, command = "unremembered", unremembered(name, file.sync.to, rows[0]), f"levada plan {name}"
     return SyncStatus(
         sync=name,
         model=file.sync.model or file.sync.audience or "",

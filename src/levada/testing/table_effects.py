@@ -13,8 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from levada.destination import Already, Foretelling, WriteOrder, Writer
+from levada.destination import WriteOrder, Writer
 from levada.outcome import Effect, Outcomes
+from levada.proof import Already, Foretelling
 from levada.testing.tables import ALICE, BOB, SCHEMA, TableBench, batch, columns_of, gathered, records, write
 
 CAROL = (3, "carol@example.com", 30)

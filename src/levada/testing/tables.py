@@ -6,7 +6,8 @@
 
 A check gets a bench with an empty database, and an independent way to look into it. More checks, of mode
 replace and of what is created, are in `levada.testing.table_shapes`, of what a writing changed in
-`levada.testing.table_effects`. What is not here: what only one database has (privileges, its ways of failing).
+`table_effects`, of what a table proves in `table_proofs`. What is not here: what only one database has (privileges,
+its ways of failing).
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class TableBench:
     mode: Mode = "upsert"
     #: do rows and the mark of how far they got move together? (class T)
     marks: bool = True
+    #: does the database tell a table from one of the same name that was made before it?
+    identifies: bool = True
     #: can others write while a writer is open?
     apart: bool = True
     _writers: list[Writer] = field(default_factory=list)

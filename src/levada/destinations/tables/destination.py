@@ -6,22 +6,25 @@ The same for all databases; what differs is the `Engine`. Not here: writing (`wr
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
 import pyarrow as pa
 
 from levada.change import Verb
-from levada.destination import Already, DeliveryClass, DestinationSpec, FieldSpec, ObjectSpec, WriteOrder
+from levada.destination import DeliveryClass, DestinationSpec, FieldSpec, ObjectSpec, WriteOrder
 from levada.destinations.tables.engine import Engine, Refused, Session, TableColumn, TableFacts, Transient
 from levada.destinations.tables.marks import MARKS_TABLE, STAGING, SWAPPED, Mark, Marks, create_marks
 from levada.destinations.tables.names import TableName, derived, nearest, quoted, table_name
 from levada.destinations.tables.statements import quoted_table
+from levada.destinations.tables.swapping import in_transaction
 from levada.destinations.tables.values import simple
 from levada.destinations.tables.writer import TableWriter
 from levada.errors import AccessError, ConfigError, DestinationError, UnavailableError
 from levada.limits import Limits
+from levada.proof import NO_OBJECT, Already, Proof
 from levada.source import TYPE_KEY
 
 VERBS: tuple[Verb, ...] = ("create", "update", "upsert", "delete", "append")
@@ -97,12 +100,15 @@ class SqlDestination:
             session.close()
             raise
 
+    def place(self, object_name: str) -> str:
+        """See `levada.proof.Placed`."""
+        return f"{self.declared.type} {self.engine.place(self._target(object_name))}"
+
     def already(self, order: WriteOrder, rows: Iterable[pa.Table]) -> Already:
-        """See `levada.destination.Foretelling`."""
+        """See `levada.proof.Foretelling`."""
         if order.mode in ("append", "replace") or not order.match:
             return Already()
-        session = self.engine.look()
-        try:
+        with self._looking() as session:
             facts = self.engine.facts(session, self._target(order.object))
             present = [one for one in order.schema if facts is not None and facts.column(one.name) is not None]
             if facts is None or any(facts.column(name) is None for name in order.match):
@@ -115,14 +121,68 @@ class SqlDestination:
                 for start in range(0, table.num_rows, self.declared.limits.records_per_request):
                     found = writer.already(table.slice(start, self.declared.limits.records_per_request))
                     there, differing = there + found.there, differing + found.differing
+        # a column that is still to be made holds nothing yet
+        return Already(there, differing if len(present) == len(order.schema) else there)
+
+    def proof(self, order: WriteOrder, sample: pa.Table) -> Proof:
+        """See `levada.proof.Provable`."""
+        with self._looking() as session:
+            facts = self.engine.facts(session, self._target(order.object))
+            if facts is None:
+                return NO_OBJECT
+            marks = self._plans(session, facts.name, order)
+            empty = not session.fetch(f"SELECT 1 FROM {quoted_table(self.engine.grammar, facts.name)} LIMIT 1")
+            found = Proof(
+                True,
+                empty,
+                marks,
+                self.engine.identity(session, facts.name),
+                self.engine.identity(session, facts.name.beside(MARKS_TABLE)) if marks is not None else "",
+            )
+            present = [one for one in order.schema if facts.column(one.name) is not None]
+            if not order.match or not sample.num_rows or any(facts.column(name) is None for name in order.match):
+                return found
+            schema = pa.schema(present)
+            rows = sample.select(schema.names)
+            if empty:
+                return replace(found, asked=rows.num_rows)
+            writer = TableWriter(self.engine, session, replace(order, schema=schema, keep=None), facts, None)
+            there, akin = writer.akin(rows)
+            values = [rows.column(name).is_valid() for name in schema.names if name not in order.match]
+            comparable = sum(any(row) for row in zip(*(mask.to_pylist() for mask in values), strict=True))
+            return replace(found, asked=rows.num_rows, there=there, comparable=comparable, akin=akin)
+
+    def size(self, object_name: str) -> int:
+        """See `levada.proof.Countable`."""
+        with self._looking() as session:
+            facts = self.engine.facts(session, self._target(object_name))
+            if facts is None:
+                return 0
+            return int(session.fetch(f"SELECT COUNT(*) FROM {quoted_table(self.engine.grammar, facts.name)}")[0][0])
+
+    @contextmanager
+    def _looking(self) -> Iterator[Session]:
+        """A session for questions."""
+        session = self.engine.look()
+        try:
+            yield session
         except Refused as error:
             raise DestinationError(error.reason, code="destination.statement") from error
         except Transient as error:
             raise UnavailableError(str(error)) from error
         finally:
             session.close()
-        # a column that is still to be made holds nothing yet
-        return Already(there, differing if len(present) == len(order.schema) else there)
+
+    def _plans(self, session: Session, target: TableName, order: WriteOrder) -> Mapping[str, frozenset[str]] | None:
+        table = target.beside(MARKS_TABLE)
+        if not self.marks:
+            return None
+        if self.engine.facts(session, table) is None:
+            return {}
+        try:
+            return Marks(self.engine, table, order.sync_mark, order.plan_mark).plans(session)
+        except AccessError:
+            return None
 
     # -- what is there, and what is not
 
@@ -338,7 +398,7 @@ class SqlDestination:
         retired = target.beside(derived("_levada_old", order.plan_mark, str(target)))
         for name in marks.abandoned(session):
             self._execute(session, [f"DROP TABLE IF EXISTS {quoted_table(self.engine.grammar, target.beside(name))}"])
-            self._alone(session, partial(marks.forget, session, name))
+            in_transaction(session, partial(marks.forget, session, name))
         present = self.engine.tables(session, target.schema)
         if marks.of(SWAPPED) or staging.table in present or retired.table in present:
             return staging, retired
@@ -350,7 +410,7 @@ class SqlDestination:
             )
         if not marks.of(STAGING):
             mark = Mark(STAGING, -2, 0, staging.table)
-            self._alone(session, lambda: marks.write(session, mark))
+            in_transaction(session, partial(marks.write, session, mark))
             marks.keep(mark)
         self.engine.like(session, target, staging)
         return staging, retired
@@ -362,21 +422,7 @@ class SqlDestination:
             for statement in statements:
                 session.run(statement)
 
-        self._alone(session, run)
-
-    def _alone(self, session: Session, action: Callable[[], None]) -> None:
-        session.begin()
-        try:
-            action()
-            session.commit()
-        except Refused as error:
-            session.rollback()
-            raise DestinationError(error.reason, code="destination.statement") from error
-        except ConnectionError as error:
-            raise UnavailableError(str(error), hint="it is tried again later") from error
-        except BaseException:
-            session.rollback()
-            raise
+        in_transaction(session, run)
 
 
 def swap_rows(engine: Engine, session: Session, target: TableName, staging: TableName) -> None:

@@ -191,6 +191,14 @@ class Engine(Protocol):
         where nobody can, or where the user may not."""
         ...
 
+    def place(self, name: TableName) -> str:
+        """Where a table is: the same text for every name and account that leads to it. Asks no one."""
+        ...
+
+    def identity(self, session: Session, name: TableName) -> str:
+        """What changes when the table is made anew, and with nothing else that is done to it; empty if unknown."""
+        ...
+
     def like(self, session: Session, original: TableName, copy: TableName) -> None:
         """Create an empty table with the same columns, defaults, checks and indexes. Committed on its own."""
         ...

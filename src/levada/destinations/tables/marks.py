@@ -129,6 +129,13 @@ class Marks:
             (self.sync, self.plan_id, mark.batch, mark.first, mark.size, mark.detail),
         )
 
+    def plans(self, session: Session) -> dict[str, frozenset[str]]:
+        """By sync, the plans of which there are marks: of every sync that writes beside this table."""
+        found: dict[str, set[str]] = {}
+        for sync, plan in session.fetch(f"SELECT DISTINCT sync, plan_id FROM {self._name}"):
+            found.setdefault(str(sync), set()).add(str(plan))
+        return {sync: frozenset(plans) for sync, plans in found.items()}
+
     def keep(self, mark: Mark) -> None:
         self.found.append(mark)
         self.tidied = True

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from levada.errors import ConfigError
 
@@ -103,3 +104,12 @@ def derived(prefix: str, plan_id: str, table: str) -> str:
     """The name of a table of ours that belongs to one plan's work on one table: short, and always the same."""
     digest = hashlib.sha256(f"{plan_id}\n{table}".encode()).hexdigest()
     return f"{prefix}_{digest[:16]}"
+
+
+def place_of(file: Path) -> str:
+    """A file, whatever it is called: links lead to the same one."""
+    try:
+        found = file.stat()
+    except OSError:
+        return str(file.resolve())
+    return f"{found.st_dev}:{found.st_ino}"

@@ -163,6 +163,14 @@ class Statements:
         same = " AND ".join(self._holds(field) for field in self.fields)
         return f"SELECT s.r FROM {self.stage} s WHERE EXISTS (SELECT 1 FROM {self.target} t WHERE {same})"
 
+    def akin(self) -> str:
+        """How many records are there, and how many of these hold at least one of their values."""
+        alike = " OR ".join(f"({field.value} IS NOT NULL AND ({self._holds(field)}))" for field in self._changing)
+        return (
+            f"SELECT COUNT(*), SUM(q.akin) FROM (SELECT s.r AS r, MAX(CASE WHEN {alike or '1 = 1'} THEN 1 ELSE 0 END)"
+            f" AS akin FROM {self.stage} s JOIN {self.target} t ON {self.found('new')} GROUP BY s.r) q"
+        )
+
     def doubled(self) -> str:
         """Indexes of the records whose match values occur more than once among the staged ones."""
         keys = ", ".join((field.seen or "{}").format(field.value) for field in self.matches)

@@ -41,6 +41,11 @@ class DatabaseUrl:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}/{self.database}"
 
+    def place(self, schema: str, table: str) -> str:
+        """Where a table is, whoever asks."""
+        host = "localhost" if self.is_loopback else self.host.lower()
+        return repr((host, self.port, self.database, schema, table))
+
     def written(self, scheme: str, settings: Mapping[str, str]) -> str:
         """The URL as a driver takes it, password and all."""
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -9,7 +10,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from levada.batch import Batch
+from levada.batch import Batch, python_values
 from levada.destinations.tables.statements import Befores
 from levada.outcome import Outcome
 
@@ -69,3 +70,26 @@ def doubled(rows: pa.Table, names: Sequence[str]) -> list[int]:
         return []
     several = groups.filter(cast("Any", pc).greater(groups.column("count_all"), 1)).select(list(names))
     return listed(rows.join(several, list(names), join_type="left semi").column("r"))
+
+
+def digests(rows: pa.Table, indexes: Sequence[int] | None, names: Sequence[str]) -> list[str]:
+    """A short fingerprint of the match values in these columns, record by record."""
+    chosen = rows if indexes is None else only(rows, numbers(indexes))
+    columns = [python_values(chosen.column(name)) for name in names]
+    return [hashlib.sha256(repr(values).encode()).hexdigest()[:24] for values in zip(*columns, strict=True)]
+
+
+def doubled_outcome(match: Sequence[str]) -> Outcome:
+    """Of records that have the same match value as another one of their batch."""
+    names = ", ".join(match)
+    return Outcome("rejected", f"several records of the model have the same match value ({names})", "match_doubled")
+
+
+def taken_outcome(match: Sequence[str]) -> Outcome:
+    """Of records whose match value another record has, to the column's collation."""
+    names = ", ".join(match)
+    reason = (
+        f"the table has a record whose {names} is written differently and counts as the same to the column's "
+        "collation (case, accents, trailing spaces): neither can be told from the other"
+    )
+    return Outcome("rejected", reason, "match_equal")

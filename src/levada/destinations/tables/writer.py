@@ -6,25 +6,36 @@ batch and waiting for a database that is away, which are delivery's.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from levada.batch import Batch, python_values
-from levada.destination import Already, WriteOrder
+from levada.batch import Batch
+from levada.destination import WriteOrder
 from levada.destinations.tables.engine import Engine, Refused, Session, TableFacts, Transient
 from levada.destinations.tables.marks import SCATTERED, STAGING, SWAPPED, Mark, Marks, detail_of, scattered
 from levada.destinations.tables.names import TableName, quoted
 from levada.destinations.tables.standing import ADDED, Change, Look, Standing
 from levada.destinations.tables.statements import STAGE, Befores, StagedField, Statements, quoted_table
-from levada.destinations.tables.work import Work, doubled, indexes_of, listed, numbers, only, without
+from levada.destinations.tables.swapping import finish_swap
+from levada.destinations.tables.work import (
+    Work,
+    digests,
+    doubled,
+    doubled_outcome,
+    indexes_of,
+    listed,
+    numbers,
+    only,
+    taken_outcome,
+    without,
+)  # fmt: skip
 from levada.errors import DestinationError, UnavailableError
 from levada.outcome import UNTOLD, Outcome, Outcomes
+from levada.proof import Already
 
 TRIES_MAX = 4
 """A transaction that the database rolls back by itself is run again at most three times."""
@@ -125,15 +136,29 @@ class TableWriter:
         marked = self.marks.within(batch) if self.marks else []
         return self._write_rest(batch, marked) if marked else self._write_all(batch, self._mark_of(batch))
 
+    def akin(self, rows: pa.Table) -> tuple[int, int]:
+        """How many of these records are in the table, and how many hold at least one of their values there."""
+        work = self._asked(rows)
+        self.session.begin(reads=True)
+        try:
+            self._stage(work.rows)
+            found = self.session.fetch(self._statements.akin())
+        finally:
+            self.session.rollback()
+        return int(found[0][0] or 0), int(found[0][1] or 0)
+
+    def _asked(self, rows: pa.Table) -> Work:
+        order, keys = self.order, rows.select([])
+        return self._prepared(
+            Batch(order.sync, order.plan_id, 0, 0, "added", "upsert", order.object, order.match, rows, keys, "")
+        )
+
     def already(self, rows: pa.Table) -> Already:
-        """What records that are to be added are in the table (see `levada.destination.Foretelling`)."""
+        """What records that are to be added are in the table (see `levada.proof.Foretelling`)."""
         if not rows.num_rows:
             return Already()
-        order = self.order
-        keys = rows.select([])
-        batch = Batch(order.sync, order.plan_id, 0, 0, "added", "upsert", order.object, order.match, rows, keys, "")
         try:
-            work = self._prepared(batch)
+            work = self._asked(rows)
             self.session.begin(reads=True)
             try:
                 self._stage(work.rows)
@@ -149,21 +174,9 @@ class TableWriter:
         return Already(len(standing.there), len(standing.there) - len(standing.same))
 
     def finish(self) -> None:
-        if self.staging is None or self.retired is None:
-            return
-        try:
-            self._finish(self.staging, self.retired)
-        except ConnectionError as error:
-            # finishing again finds out how far it got
-            raise UnavailableError(str(error), hint="it is tried again later") from error
-
-    def _finish(self, staging: TableName, retired: TableName) -> None:
-        assert self.marks is not None
-        if not self.marks.of(SWAPPED):
-            self._swap(staging, retired, self.marks)
-        self._drop(retired)
-        self._drop(staging)
-        self._in_transaction(partial(self.marks.forget, self.session, staging.table))
+        if self.staging is not None and self.retired is not None:
+            assert self.marks is not None
+            finish_swap(self.engine, self.session, self.marks, self.facts.name, self.staging, self.retired)
 
     def close(self) -> None:
         self.session.close()
@@ -274,7 +287,7 @@ class TableWriter:
             sorted(set(empty)), Outcome("rejected", f"the match field ({names}) is empty", "match_empty")
         )
         if batch.kind != "removed":
-            work = work.left_out(doubled(work.rows, looked_at), self._doubled_outcome)
+            work = work.left_out(doubled(work.rows, looked_at), doubled_outcome(self.order.match))
         return work
 
     def _believed(self, batch: Batch, rows: pa.Table) -> tuple[pa.Table, Befores]:
@@ -299,20 +312,6 @@ class TableWriter:
             rows = rows.append_column(f"b{index}", shaped.column(index))
             named.append(self.engine.value(f"s.b{index}", self.order.schema.field(index).type, self._natives[index]))
         return rows, named
-
-    @property
-    def _doubled_outcome(self) -> Outcome:
-        names = ", ".join(self.order.match)
-        return Outcome("rejected", f"several records of the model have the same match value ({names})", "match_doubled")
-
-    @property
-    def _taken_outcome(self) -> Outcome:
-        names = ", ".join(self.order.match)
-        reason = (
-            f"the table has a record whose {names} is written differently and counts as the same to the column's "
-            "collation (case, accents, trailing spaces): neither can be told from the other"
-        )
-        return Outcome("rejected", reason, "match_equal")
 
     def _in_order(self, table: pa.Table) -> pa.Table:
         return table.select(self.order.schema.names).cast(self.order.schema)
@@ -343,12 +342,12 @@ class TableWriter:
         self._stage(work.rows)
         if careful or self._shared:
             twice = [int(row[0]) for row in self.session.fetch(self._statements.doubled())]
-            work = work.left_out(twice, self._doubled_outcome)
+            work = work.left_out(twice, doubled_outcome(self.order.match))
             self._stage(work.rows)
         if self._shared and batch.verb in ("create", "upsert"):
             taken = [int(row[0]) for row in self.session.fetch(self._statements.taken())]
             if taken:
-                work = work.left_out(taken, self._taken_outcome)
+                work = work.left_out(taken, taken_outcome(self.order.match))
                 moved = [index for index in moved if index not in set(taken)]
                 self._stage(work.rows)
         match batch.verb:
@@ -461,8 +460,8 @@ class TableWriter:
         found = indexes_of(work.rows, differs)
         if not self._taken or not found:
             return found
-        digests = self._digests(work.rows, found, [old for _, old in pairs])
-        return [index for index, digest in zip(found, digests, strict=True) if digest not in self._taken]
+        olds = digests(work.rows, found, [old for _, old in pairs])
+        return [index for index, digest in zip(found, olds, strict=True) if digest not in self._taken]
 
     def _move(self, work: Work, moved: Sequence[int]) -> list[int]:
         """Give records their new match values. Returns those whose new value another record has: they are
@@ -478,7 +477,7 @@ class TableWriter:
             left = [index for index in left if index in occupied]
             if not free or not left:
                 break
-        work.taken.extend(self._digests(work.rows, left, self._new_names))
+        work.taken.extend(digests(work.rows, left, self._new_names))
         if len(self._taken) + len(work.taken) > TAKEN_MAX:
             raise DestinationError(
                 f"more than {TAKEN_MAX:,} records take over a match value that another record has",
@@ -493,11 +492,9 @@ class TableWriter:
         if not stuck:
             return
         olds = [f"p{index}" for index in range(len(self.order.match))]
-        wanted = set(self._digests(work.rows, None, self._new_names))
+        wanted = set(digests(work.rows, None, self._new_names))
         gone = [
-            index
-            for index, digest in zip(stuck, self._digests(work.rows, stuck, olds), strict=True)
-            if digest not in wanted
+            index for index, digest in zip(stuck, digests(work.rows, stuck, olds), strict=True) if digest not in wanted
         ]
         if gone:
             self._stage(only(work.rows, numbers(gone)))
@@ -506,68 +503,3 @@ class TableWriter:
     @property
     def _new_names(self) -> list[str]:
         return [f"f{self.order.schema.names.index(name)}" for name in self.order.match]
-
-    def _digests(self, rows: pa.Table, indexes: Sequence[int] | None, names: Sequence[str]) -> list[str]:
-        """A short fingerprint of the match values in these columns, record by record."""
-        chosen = rows if indexes is None else only(rows, numbers(indexes))
-        columns = [python_values(chosen.column(name)) for name in names]
-        return [hashlib.sha256(repr(values).encode()).hexdigest()[:24] for values in zip(*columns, strict=True)]
-
-    # -- mode replace
-
-    def _swap(self, staging: TableName, retired: TableName, marks: Marks) -> None:
-        """Put the filled table in place of the old one. A crash at any point leaves what the next call finishes."""
-        present = set(self.engine.tables(self.session, staging.schema))
-        swapped = Mark(SWAPPED, -1, 0)
-        if staging.table not in present:
-            if retired.table not in present:
-                raise DestinationError(
-                    f"the table {staging} that was being filled is gone",
-                    code="destination.staging_missing",
-                    hint="drop the plan (`levada run --discard-plan`) and run again",
-                )
-            self._in_transaction(lambda: marks.write(self.session, swapped))
-        else:
-            for attempt in range(TRIES_MAX):
-                try:
-                    self.session.begin()
-                    if self.engine.swap(self.session, self.facts.name, staging, retired):
-                        self.session.begin()
-                    marks.write(self.session, swapped)
-                    self.session.commit()
-                    break
-                except Transient as error:
-                    self.session.rollback()
-                    if attempt == TRIES_MAX - 1:
-                        raise UnavailableError(f"the swap of {self.facts.name} was given up: {error}") from error
-                except Refused as error:
-                    self.session.rollback()
-                    raise DestinationError(
-                        f"{self.facts.name} cannot be swapped: {error.reason}",
-                        code="destination.swap",
-                        hint="the old rows are still in place; see what refers to the table",
-                    ) from error
-                except BaseException:
-                    self.session.rollback()
-                    raise
-        marks.keep(swapped)
-
-    def _drop(self, name: TableName) -> None:
-        self._in_transaction(
-            lambda: self.session.run(f"DROP TABLE IF EXISTS {quoted_table(self.engine.grammar, name)}")
-        )
-
-    def _in_transaction(self, action: Callable[[], None]) -> None:
-        self.session.begin()
-        try:
-            action()
-            self.session.commit()
-        except Refused as error:
-            self.session.rollback()
-            raise DestinationError(error.reason, code="destination.statement") from error
-        except Transient as error:
-            self.session.rollback()
-            raise UnavailableError(str(error)) from error
-        except BaseException:
-            self.session.rollback()
-            raise

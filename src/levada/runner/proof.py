@@ -1,0 +1,263 @@
+"""Holds a sync to the table that its ledger speaks of: one that is gone, made anew, emptied or put back is another.
+
+At each run the destination is asked what it is, before anything is sent: is the object there, is it the same table, do
+the marks of the last plan lie beside it, are some of the ledger's records in it? What it was when the last run ended
+is a fact of the store. A ledger that holds nothing, or is not trusted anyway, needs no proof.
+
+What is not proved: that nobody changed a record (drift).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from levada.delivery.order import DeliveryOrder, owner_of
+from levada.destination import Destination, TableDestination, WriteOrder
+from levada.errors import ConfigError, LevadaError
+from levada.plan import Plan
+from levada.planner import Ledger
+from levada.planners.witnesses import witnesses
+from levada.proof import Proof, Provable
+from levada.runner.ordered import read_order
+from levada.runner.unremembered import still_unremembered, unremembered
+from levada.store import RunRecord
+from levada.sync import Mode, Removal
+
+if TYPE_CHECKING:
+    from levada.runner.project import Project
+    from levada.runner.resolve import Resolved
+
+MEMORY = "proof"
+RECORDS = 100
+"""So many of the ledger's records are looked for."""
+PLANS_MAX = 8
+FEWER = 0.5
+"""It is another table if less than this share of the records is there that was there before."""
+GONE = "is gone"
+TAKEN_AWAY: tuple[Mode, ...] = ("append", "insert")
+"""Modes whose records may be taken away by whoever they are for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a sync writes, and how."""
+
+    sync: str
+    to: str
+    object: str
+    mode: Mode
+    removal: Removal
+    match: tuple[str, ...]
+    schema: pa.Schema
+    destination: Destination | TableDestination
+
+    @staticmethod
+    def of(resolved: Resolved) -> Place:
+        sync, match = resolved.sync, resolved.mapping.match
+        return Place(
+            resolved.name, sync.to, sync.object, sync.mode, sync.removal, match, resolved.schema, resolved.destination
+        )
+
+    @staticmethod
+    def of_order(order: DeliveryOrder, destination: Destination | TableDestination, schema: pa.Schema) -> Place:
+        to = f"{destination.name}.{order.object}"
+        return Place(order.sync, to, order.object, order.mode, order.removal, order.mapping.match, schema, destination)
+
+    def order(self, store: str, plan_id: str = "") -> WriteOrder:
+        return WriteOrder(
+            self.sync, "", plan_id, self.object, self.mode, self.removal, self.match, self.schema,
+            owner=owner_of(store, self.object),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the object was when the last run ended. `there` and `akin` are shares; None where nothing was looked for.
+
+    `plans`: any of them may be the one whose marks lie there.
+    """
+
+    exists: bool = True
+    empty: bool = False
+    plans: tuple[str, ...] = ()
+    identity: str = ""
+    beside: str = ""
+    there: float | None = None
+    akin: float | None = None
+
+    @staticmethod
+    def of(proof: Proof, sync_mark: str) -> Seen:
+        plans = (proof.marks or {}).get(sync_mark, frozenset())
+        there = proof.there / proof.asked if proof.asked else None
+        akin = proof.akin / proof.comparable if proof.comparable else None
+        return Seen(
+            proof.exists, proof.empty, tuple(sorted(plans)), proof.identity, proof.beside, there, akin
+        )  # fmt: skip
+
+
+def check_proof(
+    project: Project,
+    place: Place,
+    ledger: Ledger,
+    *,
+    begun: RunRecord | None = None,
+    anew: bool = False,
+    looks: bool = False,
+) -> tuple[Ledger, tuple[str, ...]]:
+    """The ledger to plan by, and notices. `begun` is the run that is gone on with, if it is one; `anew`: everything is
+    sent again, so that nothing has to be proved; `looks`: nothing is remembered.
+
+    In mode replace an object that is another one is filled anew: the ledger is not trusted. Raises ConfigError
+    in every other.
+    """
+    if not isinstance(place.destination, Provable):
+        return ledger, ()
+    order = place.order(project.stored.identity if project.stored is not None else "")
+    proof = place.destination.proof(order, _sample(place, ledger))
+    told = unremembered(project, place.sync, place.to, order, proof, ledger, looks=looks)
+    if not ledger.rows or ledger.distrusted or anew:
+        return ledger, told
+    seen = _recall(project, place.sync)
+    why = _begun(project, place, proof, seen, begun) if begun else difference(proof, seen, place.mode, order.sync_mark)
+    if why is None:
+        if begun is None and not looks and (seen is None or seen.there is None):
+            _remember(project, place.sync, Seen.of(proof, order.sync_mark))
+        return ledger, told
+    if place.mode == "replace":
+        return replace(ledger, distrusted=True), (*told, f"{place.to} {why}: all of the model is sent")
+    raise _another(project, place, ledger, why)
+
+
+def _another(project: Project, place: Place, ledger: Ledger, why: str) -> ConfigError:
+    held = "1 record" if ledger.rows == 1 else f"{ledger.rows:,} records"
+    rebuild = " --rebuild" if place.mode in TAKEN_AWAY else ""
+    hint = f"`levada resync {place.sync}{rebuild}` sends all of the model again"
+    if why != GONE or rebuild:
+        hint += f"; if it is right as it is, `levada mark-synced {place.sync}` takes it so"
+    return ConfigError(
+        f"{place.to} is not as {place.sync} left it, with {held} by its ledger: it {why}",
+        code="destination.not_the_one",
+        where=project.sync_file(place.sync).positions.at("to"),
+        hint=hint,
+    )
+
+
+def difference(proof: Proof, seen: Seen | None, mode: Mode, sync_mark: str) -> str | None:
+    """What makes an object another one than the ledger speaks of, as the end of a sentence; None if nothing does."""
+    if not proof.exists:
+        return GONE if seen is None or seen.exists else None
+    if seen is None:
+        return None
+    if mode == "replace":
+        return "is empty" if proof.empty and not seen.empty else None
+    if seen.identity and proof.identity and seen.identity != proof.identity and seen.beside == proof.beside:
+        return "was made anew since the last run"
+    plans = None if proof.marks is None else proof.marks.get(sync_mark, frozenset())
+    if plans is not None and seen.plans and plans.isdisjoint(seen.plans):
+        if plans:
+            return (
+                "holds the marks of another plan than the last one: it was put back from an older copy, or Levada's own"
+                " state was"
+            )
+        return "has lost the marks of the last run, in _levada_marks: it was made anew, or they were removed"
+    if mode in TAKEN_AWAY:
+        return None
+    return _strange(proof, seen)
+
+
+def _strange(proof: Proof, seen: Seen) -> str | None:
+    """What is wrong with the records that were looked for."""
+    if proof.asked and (seen.there or 0.0) >= FEWER and proof.there / proof.asked < FEWER * (seen.there or 0.0):
+        if proof.empty:
+            return "was emptied"
+        return f"has {proof.there:,} of {proof.asked:,} records that were looked for"
+    if proof.there and proof.comparable and not proof.akin and (seen.akin or 0.0) >= FEWER:
+        return f"has none of the values that were sent in any of {proof.there:,} records that were looked at"
+    return None
+
+
+def _begun(project: Project, place: Place, proof: Proof, seen: Seen | None, begun: RunRecord) -> str | None:
+    """As `difference`, for a run that is gone on with: a part of it may be in, and took records away."""
+    order = place.order(project.store.identity, begun.plan_id)
+    plans = (proof.marks or {}).get(order.sync_mark, frozenset())
+    written: set[str] = set()
+    for entry in project.store.journal_entries(begun.run_id):
+        if entry.outcomes is not None and entry.outcomes.any(entry.intent.size, "delivered"):
+            written.add(entry.intent.kind)
+    if not written and order.plan_mark not in plans:
+        return difference(proof, seen, place.mode, order.sync_mark)
+    if place.mode == "replace":
+        return None  # what is filled is another table, and the writer sees to it
+    if not proof.exists:
+        return GONE
+    if written and proof.marks is not None and order.plan_mark not in plans:
+        return "has lost the marks of the run that was begun, in _levada_marks"
+    if proof.empty and written - {"removed"} and place.mode not in TAKEN_AWAY:
+        return "was emptied"
+    return None
+
+
+def still_stands(project: Project, begun: RunRecord) -> bool:
+    """May a run that was begun be gone on with, as far as its destination tells?"""
+    folder = project.store.folder / "plans" / begun.folder
+    plan = Plan.read(folder, begun.plan_id)
+    order, name, schema = read_order(begun.sync, begun.run_id, plan, folder)
+    place = Place.of_order(order, project.destination(name), schema)
+    try:
+        check_proof(project, place, project.store.ledger(begun.sync), begun=begun)
+    except ConfigError as error:
+        return error.code != "destination.not_the_one"
+    return True
+
+
+def expect_plan(project: Project, place: Place, plan_id: str) -> None:
+    """Before the first record of a plan is written: its marks may be there from now on."""
+    if not isinstance(place.destination, Provable):
+        return
+    seen = _recall(project, place.sync) or Seen()
+    plan_mark = place.order(project.store.identity, plan_id).plan_mark
+    plans = tuple(dict.fromkeys((*seen.plans[-PLANS_MAX:], plan_mark)))
+    _remember(project, place.sync, replace(seen, exists=True, plans=plans))
+
+
+def renew_proof(project: Project, place: Place, ledger: Ledger) -> tuple[str, ...]:
+    """After a run, and where the object is taken as it is: this is the one. Returns what is to be said of records that
+    nobody remembers. A destination that does not answer is asked by the next run."""
+    if not isinstance(place.destination, Provable):
+        return ()
+    order = place.order(project.store.identity)
+    try:
+        proof = place.destination.proof(order, _sample(place, ledger))
+        seen = Seen.of(proof, order.sync_mark)
+        told = still_unremembered(project, place.sync, place.to, place.destination, place.object, ledger)
+    except LevadaError:
+        return ()
+    _remember(project, place.sync, seen)
+    return told
+
+
+def _sample(place: Place, ledger: Ledger) -> pa.Table:
+    if not ledger.rows or not place.match:
+        return place.schema.empty_table()
+    try:
+        return witnesses(ledger, place.schema, place.match, RECORDS)
+    except (OSError, pa.ArrowException):
+        return place.schema.empty_table()  # the planner finds what is wrong with the ledger, and says it
+
+
+def _recall(project: Project, sync: str) -> Seen | None:
+    text = project.store.recall(sync, MEMORY)
+    if text is None:
+        return None
+    found = json.loads(text)
+    return Seen(**{**found, "plans": tuple(found["plans"])})
+
+
+def _remember(project: Project, sync: str, seen: Seen) -> None:
+    text = json.dumps(asdict(seen))
+    if project.store.recall(sync, MEMORY) != text:
+        project.store.remember(sync, MEMORY, text)
