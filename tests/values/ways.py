@@ -169,7 +169,7 @@ objects:
   form: {{upsert: {{send: POST /form, encoding: form}}}}
   address: {{match: id, upsert: {{send: "PUT /address/{{{first}}}/{{l_{first}}}", query: {{{query}}}}}}}
   text: {{upsert: {{send: POST /text, record: {{{text}}}}}}}
-  before: {{upsert: {{send: POST /before, record: "{{before}}"}}}}
+  before: {{upsert: {{send: POST /before, record: {{now: "{{fields_all}}", was: "{{before}}"}}}}}}
   template: {{upsert: POST /template}}
   transform: {{upsert: POST /transform}}
   expression: {{upsert: POST /expression}}
@@ -182,7 +182,7 @@ TEMPLATE_INSIDE = '{{template: "{{{{ {0}[0][0].m[0] }}}}"}}'
 def lay_out(folder: Path, addresses: Addresses, values: Sequence[str]) -> None:
     """A project with a sync for each way."""
     query = ", ".join(f'{name}: "{{{name}}}"' for name in WAYS["http-address"].columns(values))
-    text = ", ".join(f'{name}: "<{{{name}}}>"' for name in WAYS["http-text"].columns(values))
+    text = ", ".join(f'{name}: "<{{{name}}}>"' for name in ["id", "n", *WAYS["http-text"].columns(values)])
     places = {"postgres": addresses.postgres, "mysql": addresses.mysql, "tape": addresses.tape.url}
     made = "create_tables: true\n"
     files = {
@@ -411,7 +411,7 @@ WAYS: dict[str, Way] = {
         Way("http-form", "http.form", _form),
         Way("http-address", "http.address", _address, holds=("", "l")),
         Way("http-text", "http.text", _text),
-        Way("http-before", "http.before", _json("/before")),
+        Way("http-before", "http.before", lambda _, a: dict(exact(body(a, "/before")[1])[0]["was"])),
         Way("webhook", "hook.values", _hook),
         Way("python-records", "records.values", lambda f, _: dict(exact((f / "records.json").read_bytes())[0])),
         Way("python-csv", "table.values", lambda f, _: _of_csv((f / "table.csv").read_text("utf-8")), typed=True),
