@@ -75,7 +75,7 @@ def _dated(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _moment(value: object) -> datetime | None:
     """The date that a text or a number of seconds since 1970 means; None for one that means none."""
-    from dateutil import parser  # type: ignore[import-untyped]
+    from dateutil import parser
 
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
