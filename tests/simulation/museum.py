@@ -373,7 +373,7 @@ _PUT_BACK = Schedule(
 )
 
 MUTANTS: tuple[Mutant, ...] = (
-    Mutant("ledger_before_ack", "3, 9, 10, 11, I.a", "TABCD", _ledger_before_ack, 4),
+    Mutant("ledger_before_ack", "3, 9, 10, 11, I.a", "TABCD", _ledger_before_ack, 20),
     Mutant("rejected_is_done", "4, 12, I.d", "TABC", _rejected_is_done, 20),
     Mutant("unknown_is_delivered", "21, 34, 36", "ABC", _unknown_is_delivered, 161),
     Mutant("rejection_restores_the_ledger", "E7 (keep_base)", "A", _rejection_restores, 1, _REFUSED_AFTER_LOST),
@@ -385,7 +385,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("creates_are_retried", "17, 18, 30", "C", _retries_creates, 3),
     Mutant("no_hold_for_late_requests", "17 (E10)", "AC", _no_hold, 13),
     Mutant("an_empty_model_deletes_all", "49, 50", "TABC", _empty_is_fine, 116),
-    Mutant("the_http_library_retries", "19, 25", "C", _library_retries, 98),
+    Mutant("the_http_library_retries", "19, 25", "C", _library_retries, 218),
     Mutant("open_runs_are_dropped", "48, 38", "BC", _open_runs_are_dropped, 38),
     Mutant("a_key_for_each_attempt", "20", "B", _key_per_attempt, 2),
     Mutant("half_a_read_is_the_model", "5, 49, 59", "TABC", _half_is_whole, 6, planner=real_planner),
