@@ -32,6 +32,8 @@ class DeliveryOrder:
     removal: Removal
     #: for class D: what to do when an answer is lost
     repeats: Literal["at_least_once", "at_most_once"] = "at_least_once"
+    #: may records be removed later that were there before?
+    adopt: bool = True
     #: what is left out of this run
     waiting: Waiting = NOTHING
     #: was anything sent for the sync that the ledger cannot know of (a state that was put back, a dropped plan)?

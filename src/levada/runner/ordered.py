@@ -35,6 +35,7 @@ def ordered(resolved: Resolved, run_id: str, plan: Plan, folder: Path, verbs: Ma
         mode=resolved.sync.mode,
         removal=resolved.sync.removal,
         repeats=resolved.sync.delivery,
+        adopt=resolved.sync.adopt,
     )
 
 
@@ -49,6 +50,7 @@ def write_order(order: DeliveryOrder, destination: str, schema: pa.Schema) -> No
         "removal": order.removal,
         "repeats": order.repeats,
         "in_doubt": order.in_doubt,
+        "adopt": order.adopt,
         "nulls": order.mapping.nulls,
         "natives": {f.field: f.native for f in order.mapping.fields if f.native},
         "only_if_empty": [f.field for f in order.mapping.fields if f.only_if_empty],
@@ -99,5 +101,6 @@ def read_order(sync: str, run_id: str, plan: Plan, folder: Path) -> tuple[Delive
         removal=document["removal"],
         repeats=document["repeats"],
         in_doubt=document.get("in_doubt", False),
+        adopt=document.get("adopt", True),
     )
     return order, document["destination"], schema

@@ -387,7 +387,7 @@ def _deliver(
     notices = (*without_guess(trip.notices, trip.sync, place.to), *renew_proof(project, place, folded))
     trip = replace(trip, notices=notices)
     clean = not (tally.rejected or tally.waiting or tally.unknown or tally.unsent or plan.counts.invalid)
-    trip = replace(trip, notices=(*trip.notices, *_taken_over(project, order, tally)))
+    trip = replace(trip, notices=(*trip.notices, *_taken_over(order, tally)))
     result = _result_of(trip, plan, "succeeded" if clean else "partial", tally)
     project.store.commit(trip.lease, trip.run_id, folded, status=result.status, result=result.as_dict())
     remember_end(project, trip.sync, trip.run_id)
@@ -402,7 +402,7 @@ def _deliver(
     return result
 
 
-def _taken_over(project: Project, order: DeliveryOrder, tally: Tally) -> tuple[str, ...]:
+def _taken_over(order: DeliveryOrder, tally: Tally) -> tuple[str, ...]:
     """That records were there before, and what becomes of them."""
     count = tally.taken_over
     if not count or order.plan.purpose != "sync":
@@ -410,8 +410,7 @@ def _taken_over(project: Project, order: DeliveryOrder, tally: Tally) -> tuple[s
     were = "1 record was" if count == 1 else f"{count:,} records were"
     if "removed" not in order.verbs:
         return (f"{were} there before",)
-    declared = project.files.syncs.get(order.sync)
-    if declared is not None and not declared.sync.adopt:
+    if not order.adopt:
         return (f"{were} there before, and will not be removed by this sync (adopt: false)",)
     they = "it is removed when its row leaves" if count == 1 else "they are removed when their rows leave"
     return (f"{were} there before and taken over: {they} the model (`adopt: false` keeps what was there)",)
