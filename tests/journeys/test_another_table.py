@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from levada import Project, events
-from levada.errors import ConfigError
+from levada.errors import ConfigError, UnavailableError
 from levada_process import levada, small_project, write, write_customers
 
 SYNC = "customers_to_crm"
@@ -316,6 +316,23 @@ def test_a_run_that_is_gone_on_with_misses_the_table(
             result = project.resync(SYNC, rebuild=rebuild)
         assert result.status == "succeeded"
         assert held(tmp_path) == list(range(1, ROWS + 1))
+
+
+def test_a_run_that_is_gone_on_with_is_not_stopped_by_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that does not answer when it is asked is no other one: delivery finds out whether it is away."""
+    monkeypatch.setattr("levada.destinations.sqlite.RECORDS_PER_BATCH", 5)
+    started(tmp_path)
+    write_customers(tmp_path, ROWS, changed=tuple(range(1, 11)))
+    half_sent(tmp_path)
+
+    def silent(*_: object) -> None:
+        raise UnavailableError("it does not answer")
+
+    monkeypatch.setattr("levada.destinations.tables.destination.SqlDestination.proof", silent)
+    with Project.open(tmp_path) as project:
+        result = project.run(SYNC)
+        assert [one.status for one in result.resumed] == ["succeeded"]
+        assert (result.status, str(result.error.message if result.error else "")) == ("failed", "it does not answer")
 
 
 def test_a_run_that_is_gone_on_with_misses_nothing_that_it_did_itself(

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from levada.delivery.order import DeliveryOrder, owner_of
 from levada.destination import Destination, TableDestination, WriteOrder
-from levada.errors import ConfigError, LevadaError
+from levada.errors import AccessError, ConfigError, LevadaError, UnavailableError
 from levada.plan import Plan
 from levada.planner import Ledger
 from levada.planners.witnesses import witnesses
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from levada.runner.resolve import Resolved
 
 MEMORY = "proof"
+CODE = "destination.not_the_one"
 RECORDS = 100
 """So many of the ledger's records are looked for."""
 PLANS_MAX = 8
@@ -117,7 +118,12 @@ def check_proof(
     if not isinstance(place.destination, Provable):
         return ledger, ()
     order = place.order(project.stored.identity if project.stored is not None else "")
-    proof = place.destination.proof(order, _sample(place, ledger))
+    try:
+        proof = place.destination.proof(order, _sample(place, ledger))
+    except (UnavailableError, AccessError):
+        if begun is None:
+            raise
+        return ledger, ()  # delivery does not reach it either, and pauses the run
     told = unremembered(project, place.sync, place.to, order, proof, ledger, looks=looks)
     if not ledger.rows or ledger.distrusted or anew:
         return ledger, told
@@ -140,7 +146,7 @@ def _another(project: Project, place: Place, ledger: Ledger, why: str) -> Config
         hint += f"; if it is right as it is, `levada mark-synced {place.sync}` takes it so"
     return ConfigError(
         f"{place.to} is not as {place.sync} left it, with {held} by its ledger: it {why}",
-        code="destination.not_the_one",
+        code=CODE,
         where=project.sync_file(place.sync).positions.at("to"),
         hint=hint,
     )
@@ -210,7 +216,7 @@ def still_stands(project: Project, begun: RunRecord) -> bool:
     try:
         check_proof(project, place, project.store.ledger(begun.sync), begun=begun)
     except ConfigError as error:
-        return error.code != "destination.not_the_one"
+        return error.code != CODE
     return True
 
 
