@@ -109,7 +109,8 @@ class Settled:
     unknown operation was sent, and where it expires an `@` and the moment of the first sending); `identifiers` has
     sequence and identifier (text), for delivered ones. `effects` has first and stop (int64) and effect (text): ranges
     of operations, in order and disjoint, of which the destination told the effect. `kept` are Parquet files with what
-    stood in records before, where that was not what the plan believed (see `levada.destination.Keep`).
+    stood in records before, where that was not what the plan believed (see `levada.destination.Keep`). With `keeps`, a
+    record whose effect is told and that has no row there held what the plan believed.
     """
 
     common: Settlement
@@ -117,6 +118,7 @@ class Settled:
     identifiers: pa.Table | None = None
     effects: pa.Table | None = None
     kept: tuple[Path, ...] = ()
+    keeps: bool = False
 
 
 class Planner(Protocol):
@@ -165,7 +167,7 @@ class Planner(Protocol):
         What `settled.effects` says was created is removed; what was there before gets the values back that stood in
         it (`settled.kept`, or what the ledger had confirmed); what was removed is added again. What a later run
         touched, or what is not known well enough, is left alone and listed in `plan.left`. Written into
-        `request.folder`.
+        `request.folder`; `request.mapping` is the plan's own.
         """
         ...
 

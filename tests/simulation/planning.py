@@ -212,7 +212,7 @@ class PlainPlanner:
                 "state": "confirmed",
                 "operation": None,
                 "identifier": named.get(sequence, (None,))[0] or row.get("identifier"),
-                "created": sequence in created or bool(row.get("created")),
+                "created": sequence in created or bool(row.get("created") and not _moved(plan, kind, row)),
                 "lapsed": row.get("lapsed"),
             }
             if end == "unknown":
@@ -328,6 +328,11 @@ def _by_sequence(table: pa.Table | None, *names: str) -> dict[int, tuple[Any, ..
     if table is None:
         return {}
     return {row["sequence"]: tuple(row[name] for name in names) for row in table.to_pylist()}
+
+
+def _moved(plan: Plan, kind: Kind, row: Entry) -> bool:
+    """Has a changed record another match value than before?"""
+    return kind == "changed" and any(row[f"before.{name}"] != row[f"after.{name}"] for name in plan.match)
 
 
 def _created(settled: Settled) -> set[int]:

@@ -147,7 +147,7 @@ class Fold:
         file = self.files[kind]
         created = self._created(kind)
         linked = created is False or (kind == "added" and created is True)
-        if self._whole and linked and (kind != "changed" or self._all_confirmed(file)):
+        if self._whole and linked and (kind != "changed" or self._all_kept(file)):
             self._link(file, "remove" if kind == "removed" else "upsert", created=bool(created))
             self._count(kind, self.folder / file.name, file.rows)
             return
@@ -195,7 +195,7 @@ class Fold:
         befores = sql.listed(before_name(name) for name in self.plan.fields) if kind == "changed" else ""
         created = "s_created"
         if CREATED in known and kind != "added":
-            created = f"(s_created OR coalesce({CREATED}, false))"
+            created = f"(s_created OR {still_ours(self.plan, kind)})"
         query = (
             f"SELECT {sql.listed([keys, values, befores, inputs, stored])}, "
             f"CASE WHEN s_end = 'unknown' THEN '{state}' ELSE 'confirmed' END AS state, "
@@ -219,11 +219,13 @@ class Fold:
         )
         return created == rows if created in (0, rows) else None
 
-    def _all_confirmed(self, file: PlanFile) -> bool:
-        (doubtful,) = self.engine.row(
-            f"SELECT count(*) FROM {sql.parquet(self.folder / file.name)} WHERE state <> 'confirmed'"
-        )
-        return not doubtful
+    def _all_kept(self, file: PlanFile) -> bool:
+        """Of changed records: was each confirmed before, and is it still this sync's if it was?"""
+        scan = sql.parquet(self.folder / file.name)
+        ours = CREATED in self.engine.types(f"SELECT * FROM {scan}")
+        lost = f" OR ({CREATED} AND NOT {still_ours(self.plan, 'changed')})" if ours else ""
+        (found,) = self.engine.row(f"SELECT count(*) FROM {scan} WHERE state <> 'confirmed'{lost}")
+        return not found
 
     def _count(self, kind: Kind, file: Path, rows: int) -> None:
         """Carry rows and NULLs forward by what one segment changes."""
@@ -297,6 +299,8 @@ class Fold:
     def _compacted(self, ledger: Ledger) -> Ledger:
         if len(ledger.segments) < 2 and not self._stale(ledger):
             return ledger
+        if self.plan.purpose == "undo" and self._stale(ledger):
+            return ledger  # a later mapping may hold more; the next run writes the ledger as it is mapped then
         base = ledger.segments[0].file.rows
         above = overlay_rows(ledger.segments)
         if self._stale(ledger) or above > max(base * OVERLAY_SHARE_MAX, OVERLAY_ROWS_FREE):
@@ -346,6 +350,18 @@ class Fold:
             if count:
                 self._take(target, count, kind)
         return replace(ledger, segments=(ledger.segments[0], *self.segments))
+
+
+def still_ours(plan: Plan, kind: Kind) -> str:
+    """Of a row of a plan's file with the column `created`: was its record made by this sync, and is it the same one
+    after the operation? A record that gets another match value may take the place of somebody else's."""
+    ours = f"coalesce({CREATED}, false)"
+    if kind != "changed":
+        return ours
+    moved = sql.any_of(
+        [f"{before_name(name)} IS DISTINCT FROM {after_name(name)}" for name in plan.match if name in plan.fields]
+    )
+    return f"({ours} AND NOT {moved})"
 
 
 def created_by(told: str, sequence: str) -> str:

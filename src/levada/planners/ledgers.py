@@ -94,6 +94,13 @@ class LedgerView:
         segments = zip(self.ledger.segments, self.columns, strict=True)
         return any(segment.created or CREATED in columns for segment, columns in segments)
 
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Fields that a segment does not have: they were mapped after it was written."""
+        segments = zip(self.ledger.segments, self.columns, strict=True)
+        held = [columns for segment, columns in segments if segment.kind == "upsert"]
+        return tuple(name for name in self.shape.names if any(f"after.{name}" not in columns for columns in held))
+
     def prepare(self) -> None:
         """Make NARROW. Raises ConfigError if the key is not the ledger's any more."""
         ledger = self.ledger

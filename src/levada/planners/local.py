@@ -81,10 +81,17 @@ class LocalPlanner:
             finally:
                 reading.close()
             verification.finish()
-            return self._written(engine, request, folder, layout, found, reading.rows)
+            return self._written(engine, request, folder, layout, found, reading.rows, view.absent)
 
     def _written(
-        self, engine: Engine, request: PlanRequest, folder: Path, layout: Layout, found: Difference, rows: int
+        self,
+        engine: Engine,
+        request: PlanRequest,
+        folder: Path,
+        layout: Layout,
+        found: Difference,
+        rows: int,
+        absent: Sequence[str],
     ) -> Plan:
         facts = {
             "generation": request.ledger.generation,
@@ -117,7 +124,7 @@ class LocalPlanner:
             notices=_notices(found),
             created_at=isoformat(self.clock.now()),
         )
-        recipe = {**layout.recipe(), "everything": found.everything}
+        recipe = {**layout.recipe(), "everything": found.everything, "absent": list(absent)}
         refreshed = described.get("refreshed")
         recipe["refreshed"] = (
             None if refreshed is None else [refreshed.name, refreshed.rows, refreshed.bytes, refreshed.digest]

@@ -8,17 +8,17 @@ in left.parquet. The source is not read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from levada.change import KINDS, Counts, Kind
 from levada.plan import Plan, PlanFile
 from levada.planner import PlanRequest, Settled
-from levada.planners import files, sql
+from levada.planners import files, lapsed, sql
 from levada.planners.engine import Engine
 from levada.planners.figures import fields_changed, null_counts
-from levada.planners.folding import shape_of_recipe
+from levada.planners.folding import shape_of_recipe, still_ours
 from levada.planners.identity import plan_id
 from levada.planners.ledgers import CREATED, LedgerView
 from levada.planners.mapped import after_name, before_name, hash_of, input_name, key_name
@@ -26,6 +26,7 @@ from levada.planners.mapped import after_name, before_name, hash_of, input_name,
 REASONS = {
     "touched": "no longer as the run left it: changed by a later run, or taken back already",
     "origin_unknown": "the destination does not tell whether the run made the record or found it there",
+    "outcome_unknown": "it is not known whether the run's request was applied",
     "before_unknown": "there before the run, and what stood in the record is not known",
 }
 """Why a record is left alone, by code."""
@@ -141,7 +142,8 @@ class Reversal:
     def _gather_delivered(self, kind: Kind) -> None:
         """Make the view done_KIND: the delivered operations with k0…, what the run wrote (v0…), what the ledger had
         confirmed before (o0…, `sure`), what the destination told that stood there (w0…, `stood`; `lost` if it could not
-        be kept), effect, met (is the ledger's entry as the run left it?), and of the ledger l0… with identifier."""
+        be kept), effect, met (is the ledger's entry as the run left it, and of a record of the same maker?), and of the
+        ledger l0… with identifier. Those of which nobody knows whether they were applied are in it, `open`."""
         fields = range(len(self.shape.fields))
         if kind not in self.plan.files:
             return
@@ -155,23 +157,47 @@ class Reversal:
             parts.append(f"{before_name(name) if kind != 'added' else nothing} AS o{i}")
         state = "f.state = 'confirmed'" if "state" in columns else str(kind == "removed").lower()
         effect = f"CASE WHEN {place} < t.stop THEN t.effect END"
+        if kind == "changed":
+            told = f"({effect} IS NOT NULL)" if self.settled.keeps else "false"
+            state += f" AND ({told} OR NOT {self._guessed(columns)})"
+        made = still_ours(self.plan, kind) if CREATED in columns else "false"
+        end = f"coalesce(e.settlement, '{self.settled.common}')"
         done = (
             f"SELECT {sql.listed(parts)}, {state} AS sure, coalesce({effect}, 'untold') AS effect, "
+            f"coalesce({effect} = 'created', false) OR {made} AS made, {end} = 'unknown' AS open, "
             f"coalesce(w.whole, false) AS stood, NOT coalesce(w.whole, true) AS lost, "
             f"{sql.columns('w', len(fields), 'w')} "
             f"FROM {scan} f LEFT JOIN ended e ON e.sequence = {place} LEFT JOIN kept w ON w.sequence = {place} "
             f"ASOF LEFT JOIN told t ON {place} >= t.first "
-            f"WHERE coalesce(e.settlement, '{self.settled.common}') = 'delivered'"
+            f"WHERE {end} IN ('delivered', 'unknown')"
         )
         if kind == "removed":
             same = "l.k0 IS NULL"
         else:
-            same = " AND ".join(["l.st = 'confirmed'", *[f"l.b{i} IS NOT DISTINCT FROM d.v{i}" for i in fields]])
+            values = [f"l.b{i} IS NOT DISTINCT FROM d.v{i}" for i in fields]
+            same = " AND ".join(["l.st = 'confirmed'", f"l.{CREATED} = d.made", *values])
         now = sql.listed(f"l.b{i} AS l{i}" for i in fields)
-        self.engine.run(
-            f"CREATE TEMP VIEW done_{kind} AS SELECT d.*, coalesce({same}, false) AS met, {now}, l.identifier, "
-            f"l.{CREATED}, l.lapsed FROM ({done}) d LEFT JOIN ({self.view.wide()}) l ON {self._same('d', 'l')}"
+        known = sql.listed(
+            [f"coalesce(NOT open AND {same}, false) AS met", now, "l.identifier", f"l.{CREATED}", "l.lapsed"]
         )
+        self.engine.run(
+            f"CREATE TEMP VIEW done_{kind} AS SELECT d.*, {known} "
+            f"FROM ({done}) d LEFT JOIN ({self.view.wide()}) l ON {self._same('d', 'l')}"
+        )
+
+    def _guessed(self, columns: Collection[str]) -> str:
+        """Is what the ledger says of a changed record's old values more than was ever confirmed? A NULL is where the
+        sync sends none, or has mapped the field since; and what is written where it is empty may not have been."""
+        mapping, absent = self.request.mapping, self.recipe.get("absent", [name for name, _, _ in self.shape.fields])
+        if_empty = [each.field for each in mapping.fields if each.only_if_empty and each.field in self.plan.fields]
+        found = [f"f.{before_name(name)} IS DISTINCT FROM f.{after_name(name)}" for name in if_empty]
+        found += [
+            f"(f.{before_name(name)} IS NULL AND f.{after_name(name)} IS NOT NULL)"
+            for name in (self.plan.fields if mapping.nulls == "skip" else absent)
+        ]
+        if lapsed.RETURNED in columns:
+            found.append(f"coalesce(len(f.{lapsed.RETURNED}) > 0, false)")
+        return sql.any_of(found)
 
     def _done(self, *kinds: Kind) -> list[str]:
         return [f"done_{kind}" for kind in kinds if kind in self.plan.files]
@@ -228,8 +254,9 @@ class Reversal:
             "removed": "NULL",
         }
         queries = [
-            f"SELECT {self._keys_out()}, CASE WHEN NOT met THEN 'touched' WHEN effect IN ('created', 'same') "
-            f"OR {RESTORABLE} THEN NULL ELSE {unknown[kind]} END AS code FROM done_{kind}"
+            f"SELECT {self._keys_out()}, CASE WHEN open THEN 'outcome_unknown' WHEN NOT met THEN 'touched' "
+            f"WHEN effect IN ('created', 'same') OR {RESTORABLE} THEN NULL ELSE {unknown[kind]} END AS code "
+            f"FROM done_{kind}"
             for kind in KINDS
             if kind in self.plan.files
         ]

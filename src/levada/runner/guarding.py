@@ -31,10 +31,11 @@ def decide(
     An undo has a limit of its own. A resync is exempt from the limit on changes: that all is sent again is its point.
     Where the plan swaps the whole object, the rows that left the model are removed without being listed.
     """
-    declared = resolved.guard
+    declared, undo = resolved.guard, plan.purpose == "undo"
     if plan.purpose == "resync":
         declared = declared.model_copy(update={"changed_max": "none"})
-    counts = replace(plan.counts, removed=plan.counts.left) if resolved.policy.everything else plan.counts
+    swaps = resolved.policy.everything and not undo
+    counts = replace(plan.counts, removed=plan.counts.left) if swaps else plan.counts
     facts = GuardFacts(
         counts=counts,
         present=ledger.rows,
@@ -44,7 +45,7 @@ def decide(
         removed_keys=sample_keys(plan, folder, "removed", KEYS_NAMED),
         changed_keys=sample_keys(plan, folder, "changed", KEYS_NAMED),
     )
-    if plan.purpose == "undo":
+    if undo:
         return judge_undo(declared, facts)
     return judge(declared, facts).stopped_by(*_reasons(project, resolved, plan, folder, looks=looks))
 

@@ -17,6 +17,7 @@ from levada.change import KINDS, Kind, Verb
 from levada.delivery.before import verify_before
 from levada.delivery.order import DeliveryOrder
 from levada.delivery.settled import settle
+from levada.destination import TableDestination
 from levada.errors import ConfigError
 from levada.mapping import Mapping as FieldMappings
 from levada.plan import Plan
@@ -89,8 +90,17 @@ class Undo:
         """The plan that takes the run back. Raises ConfigError where the object has no verb for it."""
         entries = project.store.journal_entries(self.record.run_id)
         settled, _ = settle(self.plan, entries, 0, asked.folder)
-        kept = tuple(verify_before(self.folder))
-        plan = project.planner.reverse(self.plan, self.folder, replace(settled, kept=kept), asked)
+        keeps = isinstance(resolved.destination, TableDestination)
+        settled = replace(settled, kept=tuple(verify_before(self.folder)), keeps=keeps)
+        asked = replace(asked, mapping=self.order.mapping)
+        plan = project.planner.reverse(self.plan, self.folder, settled, asked)
+        if plan.counts.removed and self.order.verbs.get("added") == "append" and not _each_found_alone(resolved):
+            raise ConfigError(
+                f"{plan.sync} appended {plan.counts.removed:,} records, and nothing tells them from others that have "
+                f"the same {', '.join(self.order.mapping.match) or 'values'}",
+                code="usage.not_reversible",
+                hint="remove them by hand, or make the match field unique in the destination",
+            )
         _verbs_of(resolved, plan, self.order)
         return plan
 
@@ -154,9 +164,23 @@ def plan_undo(project: Project, run_id: str, *, sample_size: int = SAMPLE_DEFAUL
             guard=decide(project, resolved, made, asked.folder, ledger, looks=True),
             approved=standing_approval(project, made.plan_id) is not None,
             first_run=False,
-            notices=made.notices,
+            notices=(*_unfinished(project, resolved.name), *made.notices),
             undoes=undone.record.run_id,
         )
+
+
+def _unfinished(project: Project, sync: str) -> tuple[str, ...]:
+    """That a run is open, which is finished before anything is taken back."""
+    found = project.store.open_run(sync)
+    if found is None:
+        return ()
+    return (f"{found.run_id} is not finished: it is finished first, and the plan of the undo is made after that",)
+
+
+def _each_found_alone(resolved: Resolved) -> bool:
+    """Can no two records have the same match value, so that a removal meets one record only?"""
+    fields = [resolved.object_spec.field(name) for name in resolved.mapping.match]
+    return any(field is not None and field.unique for field in fields)
 
 
 def _verbs_of(resolved: Resolved, plan: Plan, order: DeliveryOrder) -> Mapping[Kind, Verb]:

@@ -7,10 +7,11 @@ back, or when a plan that says it was approved and sent.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from levada.change import KINDS, Kind
+from levada.change import Kind
 from levada.delivery.settled import settle
 from levada.errors import LevadaError
 from levada.guard import GuardReason
@@ -66,18 +67,21 @@ def undone_reason(project: Project, plan: Plan, folder: Path, *, forget: bool = 
 
 
 def _repeated(project: Project, plan: Plan, folder: Path, run_id: str) -> int:
-    """How many operations of a plan bring back what an undo took back: the same key with the values that it took
-    away, or gone again where it was put back."""
+    """How many operations of a plan bring back what an undo took back: any value of a record that it changed, a record
+    that it removed, the removal of one that it put back."""
     assert project.stored is not None
     try:
         record = project.stored.run(run_id)
+        entries = list(project.stored.journal_entries(record.run_id))
+        if not entries:
+            return 0  # nothing was sent
         undo_folder = project.stored.folder / "plans" / record.folder
         undo = Plan.read(undo_folder)
-        entries = list(project.stored.journal_entries(record.run_id))
     except LevadaError:
         return 0
-    if plan.keys != undo.keys or not entries:
+    if plan.keys != undo.keys:
         return 0
+    took = _Took(undo)
     with connect(memory_limit="256MB") as connection:
         settled, _ = settle(undo, entries, 0, folder)
         ended = settled.exceptions
@@ -85,39 +89,63 @@ def _repeated(project: Project, plan: Plan, folder: Path, run_id: str) -> int:
         if ended is not None:
             connection.register("ended", ended)
             connection.execute("INSERT INTO not_delivered SELECT sequence FROM ended WHERE settlement <> 'delivered'")
-        fields = [name for name in plan.fields if name in undo.fields]
         total = 0
-        for kind, taken_back in PAIRS:
-            if kind not in plan.files or taken_back not in undo.files:
-                continue
-            columns = [(f"key.{key}", f"key.{key}") for key in plan.keys]
-            if kind != "removed":
-                columns += [(f"after.{name}", f"before.{name}") for name in fields]
-            same = " AND ".join(
-                f"n.{_quoted(new)}::VARCHAR IS NOT DISTINCT FROM u.{_quoted(old)}::VARCHAR" for new, old in columns
-            )
-            found = connection.execute(
-                f"SELECT count(*) FROM read_parquet(?) AS n SEMI JOIN (SELECT * FROM read_parquet(?, "
-                f"file_row_number = true) ANTI JOIN not_delivered ON sequence = file_row_number + ?) AS u ON {same}",
-                [
-                    str(folder / plan.files[kind].name),
-                    str(undo_folder / undo.files[taken_back].name),
-                    undo.first(taken_back),
-                ],
-            ).fetchone()
-            total += int(found[0]) if found else 0
+        for kind in plan.files:
+            for taken in took.kinds(kind):
+                found = connection.execute(
+                    f"SELECT count(*) FROM read_parquet(?) AS n SEMI JOIN (SELECT * FROM read_parquet(?, "
+                    f"file_row_number = true) ANTI JOIN not_delivered ON sequence = file_row_number + ?) AS u "
+                    f"ON {took.met(plan, kind, taken)}",
+                    [
+                        str(folder / plan.files[kind].name),
+                        str(undo_folder / undo.files[taken].name),
+                        undo.first(taken),
+                    ],
+                ).fetchone()
+                total += int(found[0]) if found else 0
     return total
 
 
-PAIRS: tuple[tuple[Kind, Kind], ...] = (
-    ("added", "removed"),
-    ("added", "changed"),
-    ("changed", "changed"),
-    ("changed", "removed"),
-    ("removed", "added"),
-)
-"""Which kinds of operations may bring back what an undo's kinds took back."""
-assert {kind for kind, _ in PAIRS} == set(KINDS)
+@dataclass(frozen=True, slots=True)
+class _Took:
+    """What was taken back, as the plan of the undo says it; or of one that an earlier version remembered, whose memory
+    names the run that was undone, as the plan of that run says it."""
+
+    plan: Plan
+
+    def kinds(self, kind: Kind) -> list[Kind]:
+        """The kinds of its operations that a new operation of this kind may bring back."""
+        added: Kind = "removed" if self._by_undo else "added"
+        removed: Kind = "added" if self._by_undo else "removed"
+        wanted: tuple[Kind, ...] = (removed,) if kind == "removed" else (added, "changed")
+        return [taken for taken in wanted if taken in self.plan.files]
+
+    def met(self, plan: Plan, kind: Kind, taken: Kind) -> str:
+        """The condition on a new operation `n` and one of these, `u`."""
+        same_key = " AND ".join(_same(f"key.{key}", f"key.{key}") for key in plan.keys)
+        if kind == "removed":
+            return same_key
+        took, gave = ("before", "after") if self._by_undo else ("after", "before")
+        values = []
+        for name in plan.fields:
+            if name not in self.plan.fields or (taken != "changed" and name in plan.match):
+                continue
+            value = f"u.{_quoted(f'{took}.{name}')}"
+            counts = (
+                f"{value} IS DISTINCT FROM u.{_quoted(f'{gave}.{name}')}"
+                if taken == "changed"
+                else f"{value} IS NOT NULL"
+            )
+            values.append(f"({_same(f'after.{name}', f'{took}.{name}')} AND {counts})")
+        return f"{same_key} AND ({' OR '.join(values)})" if values else same_key
+
+    @property
+    def _by_undo(self) -> bool:
+        return self.plan.purpose == "undo"
+
+
+def _same(new: str, old: str) -> str:
+    return f"n.{_quoted(new)}::VARCHAR IS NOT DISTINCT FROM u.{_quoted(old)}::VARCHAR"
 
 
 def _quoted(name: str) -> str:

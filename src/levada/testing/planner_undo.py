@@ -115,7 +115,104 @@ def a_changed_record_that_was_made_anew_is_removed_by_undo(bench: PlannerBench) 
     assert set(_undo(bench, planned, settled).by_key("removed")) == {1}
 
 
+def undo_leaves_a_record_that_somebody_else_made_since(bench: PlannerBench) -> None:
+    """The run made it, a later one removed it, and another found one of somebody else's in its place: same values."""
+    made = bench.plan(people((1, "A", 1)), BOTH)
+    settled = told((made, "added", 1, "created"))
+    bench.fold(made, settled)
+    bench.run(people(), BOTH)
+    found = bench.plan(people((1, "A", 1)), BOTH)
+    bench.fold(found, told((found, "added", 1, "same")))
+    undo = _undo(bench, made, settled)
+    assert (undo.counts, undo.left) == ((0, 0, 0), {1: "touched"})
+
+
+def undo_gives_no_old_values_to_a_record_that_was_made_since(bench: PlannerBench) -> None:
+    """What stood in the record that the run found is nothing to the one that a later run made."""
+    over = bench.plan(people((1, "A", 1)), BOTH)
+    stood = over.folder / "stood.parquet"
+    row = {"sequence": [over.sequence("added", 1)], "before.name": ["theirs"], "before.n": [7]}
+    pq.write_table(pa.table({**row, "unkept": pa.array([[]], pa.list_(pa.string()))}), stood)
+    settled = replace(told((over, "added", 1, "updated")), kept=(stood,))
+    bench.fold(over, settled)
+    assert _undo(bench, over, settled).counts == (0, 1, 0)
+    bench.run(people(), BOTH)
+    made = bench.plan(people((1, "A", 1)), BOTH)
+    bench.fold(made, told((made, "added", 1, "created")))
+    undo = _undo(bench, over, settled)
+    assert (undo.counts, undo.left) == ((0, 0, 0), {1: "touched"})
+
+
+def undo_restores_no_null_that_was_never_confirmed(bench: PlannerBench) -> None:
+    """Of a field that was mapped since, nobody knows what stood there, unless the destination keeps that."""
+    bench.run(people((1, "A", 1), (2, "B", None)), mapped("name"))
+    planned = bench.plan(people((1, "A", 1), (2, "C", None)), BOTH)
+    settled = told((planned, "changed", 1, "updated"))
+    bench.fold(planned, settled)
+    undo = _undo(bench, planned, settled)
+    assert (set(undo.by_key("changed")), undo.left) == ({2}, {1: "before_unknown"})
+    undo = _undo(bench, planned, replace(settled, keeps=True))
+    assert (undo.by_key("changed")[1]["after"]["n"], undo.left) == (None, {})
+
+
+def undo_restores_no_null_that_is_not_sent(bench: PlannerBench) -> None:
+    """With `nulls: skip` a NULL of the ledger is no value of the record."""
+    skipping = mapped("name", "n", nulls="skip")
+    bench.run(people((1, "A", None), (2, "B", 2)), skipping)
+    planned = bench.run(people((1, "A", 1), (2, "B", 3)), skipping)
+    request = replace(bench.request(people(), skipping), purpose="undo")
+    made = bench.planner.reverse(planned.plan, planned.folder, Settled("delivered"), request)
+    undo = Planned(made, request.folder)
+    assert undo.by_key("changed")[2]["after"] == {"name": "B", "n": 2}
+    assert (set(undo.by_key("changed")), undo.left) == ({2}, {1: "before_unknown"})
+
+
+def undo_restores_no_value_of_a_field_that_came_back(bench: PlannerBench) -> None:
+    """What a record holds of a field that was out of the mapping for a while is not known."""
+    bench.run(people((1, "A", 1)), BOTH)
+    bench.run(people((1, "B", 1)), mapped("name"))
+    planned = bench.run(people((1, "B", 2)), BOTH)
+    undo = _undo(bench, planned, Settled("delivered"))
+    assert (undo.counts, undo.left) == ((0, 0, 0), {1: "before_unknown"})
+
+
+def undo_lists_what_may_have_been_applied(bench: PlannerBench) -> None:
+    """An operation whose end is unknown is not taken back, and not passed over in silence."""
+    planned = bench.plan(people((1, "A", 1), (2, "B", 2)), BOTH)
+    lost = exceptions((planned.sequence("added", 2), "unknown", "op"))
+    settled = replace(told((planned, "added", 1, "created")), exceptions=lost)
+    bench.fold(planned, settled)
+    undo = _undo(bench, planned, settled)
+    assert (undo.counts, undo.left) == ((0, 0, 1), {2: "outcome_unknown"})
+
+
+def undo_forgets_no_field_that_was_mapped_since(bench: PlannerBench) -> None:
+    """The undo of an older run leaves what the ledger holds by a later mapping."""
+    rows = people((1, "A", 1), (2, "B", 2), (3, "C", 3))
+    planned = bench.plan(rows, mapped("name"))
+    settled = told((planned, "added", 1, "created"))
+    bench.fold(planned, settled)
+    bench.run(rows, BOTH)
+    undo = _undo(bench, planned, settled)
+    assert undo.counts == (0, 0, 1)
+    bench.fold(undo)
+    assert bench.plan(rows, BOTH).counts == (1, 0, 0)
+
+
 # -- what this sync made
+
+
+def a_record_with_another_match_value_may_be_another_record(bench: PlannerBench) -> None:
+    """It may have taken the place of somebody else's: it no longer counts as made by this sync, unless made anew."""
+    named = mapped("name", "n", match=("name",))
+    ours = KindPolicy(removed=True, adopt=False)
+    planned = bench.plan(people((1, "A", 1), (2, "B", 2), (3, "C", 3)), named)
+    bench.fold(planned, told(*[(planned, "added", key, "created") for key in (1, 2, 3)]))
+    bench.run(people((1, "Z", 1), (2, "B", 9), (3, "C", 3)), named, policy=ours)
+    assert set(bench.plan(people(), named, policy=ours).by_key("removed")) == {2, 3}
+    planned = bench.plan(people((1, "Z", 1), (2, "B", 9), (3, "Y", 3)), named, policy=ours)
+    bench.fold(planned, told((planned, "changed", 3, "created")))
+    assert set(bench.plan(people(), named, policy=ours).by_key("removed")) == {2, 3}
 
 
 def without_adopt_only_what_this_sync_made_is_removed(bench: PlannerBench) -> None:
@@ -157,6 +254,14 @@ UNDO_CHECKS: tuple[Callable[[PlannerBench], None], ...] = (
     undo_gives_back_what_stood_in_the_record,
     undone_twice_is_undone_once,
     a_changed_record_that_was_made_anew_is_removed_by_undo,
+    undo_leaves_a_record_that_somebody_else_made_since,
+    undo_gives_no_old_values_to_a_record_that_was_made_since,
+    undo_restores_no_null_that_was_never_confirmed,
+    undo_restores_no_null_that_is_not_sent,
+    undo_restores_no_value_of_a_field_that_came_back,
+    undo_lists_what_may_have_been_applied,
+    undo_forgets_no_field_that_was_mapped_since,
+    a_record_with_another_match_value_may_be_another_record,
     without_adopt_only_what_this_sync_made_is_removed,
     a_first_run_that_makes_all_is_known_to_have_made_all,
 )
