@@ -212,7 +212,7 @@ class Reader:
             notices.append(f"{batch.object}: {_ACCEPTED_ONLY}")
         if found is not MISSING and (said := failure(found, batch.table.column_names)):
             notices.append(
-                f"{batch.object}: an answer {response.status} says {said}, which no word of `outcomes` reads; its "
+                f"{batch.object}: an answer {response.status} says `{said}`, which no word of `outcomes` reads; its "
                 f"records count as delivered. Say with `success`, `refused` or `items` what it means"
             )
         return tuple(notices)

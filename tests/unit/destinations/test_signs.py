@@ -14,7 +14,7 @@ from levada.destinations.signs import asked_at_most, failure, more_pages
 from levada.example import example_batch
 from levada.outcome import UNREAD, Outcomes
 
-FIELDS = ("email", "amount", "address.city")
+FIELDS = ("id", "email", "amount", "address.city")
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,27 @@ FIELDS = ("email", "amount", "address.city")
         {"data": {"success": False}},
         {"response": {"errors": ["x"]}},
         [{"id": 1, "success": True}, {"success": False}],
+        # other words for it, and other places
+        {"success": 0},
+        {"ok": "0"},
+        {"acknowledged": False},
+        {"errorCode": 17, "errorMessage": "x"},
+        {"error_messages": ["x"]},
+        {"errcode": 40001},
+        {"faultstring": "x"},
+        {"status": 400},
+        {"statusCode": 500},
+        {"status": "nok"},
+        {"num_invalid_entries": 1},
+        {"UnprocessedItems": {"t": [1]}},
+        {"summary": {"failed": 1}},
+        {"results": [{"ok": True}, {"ok": False}]},
+        {"d": {"results": [{"status": "error"}]}},
+        {"responses": [{"status": 404}]},
+        {"data": {"save": {"userErrors": [{"message": "x"}]}}},
+        # the record is named, not repeated
+        {"id": 5, "status": "error"},
+        [{"id": 5, "failed": True}],
         # the record is repeated, and something is wrong all the same
         {"email": "a", "id": 5, "errors": ["x"]},
         {"email": "a", "success": False},
@@ -76,6 +97,13 @@ def test_an_answer_that_says_that_something_went_wrong_is_seen(body: object) -> 
         {"status": "pending", "state": "queued"},
         {"message": "errors are listed in the console"},
         {"error_rate": 0.5, "errors_url": "https://x"},
+        {"errorCode": 0, "errorMessage": ""},
+        {"errorCode": "000", "error_message": "Success"},
+        {"errno": "SUCCESS", "ok": 1, "success": "1"},
+        {"results": [{"status": "ok"}, {"status": 201}], "meta": {"failed": 0}},
+        {"data": {"save": {"userErrors": [], "contact": {"email": "a", "status": "failed"}}}},
+        {"data": [{"email": "a", "status": "failed"}]},
+        {"code": 450},
         # the record repeated: its fields are its own
         {"id": 5, "email": "a", "status": "failed"},
         {"id": 5, "email": "a", "failed": 3},
