@@ -228,7 +228,8 @@ def _listed(
 ) -> Talk[Sequence[Any]]:
     """A list to its last page. Raises DestinationError where there are more than can be asked for."""
     found: list[Any] = []
-    after, before = None, []
+    before: list[Any] = []
+    after = None
     for _ in range(PAGES_MAX):
         answer = yield _page_request(request, declared.next, after)
         entries = _entries(answer, declared.list, what)

@@ -19,6 +19,10 @@ from levada.destinations.paths import document
 PARTIAL: Final = 206
 ENTRIES_LOOKED_AT: Final = 1_000
 DEPTH_LOOKED_AT: Final = 3
+TEXT_LOOKED_AT: Final = 2_000
+_AROUND_XML: Final = re.compile(r"\s*(<\?xml.*?\?>\s*)?(<\w+:(envelope|body)\b[^>]*>\s*)*", re.IGNORECASE | re.DOTALL)
+_XML_FAILURE: Final = re.compile(r"<(?:\w+:)?(errors?|errorresponse|fault|failure)\b", re.IGNORECASE)
+_TEXT_FAILURE: Final = re.compile(r"\s*(errors?|failed|failure|fatal|exception)\b(?!\W*(?:0|none)\b)", re.IGNORECASE)
 
 _ERRORS: Final = frozenset({
     "error", "errors", "haserrors", "haserror", "iserror", "usererrors", "validationerrors", "fielderrors", "errorlist",
@@ -88,6 +92,14 @@ def failure(found: Any, fields: Collection[str]) -> str:
     """
     own = {name.partition(".")[0].partition("[")[0] for name in fields}
     return next(_failures_in(found, own, 0), "")
+
+
+def failure_in_text(body: bytes) -> str:
+    """The same for an answer that is no JSON: XML whose outermost element, or text whose first word, says so."""
+    text = body[:TEXT_LOOKED_AT].decode("utf-8-sig", "replace")
+    around = _AROUND_XML.match(text)
+    said = _TEXT_FAILURE.match(text) or _XML_FAILURE.match(text, around.end() if around else 0)
+    return said[1].lower() if said else ""
 
 
 def _failures_in(found: Any, own: Collection[str], depth: int) -> Iterator[str]:
