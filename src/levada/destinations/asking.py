@@ -183,6 +183,12 @@ def _found(talk: LookUpTalk, part: Batch, entries: Sequence[Any]) -> dict[int, s
             [0] if talk.declared.match is None else wanted.get(_folded(text_at(entry, talk.declared.match), talk), [])
         )
         for index in indexes:
+            if talk.declared.match is None and found.get(index, identifier) != identifier:
+                raise DestinationError(
+                    "look-up: several records were found, and nothing says which is the one: name with `match` the "
+                    "value in a record found that must be the one asked for, or ask more exactly",
+                    code=UNREAD_ERROR,
+                )
             found.setdefault(index, identifier)
     return found
 

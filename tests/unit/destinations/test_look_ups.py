@@ -125,6 +125,17 @@ def test_a_404_to_a_page_that_was_named_proves_nothing(following: dict[str, obje
     assert looked_up(["ann"], [answer({}, 404)], following=following)[0] == Found()
 
 
+def test_of_several_records_found_none_is_taken_by_its_place() -> None:
+    """A search for ann may find annette first: without `match` nobody knows which is meant, with it the one is."""
+    found = page("annette", "ann")
+    with pytest.raises(DestinationError, match="several records were found") as caught:
+        looked_up(["ann"], [found], match=None)
+    assert caught.value.code == UNREAD_ERROR
+    assert looked_up(["ann"], [found])[0] == Found({0: "id-ann"})
+    assert looked_up(["ann"], [page("ann")], match=None)[0] == Found({0: "id-ann"})
+    assert looked_up(["ann"], [page("ann", "ann")], match=None)[0] == Found({0: "id-ann"})
+
+
 def test_pages_without_end_are_given_up() -> None:
     """A tool that goes round is no proof of anything, and asking again would not help."""
     endless = [page("bob", next="/a"), page("cid", next="/b")] * 50
