@@ -17,7 +17,7 @@ from levada.destination import Response
 from levada.destinations.paths import MISSING, answer_words, code, document, look, same, steps, text_at, words
 from levada.destinations.reading import Accepted, Entries, Expectation, Items, Reading, StatusEnd
 from levada.destinations.requests import String, Values, record_of
-from levada.destinations.signs import failure
+from levada.destinations.signs import failure, failure_in_text
 from levada.errors import DestinationError
 from levada.outcome import (
     DELIVERED,
@@ -131,7 +131,7 @@ class Reader:
             delivered = batch.delivered(
                 identifiers=self._identifier(batch, found), effects=self._effects(batch, response, found)
             )
-            return replace(delivered, notices=() if self.any_body else self._notices(batch, response, found))
+            return replace(delivered, notices=self._notices(batch, response, found))
         if found is MISSING:
             return batch.unknown("the answer cannot be read")
         return self.of_document(batch, response, found)
@@ -208,12 +208,13 @@ class Reader:
     def _notices(self, batch: Batch, response: Response, found: Any) -> tuple[str, ...]:
         """What a receipt says that nobody reads. The vendor's own words stay out: they may repeat a record."""
         notices = []
-        if response.status == ACCEPTED:
+        if response.status == ACCEPTED and not self.any_body:
             notices.append(f"{batch.object}: {_ACCEPTED_ONLY}")
-        if found is not MISSING and (said := failure(found, batch.table.column_names)):
+        names = batch.table.column_names
+        if said := failure_in_text(response.body) if found is MISSING else failure(found, names):
             notices.append(
-                f"{batch.object}: an answer {response.status} says {said}, which no word of `outcomes` reads; its "
-                f"records count as delivered. Say with `success`, `refused` or `items` what it means"
+                f"{batch.object}: an answer {response.status} says `{said}`, "
+                f"{_UNREAD_BY_WEBHOOKS if self.any_body else _UNREAD_BY_WORDS}"
             )
         return tuple(notices)
 
@@ -361,6 +362,14 @@ _UNREAD_MIXED: Final = (
 )
 _UNREAD_RECEIPT: Final = (
     "answer 207 says that there are several results, and the answers of a webhook are not read: let it answer 200, "
+    "or use type: http with `outcomes`"
+)
+_UNREAD_BY_WORDS: Final = (
+    "which no word of `outcomes` reads; its records count as delivered. Say with `success`, `refused` or `items` what "
+    "it means"
+)
+_UNREAD_BY_WEBHOOKS: Final = (
+    "and the answers of a webhook are not read: its records count as delivered. Let it answer 4xx to what it refuses, "
     "or use type: http with `outcomes`"
 )
 _ACCEPTED_ONLY: Final = (

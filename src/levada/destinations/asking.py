@@ -105,11 +105,12 @@ def _asked(talk: LookUpTalk, part: Batch, there: dict[int, str]) -> Talk[None]:
     except Unsendable as error:
         raise DestinationError(f"a record cannot be looked up: {error}") from None
     following, after, seen = talk.declared.next, None, 0
+    before: Sequence[Any] = ()
     for _ in range(PAGES_MAX):
         page = _page_request(request, following, after)
         answer = yield page
-        if answer.status in talk.declared.absent_statuses:
-            return
+        if answer.status in talk.declared.absent_statuses and (after is None or (following and following.by_number)):
+            return  # a page that was named by the one before is no page beyond the last
         entries = _entries(answer, talk.declared.list, "look-up", single=True)
         for index, identifier in _found(talk, part, entries).items():
             there.setdefault(index, identifier)
@@ -117,10 +118,23 @@ def _asked(talk: LookUpTalk, part: Batch, there: dict[int, str]) -> Talk[None]:
             return
         seen += len(entries)
         after = _next(following, document(answer), entries, after, talk.base_url)
+        _must_be_another(entries, before, "look-up")
+        before = entries
         if after is None:
             _must_be_last(talk, answer, page, entries, seen)
             return
-    raise DestinationError(f"look-up: over {PAGES_MAX} pages, and not all were found", code="destination.answer")
+    raise DestinationError(
+        f"look-up: over {PAGES_MAX} pages, and not all were found: ask for the one record", code=UNREAD_ERROR
+    )
+
+
+def _must_be_another(entries: Sequence[Any], before: Sequence[Any], what: str) -> None:
+    """A tool that does not know the word by which the next page is asked for gives the first one for ever."""
+    if entries and entries == before:
+        raise DestinationError(
+            f"{what}: the next page is the same as the one before: mend `next`, by which it was asked for",
+            code=UNREAD_ERROR,
+        )
 
 
 def _must_be_last(talk: LookUpTalk, answer: Response, request: Request, entries: Sequence[Any], seen: int) -> None:
@@ -169,6 +183,12 @@ def _found(talk: LookUpTalk, part: Batch, entries: Sequence[Any]) -> dict[int, s
             [0] if talk.declared.match is None else wanted.get(_folded(text_at(entry, talk.declared.match), talk), [])
         )
         for index in indexes:
+            if talk.declared.match is None and found.get(index, identifier) != identifier:
+                raise DestinationError(
+                    "look-up: several records were found, and nothing says which is the one: name with `match` the "
+                    "value in a record found that must be the one asked for, or ask more exactly",
+                    code=UNREAD_ERROR,
+                )
             found.setdefault(index, identifier)
     return found
 
@@ -214,11 +234,14 @@ def _listed(
 ) -> Talk[Sequence[Any]]:
     """A list to its last page. Raises DestinationError where there are more than can be asked for."""
     found: list[Any] = []
+    before: list[Any] = []
     after = None
     for _ in range(PAGES_MAX):
         answer = yield _page_request(request, declared.next, after)
         entries = _entries(answer, declared.list, what)
+        _must_be_another(entries, before, what)
         found += entries
+        before = entries
         if len(found) > ENTRIES_MAX:
             raise DestinationError(f"{what}: over {ENTRIES_MAX:,} entries", code="destination.answer")
         after = _next(declared.next, document(answer), entries, after, base_url)
@@ -306,7 +329,9 @@ def _next(following: Next | None, found: Any, entries: Sequence[Any], after: str
         if following.link is not None:
             text = _at_home(text, base_url)
         if text and text == after:
-            raise DestinationError("reading: the next page is the page itself", code="destination.answer")
+            raise DestinationError(
+                "the next page is the page itself: mend `next`, by which it was asked for", code=UNREAD_ERROR
+            )
         return text or None
     if not entries:
         return None

@@ -278,6 +278,7 @@ class DeclaredDestination:
         letter = self.spec.delivery_class(verb)
         records_max = 1 if letter == "B" else ability.limits.records_per_request
         feasibility.check_action(verb, ability.action, records_max)
+        feasibility.check_removal(verb, facts)
         if verb == "create" and letter == "C" and not facts.looks_up:
             raise ConfigError(
                 "class C looks first, and there is no look_up",

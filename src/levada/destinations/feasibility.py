@@ -20,6 +20,9 @@ NEW: Final[frozenset[Verb]] = frozenset({"create", "upsert", "append", "add"})
 """Verbs whose record may be new to the tool, and then has no id there."""
 MAKING: Final[frozenset[Verb]] = frozenset({"create", "append"})
 """Verbs that do nothing but make records."""
+_REMOVING: Final[frozenset[Verb]] = frozenset({"delete", "archive", "remove"})
+_RECORD: Final = frozenset({"fields", "fields_all", "match", "key", "before", "destination_id"})
+"""Sources of placeholders that say of a record which one it is."""
 _MEANINGS: Final[Mapping[str, str]] = {
     "kind": "what happened to the record",
     "verb": "the verb",
@@ -106,6 +109,15 @@ def check_action(verb: Verb, action: Action, records_max: int) -> None:
         raise _never(
             f"created is read from the answer to one record, and {verb} sends up to {records_max:,} in a request",
             "put created into `items` or `accepted`, or write records_per_request: 1",
+        )
+
+
+def check_removal(verb: Verb, facts: RequestFacts) -> None:
+    """Raises ConfigError for a removal that names no record: `DELETE /contacts` with no body is for all of them."""
+    if verb in _REMOVING and not any(place.source in _RECORD for place in facts.held):
+        raise _never(
+            f"a request for {verb} does not say which record it is for",
+            "put {key}, {match} or {destination_id} into its path, its query, its record or its body",
         )
 
 

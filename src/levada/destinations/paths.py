@@ -69,11 +69,19 @@ def _refuse(token: str) -> None:
 
 
 def document(response: Response) -> Any:
-    """An answer's JSON, or MISSING."""
+    """An answer's JSON, or MISSING. JSON lines, if it calls itself that, are a list."""
     try:
         return read_json(response.body)
     except ValueError:
+        kind = response.headers.get("content-type", "").lower()
+    try:
+        lines = response.body.split(b"\n") if any(name in kind for name in _JSON_LINES) else ()
+        return [read_json(line) for line in lines if line.strip()] or MISSING
+    except ValueError:
         return MISSING
+
+
+_JSON_LINES: Final = ("ndjson", "jsonl", "json-lines", "x-json-stream")
 
 
 def steps(place: str) -> tuple[str | int, ...]:

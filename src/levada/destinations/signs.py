@@ -19,20 +19,38 @@ from levada.destinations.paths import document
 PARTIAL: Final = 206
 ENTRIES_LOOKED_AT: Final = 1_000
 DEPTH_LOOKED_AT: Final = 3
+TEXT_LOOKED_AT: Final = 2_000
+_AROUND_XML: Final = re.compile(r"\s*(<\?xml.*?\?>\s*)?(<\w+:(envelope|body)\b[^>]*>\s*)*", re.IGNORECASE | re.DOTALL)
+_XML_FAILURE: Final = re.compile(r"<(?:\w+:)?(errors?|errorresponse|fault|failure)\b", re.IGNORECASE)
+_TEXT_FAILURE: Final = re.compile(r"\s*(errors?|failed|failure|fatal|exception)\b(?!\W*(?:0|none)\b)", re.IGNORECASE)
 
-_FAILURES: Final = frozenset({
-    "error", "errors", "failed", "failure", "failures", "fail", "haserrors", "haserror", "rejected", "invalid",
-    "errorcount", "errorscount", "failedcount", "failurecount", "failedrecordcount", "failedputcount", "numfailed",
-    "numerrors", "numinvalid", "numrejected", "rejectedcount", "invalidcount", "partialfailureerror", "partialfailure",
+_ERRORS: Final = frozenset({
+    "error", "errors", "haserrors", "haserror", "iserror", "usererrors", "validationerrors", "fielderrors", "errorlist",
+    "errormessage", "errormessages", "errordescription", "errorcode", "errcode", "errno", "exception", "fault",
+    "faultstring", "faultcode",
 })  # fmt: skip
-_TRUTHS: Final = frozenset({"success", "ok", "succeeded", "issuccess", "successful"})
+_FAILURES: Final = frozenset({
+    "err", "failed", "failure", "failures", "fail", "rejected", "invalid", "unsuccessful", "unprocessed",
+    "unprocesseditems", "failedrecords", "failedrows", "faileditems", "failedids", "rejectedrecords", "errorcount",
+    "errorscount", "failedcount", "failurecount", "failedrecordcount", "failedputcount", "numfailed", "numerrors",
+    "numinvalid", "numrejected", "numinvalidentries", "rejectedcount", "invalidcount", "numberoffailed",
+    "numberoferrors", "totalfailed", "totalerrors", "partialfailureerror", "partialfailure",
+})  # fmt: skip
+_TRUTHS: Final = frozenset({"success", "ok", "succeeded", "issuccess", "successful", "acknowledged"})
 _STATES: Final = frozenset({"status", "result", "state", "outcome"})
 _BAD_STATES: Final = frozenset({
     "error", "errors", "failed", "fail", "failure", "failing", "partial", "partialsuccess", "partialfailure",
-    "partiallysucceeded", "completedwitherrors", "mixed", "rejected",
+    "partiallysucceeded", "completedwitherrors", "mixed", "rejected", "refused", "denied", "unsuccessful", "nok", "ko",
 })  # fmt: skip
-_AROUND: Final = frozenset({"data", "result", "results", "response", "meta", "body", "payload"})
-_EMPTY_WORDS: Final = frozenset({"", "0", "none", "null", "no", "false", "ok", "success", "n/a"})
+_CODES: Final = frozenset({"status", "statuscode", "httpstatus", "httpstatuscode"})
+_AROUND: Final = frozenset({
+    "data", "result", "results", "response", "responses", "meta", "body", "payload", "summary", "items", "records", "d",
+})  # fmt: skip
+_NAMING: Final = frozenset({"id", "key", "uuid", "index"})
+"""An answer that has only these of a record's fields names it, and does not repeat it."""
+_EMPTY_WORDS: Final = frozenset({
+    "", "none", "null", "no", "false", "ok", "success", "successful", "n/a", "noerror", "no error", "no errors",
+})  # fmt: skip
 
 _NEXT: Final = frozenset({
     "next", "nextpage", "nextcursor", "nexturl", "nextlink", "nexthref", "nexturi", "nexttoken", "nextpagetoken",
@@ -73,30 +91,45 @@ def failure(found: Any, fields: Collection[str]) -> str:
     `fields`: names of the records' own fields. An answer that repeats a record has them, and its state is the record's.
     """
     own = {name.partition(".")[0].partition("[")[0] for name in fields}
+    return next(_failures_in(found, own, 0), "")
+
+
+def failure_in_text(body: bytes) -> str:
+    """The same for an answer that is no JSON: XML whose outermost element, or text whose first word, says so."""
+    text = body[:TEXT_LOOKED_AT].decode("utf-8-sig", "replace")
+    around = _AROUND_XML.match(text)
+    said = _TEXT_FAILURE.match(text) or _XML_FAILURE.match(text, around.end() if around else 0)
+    return said[1].lower() if said else ""
+
+
+def _failures_in(found: Any, own: Collection[str], depth: int) -> Iterator[str]:
+    """What stands in an answer, or in one of the places around its records, from the outside to the inside."""
     if isinstance(found, list):
         for entry in found[:ENTRIES_LOOKED_AT]:
-            if isinstance(entry, Mapping) and (said := _failure_in(entry, own)):
-                return f"[…].{said}"
-        return ""
+            if isinstance(entry, Mapping) and (said := _failure_of(entry, own)):
+                yield f"[…].{said}"
+                return
     if not isinstance(found, Mapping):
-        return ""
-    if said := _failure_in(found, own):
-        return said
+        return
+    if said := _failure_of(found, own):
+        yield said
     for name, value in found.items():
-        if plain(name) in _AROUND and isinstance(value, Mapping) and (said := _failure_in(value, own)):
-            return f"{name}.{said}"
-    return ""
+        # a GraphQL answer has the names of its mutations below `data`
+        around = plain(name) in _AROUND or (depth == 1 and isinstance(value, Mapping))
+        if around and name not in own and depth < DEPTH_LOOKED_AT:
+            for said in _failures_in(value, own, depth + 1):
+                yield f"{name}{'' if said.startswith('[') else '.'}{said}"
 
 
-def _failure_in(found: Mapping[str, Any], own: Collection[str]) -> str:
-    repeats = any(name in found for name in own)
+def _failure_of(found: Mapping[str, Any], own: Collection[str]) -> str:
+    repeats = any(name in own and plain(name) not in _NAMING for name in found)
     for name, value in found.items():
         if name in own:
             continue
         kind = plain(name)
-        if kind in _TRUTHS and (value is False or (isinstance(value, str) and value.lower() == "false")):
-            return f"{name}: false"
-        if kind in ("error", "errors", "haserrors", "haserror") and _says(value):
+        if kind in _TRUTHS and _denies(value):
+            return f"{name}: {str(value).lower()}"
+        if kind in _ERRORS and _says(value):
             return f"{name}: {_shown(value)}"
         if repeats:
             continue
@@ -104,7 +137,14 @@ def _failure_in(found: Mapping[str, Any], own: Collection[str]) -> str:
             return f"{name}: {_shown(value)}"
         if kind in _STATES and isinstance(value, str) and plain(value) in _BAD_STATES:
             return f"{name}: {value[:40]}"
+        if kind in _CODES and _is_count(value) and 400 <= value < 600:
+            return f"{name}: {value}"
     return ""
+
+
+def _denies(value: Any) -> bool:
+    """Is it a truth that is false, in one of the ways in which it is written?"""
+    return value is False or (_is_count(value) and value == 0) or str(value).strip().lower() in ("false", "0")
 
 
 def _says(value: Any) -> bool:
@@ -115,7 +155,7 @@ def _says(value: Any) -> bool:
         case True:
             return True
         case str():
-            return value.strip().lower() not in _EMPTY_WORDS
+            return value.strip().strip("0").lower() not in _EMPTY_WORDS
         case int() | Decimal():
             return value > 0
         case Mapping():
@@ -133,8 +173,10 @@ def _shown(value: Any) -> str:
         case int() | Decimal():
             return str(value)
         case list():
-            return "a list that is not empty"
-    return "is not empty"
+            return "[…]"
+        case Mapping():
+            return "{…}"
+    return "…"
 
 
 # -- a page that is not the last

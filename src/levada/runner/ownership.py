@@ -55,7 +55,7 @@ def overlaps(project: Project, name: str) -> tuple[Overlap, ...]:
 
 
 def _sentences(project: Project, name: str, mine: Sync, other: str, theirs: Sync) -> list[str]:
-    to = mine.to if mine.to == theirs.to else f"{mine.to}, which is {theirs.to},"
+    to = mine.to if mine.to == theirs.to else f"{mine.to} ({theirs.to} is the same)"
     if "replace" in (mine.mode, theirs.mode):
         if mine.mode == theirs.mode:
             return [f"{name} and {other} both replace the whole of {to}: the last run's rows stay"]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from levada.runner.resolve import Resolved
 
 _REMOVALS = ("delete", "archive", "remove")
+_FINDING = ("upsert", "update")
+"""Verbs whose record the tool finds by what is sent; a match field that is not the model's key says by what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,14 +187,16 @@ class _Check:
             name = mapped.field
             if name in held:
                 continue
+            moves = not (mapped.kind == "column" and mapped.origin in self.keys)
             if name not in match:
                 lost.append(name)
             elif name in by_match:
-                moves = not (mapped.kind == "column" and mapped.origin in self.keys)
                 if kind == "changed" and moves:
                     raise self._stale(name)
-            elif name not in asked and self.file.sync.fields != "all" and name in self.file.sync.fields:
-                lost.append(name)
+            elif name not in asked:
+                finds = moves and self.verbs[kind] in _FINDING and not facts.needs_identifier
+                if finds or (self.file.sync.fields != "all" and name in self.file.sync.fields):
+                    lost.append(name)
         if lost:
             raise self._lost(kind, lost)
 
@@ -206,7 +210,7 @@ class _Check:
             code="config.field_never_sent",
             where=self._at(lost[0]),
             hint=f"put {named} into the record of {verb} in destinations/{self.file.sync.destination}.yml, or leave "
-            f"{'them' if several else 'it'} out of `fields`",
+            f"{'them' if several else 'it'} out of `{'match' if set(lost) <= set(self.mapping.match) else 'fields'}`",
         )
 
     def _stale(self, name: str) -> ConfigError:

@@ -490,6 +490,30 @@ def test_a_link_to_the_next_page_never_leaves_the_host() -> None:
         held(destination.read("contacts", ["a"], page.next), answer({"all": [{}], "next": page.next}))
 
 
+@pytest.mark.parametrize("verb", ["delete", "archive", "remove"])
+@pytest.mark.parametrize(
+    ("declared", "names"),
+    [
+        ({"send": "DELETE /contacts", "body": "none"}, False),
+        ({"send": "POST /gone", "body": {"why": "left"}}, False),
+        ({"send": "POST /gone", "record": {"sync": "{sync}", "op": "{operation}"}}, False),
+        ({"send": "POST /{object}/gone", "record": {"why": "left"}, "body": {"all": "{records}"}}, False),
+        ({"send": "DELETE /contacts"}, True),
+        ({"send": "DELETE /contacts", "query": {"id": "{key}"}, "body": "none"}, True),
+        ({"send": "POST /gone", "record": "{match.email}", "body": {"emails": "{records}"}}, True),
+        ({"send": "POST /gone", "record": {"old": "{before.email}"}}, True),
+    ],
+)
+def test_a_removal_says_which_record_it_is_for(verb: str, declared: dict[str, Any], *, names: bool) -> None:
+    """`DELETE /contacts` without a body would be for all of them, and is refused when the file is read."""
+    verbs = {verb: declared, "add" if verb == "remove" else "upsert": "POST /contacts"}
+    if names:
+        assert http({"contacts": verbs})
+        return
+    with pytest.raises(ConfigError, match=f"contacts.{verb}: a request for {verb} does not say which record"):
+        http({"contacts": verbs})
+
+
 def test_a_check_proves_the_credential() -> None:
     """A declared request must be answered with 2xx; without one there is nothing to ask."""
     destination = http({"contacts": {"upsert": "POST /x"}}, check="GET /me")

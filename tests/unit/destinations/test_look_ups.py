@@ -117,11 +117,47 @@ def test_a_look_up_of_several_reads_on_until_all_are_found() -> None:
     assert json.loads(requests[1].body or b"") == {"emails": ["ann@x.com", "bob@x.com", "cid@x.com"]}
 
 
+@pytest.mark.parametrize("following", [{"cursor": "next", "query": "after"}, {"link": "next"}])
+def test_a_404_to_a_page_that_was_named_proves_nothing(following: dict[str, object]) -> None:
+    """A cursor may have expired; only the first answer, or one beyond the last number, says that there is none."""
+    with pytest.raises(DestinationError, match="answer 404"):
+        looked_up(["ann"], [page("bob", next="/api/b"), answer({"message": "no such page"}, 404)], following=following)
+    assert looked_up(["ann"], [answer({}, 404)], following=following)[0] == Found()
+
+
+def test_of_several_records_found_none_is_taken_by_its_place() -> None:
+    """A search for ann may find annette first: without `match` nobody knows which is meant, with it the one is."""
+    found = page("annette", "ann")
+    with pytest.raises(DestinationError, match="several records were found") as caught:
+        looked_up(["ann"], [found], match=None)
+    assert caught.value.code == UNREAD_ERROR
+    assert looked_up(["ann"], [found])[0] == Found({0: "id-ann"})
+    assert looked_up(["ann"], [page("ann")], match=None)[0] == Found({0: "id-ann"})
+    assert looked_up(["ann"], [page("ann", "ann")], match=None)[0] == Found({0: "id-ann"})
+
+
 def test_pages_without_end_are_given_up() -> None:
-    """A tool that repeats itself is no proof of anything."""
-    endless = [page("bob", next="/a"), page("bob", next="/b")] * 50
-    with pytest.raises(DestinationError, match="over 100 pages"):
+    """A tool that goes round is no proof of anything, and asking again would not help."""
+    endless = [page("bob", next="/a"), page("cid", next="/b")] * 50
+    with pytest.raises(DestinationError, match="over 100 pages") as caught:
         looked_up(["ann"], endless, following=PAGED)
+    assert caught.value.code == UNREAD_ERROR
+
+
+@pytest.mark.parametrize(
+    "following",
+    [{"page": 1, "query": "p"}, {"offset": 0, "query": "from"}, {"cursor": "next", "query": "after"}, PAGED],
+)
+def test_a_page_that_is_the_one_before_is_asked_for_once(following: dict[str, object]) -> None:
+    """A tool that does not know the word of `next` gives its first page for ever: a mistake to mend, told at once."""
+    same = [page("bob", "cid", next="/a"), page("bob", "cid", next="/b")]
+    with pytest.raises(DestinationError, match="the same as the one before") as caught:
+        looked_up(["ann"], same, following=following)
+    assert caught.value.code == UNREAD_ERROR
+    listed = {"send": "GET /schemas", "list": "all", "name": "id", "next": following}
+    destination = http({}, verbs={"upsert": "POST /{object}"}, discover={"objects": listed})
+    with pytest.raises(DestinationError, match="the same as the one before"):
+        held(destination.objects(), *(answer({"all": [{"id": "deals"}], "next": each}) for each in ("/a", "/b")))
 
 
 def test_one_object_as_an_answer_is_no_page() -> None:

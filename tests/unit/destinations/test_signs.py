@@ -10,11 +10,12 @@ import pytest
 from levada.destination import Request, Response
 from levada.destinations.answers import Reader
 from levada.destinations.reading import Reading
-from levada.destinations.signs import asked_at_most, failure, more_pages
+from levada.destinations.signs import asked_at_most, failure, failure_in_text, more_pages
 from levada.example import example_batch
 from levada.outcome import UNREAD, Outcomes
 
-FIELDS = ("email", "amount", "address.city")
+ITEMS = {"items": {"list": "", "ok": "ok"}}
+FIELDS = ("id", "email", "amount", "address.city")
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,27 @@ FIELDS = ("email", "amount", "address.city")
         {"data": {"success": False}},
         {"response": {"errors": ["x"]}},
         [{"id": 1, "success": True}, {"success": False}],
+        # other words for it, and other places
+        {"success": 0},
+        {"ok": "0"},
+        {"acknowledged": False},
+        {"errorCode": 17, "errorMessage": "x"},
+        {"error_messages": ["x"]},
+        {"errcode": 40001},
+        {"faultstring": "x"},
+        {"status": 400},
+        {"statusCode": 500},
+        {"status": "nok"},
+        {"num_invalid_entries": 1},
+        {"UnprocessedItems": {"t": [1]}},
+        {"summary": {"failed": 1}},
+        {"results": [{"ok": True}, {"ok": False}]},
+        {"d": {"results": [{"status": "error"}]}},
+        {"responses": [{"status": 404}]},
+        {"data": {"save": {"userErrors": [{"message": "x"}]}}},
+        # the record is named, not repeated
+        {"id": 5, "status": "error"},
+        [{"id": 5, "failed": True}],
         # the record is repeated, and something is wrong all the same
         {"email": "a", "id": 5, "errors": ["x"]},
         {"email": "a", "success": False},
@@ -76,6 +98,13 @@ def test_an_answer_that_says_that_something_went_wrong_is_seen(body: object) -> 
         {"status": "pending", "state": "queued"},
         {"message": "errors are listed in the console"},
         {"error_rate": 0.5, "errors_url": "https://x"},
+        {"errorCode": 0, "errorMessage": ""},
+        {"errorCode": "000", "error_message": "Success"},
+        {"errno": "SUCCESS", "ok": 1, "success": "1"},
+        {"results": [{"status": "ok"}, {"status": 201}], "meta": {"failed": 0}},
+        {"data": {"save": {"userErrors": [], "contact": {"email": "a", "status": "failed"}}}},
+        {"data": [{"email": "a", "status": "failed"}]},
+        {"code": 450},
         # the record repeated: its fields are its own
         {"id": 5, "email": "a", "status": "failed"},
         {"id": 5, "email": "a", "failed": 3},
@@ -86,6 +115,53 @@ def test_an_answer_that_says_that_something_went_wrong_is_seen(body: object) -> 
 def test_an_answer_that_says_nothing_of_the_kind_raises_no_alarm(body: object) -> None:
     """Empty lists, nulls, zeros, and fields of a record that is repeated."""
     assert failure(body, FIELDS) == ""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "ERROR: no such list",
+        "\n error 17",
+        "Failed to save",
+        '<?xml version="1.0"?>\n<error>no</error>',
+        "<ErrorResponse><Code>5</Code></ErrorResponse>",
+        '<s:Envelope xmlns:s="x"><s:Body><s:Fault>no</s:Fault></s:Body></s:Envelope>',
+    ],
+)
+def test_text_and_xml_that_begin_with_an_error_are_seen(body: str) -> None:
+    """What is no JSON speaks in its first word."""
+    assert failure_in_text(body.encode())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "OK",
+        "ok: no errors",
+        "errors: 0",
+        "error=none",
+        "<errorsFound>0</errorsFound>",
+        "1 failed before",
+        "\xff\xfe",
+    ],
+)
+def test_text_that_only_has_such_a_word_raises_no_alarm(body: str) -> None:
+    """A word further on, or one that is denied, is none."""
+    assert failure_in_text(body.encode("latin-1")) == ""
+
+
+def test_json_lines_are_a_list_of_entries() -> None:
+    """An answer of JSON lines is read like an array, and vouches like one; lines that are cut off do not."""
+    batch = example_batch([{"id": 1}, {"id": 2}], object_name="c", verb="upsert", match=("id",), template=None)
+    kind = {"content-type": "application/x-ndjson; charset=utf-8"}
+    plain, items = (Reader(Reading.model_validate(each), "upsert", addressed=False) for each in ({}, ITEMS))
+    whole = Response(200, kind, b'{"ok": true}\n{"ok": false, "error": "bad"}\n')
+    assert plain.read(batch, whole).common.end == "delivered"
+    assert "[…].ok: false" in plain.read(batch, whole).notices[0]
+    assert [items.read(batch, whole).of(index).end for index in range(2)] == ["delivered", "rejected"]
+    assert plain.read(batch, Response(200, kind, b'{"ok": true}\n{"ok": fa')).common.end == "unknown"
+    assert plain.read(batch, Response(200, {"content-type": "application/json"}, whole.body)).common.end == "unknown"
 
 
 def test_a_field_of_the_records_own_is_no_sign() -> None:
@@ -143,7 +219,7 @@ def test_a_receipt_that_says_error_is_told_without_the_vendors_words() -> None:
     assert "errors" in notice[0]
     assert "bob" not in notice[0]
     assert answered({"errors": []}).notices == ()
-    assert answered({"errors": ["x"]}, any_body=True).notices == ()
+    assert "webhook" in answered({"errors": ["x"]}, any_body=True).notices[0]
     assert answered({"errors": ["x"], "ok": True}, success="ok").notices == ()
 
 

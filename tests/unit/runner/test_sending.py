@@ -15,6 +15,9 @@ from servers.answering import answering, http_project
 
 ROWS = "id,email,name,city\n1,a@x.com,Ann,Oslo\n2,b@x.com,Bob,Rome\n"
 ASKED = 'look_up: {send: GET /t, query: {c: "{city}"}, identifier: id}'
+FOUND = """look_up: {send: GET /t, query: {e: "{email}"}, identifier: id},
+  create: {send: POST /t, record: {n: "{name}"}}, update: "PATCH /t/{destination_id}\""""
+BY_EMAIL = "match: {email: email}\nfields: {name: name}"
 UNREAD = "{send: POST /t, outcomes: {created: {status: 201}}}"
 UNNAMED = "fields: {name: name, city: city}"
 FIELDS = "match: {id: id}\nfields:\n  name: name\n  city: city"
@@ -81,6 +84,8 @@ def test_a_mapped_field_that_no_request_holds_is_refused_at_its_place(tmp_path: 
         ('upsert: {send: "PUT /t/{id}", headers: {X-City: "{city}"}, record: {n: "Hi {name}"}}', FIELDS),
         ('upsert: {send: POST /t, body: {i: "{id}", l: [{n: "{name}"}, "in {fields.city}"]}}', FIELDS),
         ('create: {send: POST /t, record: {n: "{name}", c: "{city}"}}, update: "PATCH /t/{id}"', FIELDS),
+        # the match field is asked for, and the tool's own id finds the record
+        (FOUND, BY_EMAIL),
         # a field that only a create holds is right where nothing is ever changed
         ('create: POST /t, update: {send: "PATCH /t/{id}", record: {n: "{name}"}}', f"{FIELDS}\nmode: insert"),
         # the key stands in `match` by itself, and no request has to hold it
@@ -102,6 +107,18 @@ def test_a_match_field_whose_new_value_no_request_holds_is_refused(tmp_path: Pat
     assert error.code == "config.field_never_sent"
     assert "email" in error.message
     assert taken(tmp_path, things, "match: {id: id}\nfields: {name: name}")
+
+
+@pytest.mark.parametrize("verb", ["upsert", "update"])
+def test_a_match_field_that_no_request_holds_is_refused_unless_it_is_the_key(tmp_path: Path, verb: str) -> None:
+    """Who writes `match: {email: email}` says that the tool finds the record by it, and the tool never sees it."""
+    things = f'objects: {{things: {{{verb}: {{send: POST /t, record: {{n: "{{name}}"}}}}}}}}'
+    error = refused(tmp_path, things, f"match: {{email: email}}\nfields: {{name: name}}\nmode: {verb}")
+    assert (error.code, error.where and error.where.line) == ("config.field_never_sent", 3)
+    assert "email" in error.message
+    assert error.hint
+    assert error.hint.endswith("leave it out of `match`")
+    assert taken(tmp_path, things, f"match: {{id: id}}\nfields: {{name: name}}\nmode: {verb}")
 
 
 def test_all_fields_that_are_lost_are_named_at_once(tmp_path: Path) -> None:
