@@ -41,9 +41,9 @@ class Evidence:
     store cannot know of. `named`: keys that the last run reports as unknown and left to people. `runs`: all results
     that the state remembers. `words`: everything else that was said. `files`: the files of the state folder in whose
     bytes a secret or a person was found, and which. `leftovers`: files of the living state that nothing refers to.
-    `reused`: keys whose create was repeated under its idempotency key
-    with another body. `undone`: by undo, the run that it takes back; `approved`: runs begun with an approval. What undos
-    may do is `oracle_undo`'s to judge. A request has `weather`: what held at the destination then.
+    `reused`: keys whose create was repeated under its idempotency key with another body. `undone`: by undo, the run
+    that it takes back; `approved`: runs begun with an approval. What undos may do is judged in `oracle_undo`. A request
+    has `weather`: what held at the destination then.
     """
 
     letter: str

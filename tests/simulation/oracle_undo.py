@@ -90,8 +90,9 @@ class _Trail:
 
     def _succeeded(self) -> set[str]:
         """Undos that are reported as done."""
-        told = [each for report in self.evidence.reports for each in (report, *report.get("resumed", ()))]
-        return {each["run_id"] for each in told if each.get("status") == "succeeded"} & self.evidence.undone.keys()
+        told: list[Line] = [each for report in self.evidence.reports for each in (report, *report.get("resumed", ()))]
+        done = {each["run_id"] for each in told if each.get("status") == "succeeded"}
+        return {run for run in self.evidence.undone if run in done}
 
 
 def _same(row: Line | None, sent: Line | None) -> bool:

@@ -19,7 +19,7 @@ from levada.runner.heartbeat import Heartbeat
 from levada.stores.sqlite import SqliteStore
 from simulation import undoing
 from simulation.connectors import Signed, declared
-from simulation.drawing import REAL_EVERY, draw
+from simulation.drawing import draw
 from simulation.duck import shared
 from simulation.oracle import Evidence, judge
 from simulation.oracle_undo import judge_undos
@@ -45,6 +45,8 @@ from simulation.world import (
 QUIET_RUNS = 3
 QUOTA = 12
 SHRINKS_MAX = 400
+REAL_EVERY = 12
+"""One schedule of each class in so many has the planner on DuckDB."""
 WHOLE_EVERY = 7
 """One schedule of each class in so many has all quiet runs; the others end with the first that has nothing to do."""
 FAST = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
@@ -107,9 +109,8 @@ def play(schedule: Schedule, planner: Any = planner_of) -> Played:
         if schedule.letter == "T":
             world.destination = Table(world, schedule.batch)
         else:
-            made = declared(
-                schedule.letter, schedule.batch, schedule.lanes, schedule.rate, quota, schedule.bulk, schedule.told
-            )
+            wanted = (schedule.batch, schedule.lanes, schedule.rate, quota, schedule.bulk, schedule.told)
+            made = declared(schedule.letter, *wanted)
             world.destination = Signed(made, Token(world))
         hung = ""
         met: Met = Counter()

@@ -36,7 +36,7 @@ class Crash(BaseException):
 class Process:
     """What a crash ends. `steps` counts transactions and requests of one run, `files` its operations on files.
 
-    `run`: which run it is busy with. `undoes`: which run it is to take back; `approved`: it was started with an approval.
+    `run`: which run it is busy with. `undoes`: which run it is to take back. `approved`: it began with an approval.
     """
 
     crash_at: int | str | None = None

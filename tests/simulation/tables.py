@@ -141,7 +141,7 @@ class TableWriter:
         if keep is None or not new:
             return
         said = {"added": None, "changed": batch.before, "removed": batch.table}[batch.kind]
-        rows = []
+        rows: list[dict[str, Any]] = []
         for index in new:
             held = next((each for each in server.records.values() if each["id"] == keys[index]), None)
             stood = {name: (held or {}).get(name) for name in schema.names}

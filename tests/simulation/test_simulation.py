@@ -19,12 +19,11 @@ import levada.stores
 from claims import Figure, full
 from simulation import oracle
 from simulation.coverage import impossible
-from simulation.drawing import REAL_EVERY
 from simulation.museum import MUTANTS, Mutant, caught
 from simulation.oracle import judge
 from simulation.pairing import meeting
 from simulation.pairs import KINDS, PAIRS, cells, meetings, named, reason
-from simulation.play import Played, campaign, of_seed, plain_planner, play
+from simulation.play import REAL_EVERY, Played, campaign, of_seed, plain_planner, play
 from simulation.schedule import LETTERS, Edit, Letter, Schedule, Stage
 
 SEEDS = 2_000

@@ -77,7 +77,7 @@ def drawn(seed: int, chance: random.Random, number: int) -> Schedule:
     letter = LETTERS[seed % len(LETTERS)]
     count = chance.randint(3, 6)
     rows = tuple(Edit(key, chance.choice("abc"), chance.choice((None, 0, 7))) for key in range(1, count + 1))
-    theirs = (Edit(500, "theirs", 5),)
+    theirs: tuple[Edit, ...] = (Edit(500, "theirs", 5),)
     if letter in ("T", "A", "C"):
         theirs += (Edit(1, "theirs", chance.choice((None, 1))), Edit(2, "theirs", 7))
     edits = (Edit(chance.choice((1, 3)), "new", 1), Edit(2, None), Edit(count + 1, "n"))
