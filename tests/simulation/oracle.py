@@ -42,8 +42,8 @@ class Evidence:
     that the state remembers. `words`: everything else that was said. `files`: the files of the state folder in whose
     bytes a secret or a person was found, and which. `leftovers`: files of the living state that nothing refers to.
     `reused`: keys whose create was repeated under its idempotency key with another body. `undone`: by undo, the run
-    that it takes back; `approved`: runs begun with an approval. What undos may do is judged in `oracle_undo`. A request
-    has `weather`: what held at the destination then.
+    that it takes back; `approved`: when runs with an approval began. A request has `weather`: what held at the
+    destination then. What undos may do is judged in `oracle_undo`.
     """
 
     letter: str
@@ -68,7 +68,7 @@ class Evidence:
     secrets: Sequence[str]
     people: Sequence[str]
     undone: Mapping[str, str]
-    approved: frozenset[str]
+    approved: Mapping[str, float]
 
 
 def judge(evidence: Evidence) -> list[str]:

@@ -24,15 +24,16 @@ def judge_undos(evidence: Any) -> list[str]:
 class _Trail:
     """The destination as its log tells it, step by step.
 
-    `records`: by rid. `born`: the run that made a record. `before`: by run and rid, what stood there before the run's
-    first write. `gone`: by run and key, the record that it deleted. `last`: by key, the line before.
+    `records`: by rid. `born`: the runs that made a record. `before`: by run and rid, what stood there before the run's
+    first write. `gone`: by run and key, the record that it deleted, and its rid. `last`: by key, the line before. What
+    an undo adds again is the record that was removed, under another rid.
     """
 
     evidence: Any
     records: dict[str, Line] = field(default_factory=dict)
-    born: dict[str, str] = field(default_factory=dict)
+    born: dict[str, set[str]] = field(default_factory=dict)
     before: dict[tuple[str, str], Line | None] = field(default_factory=dict)
-    gone: dict[tuple[str, int], Line] = field(default_factory=dict)
+    gone: dict[tuple[str, int], tuple[Line, str]] = field(default_factory=dict)
     last: dict[int, Line] = field(default_factory=dict)
 
     def followed(self) -> Iterator[str]:
@@ -47,11 +48,22 @@ class _Trail:
             held = self.records.get(rid)
             self.before.setdefault((run, rid), held)
             if line["what"] == "delete":
-                self.gone.setdefault((run, key), self.records.pop(rid, {}))
+                self.gone.setdefault((run, key), (self.records.pop(rid, {}), rid))
             else:
-                self.born.setdefault(rid, run)
+                if held is None and run in self.evidence.undone:
+                    self._is_again(rid, self.gone.get((self.evidence.undone[run], key)))
+                if held is None:
+                    self.born.setdefault(rid, set()).add(run)
                 self.records[rid] = {**(held or {}), **line["values"]}
             self.last[key] = line
+
+    def _is_again(self, rid: str, gone: tuple[Line, str] | None) -> None:
+        """A record is there again: what was known of it holds for its new rid."""
+        if gone is None:
+            return
+        old = gone[1]
+        self.born[rid] = set(self.born[old])
+        self.before |= {(run, rid): stood for (run, each), stood in self.before.items() if each == old}
 
     def _undo(self, line: Line, undone: str) -> Iterator[str]:
         """One line of an undo."""
@@ -60,11 +72,11 @@ class _Trail:
         if before != run and self.evidence.undone.get(before) == undone and before in self._succeeded():
             yield f"twice: {run} wrote key {key}, which {before} had taken back"
         if line["what"] == "delete":
-            if self.born.get(rid) != undone:
+            if undone not in self.born.get(rid, ()):
                 yield f"undo: {run} deleted record {rid} of key {key}, which {undone} had not made"
             return
         stood = self.before.get((undone, rid)) if rid in self.records else None
-        expected = stood or self.gone.get((undone, key))
+        expected = stood or self.gone.get((undone, key), (None, ""))[0]
         if not set(line["values"]) <= MAPPED:
             yield f"undo: {run} wrote fields of key {key} that are not mapped: {line['values']}"
         elif expected is None:
@@ -77,8 +89,10 @@ class _Trail:
         key, taken = line["key"], self.last.get(line["key"])
         if taken is None or taken["run"] not in self._succeeded():
             return
+        if any(taken["at"] <= at <= line["at"] for at in self.evidence.approved.values()):
+            return
         if taken["what"] == "delete":
-            sent = self.gone.get((taken["run"], key))
+            sent: Line | None = self.gone[taken["run"], key][0]
         else:
             sent = self.before.get((taken["run"], taken["rid"]))
         rows = [entry["rows"].get(key) for entry in self.evidence.history if entry["at"] <= line["at"]]

@@ -248,7 +248,7 @@ def _evidence(
         secrets=(SECRET,),
         people=(PERSON,),
         undone=world.undone,
-        approved=frozenset(world.approved),
+        approved=world.approved,
     )
 
 

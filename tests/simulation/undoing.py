@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -86,7 +86,7 @@ def drawn(seed: int, chance: random.Random, number: int) -> Schedule:
         stages.append(Stage(edits=(Edit(1, "later", 2), Edit(3, "later", None))))
     stages.append(_troubled(Stage(undo=number % 2), letter, chance, 0.6))
     for _ in range(chance.choice((1, 2, 3))):
-        stages.append(_troubled(_more(chance, len(stages), count), letter, chance, 0.4))
+        stages.append(_troubled(_more(chance, stages, count), letter, chance, 0.4))
     return Schedule(
         seed=seed,
         letter=letter,
@@ -102,10 +102,13 @@ def drawn(seed: int, chance: random.Random, number: int) -> Schedule:
     )
 
 
-def _more(chance: random.Random, reached: int, count: int) -> Stage:
-    """One more stage: an undo of any earlier one, or a run."""
+def _more(chance: random.Random, stages: Sequence[Stage], count: int) -> Stage:
+    """One more stage: a run, or an undo of an earlier one; of none from before a run that may have sent again what was
+    taken back."""
     if chance.random() < 0.6:
-        return Stage(undo=chance.choice((reached - 1, *range(reached))))
+        first_undo = next(number for number, stage in enumerate(stages) if stage.undo is not None)
+        runs = [number for number, stage in enumerate(stages) if stage.undo is None and number > first_undo]
+        return Stage(undo=chance.choice((len(stages) - 1, *range(max(runs, default=0), len(stages)))))
     edits = tuple(Edit(chance.randint(1, count), chance.choice("abc"), 3) for _ in range(chance.choice((0, 0, 1))))
     return Stage(edits=edits, approved=chance.random() < 0.5)
 

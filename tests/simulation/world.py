@@ -106,10 +106,10 @@ class World:
         self.between: Any = None
         self.store: SqliteStore | None = None
         self.signed_in = 0
-        #: the run of each stage; of each undo, what it takes back; runs that were begun with an approval
+        #: the run of each stage; of each undo, what it takes back; runs begun with an approval, and when
         self.begun: dict[int, str] = {}
         self.undone: dict[str, str] = {}
-        self.approved: set[str] = set()
+        self.approved: dict[str, float] = {}
         self.destination: Destination | TableDestination | None = None
         shutil.copytree(template, self.state)
         (self.folder / "copy").mkdir()
@@ -389,7 +389,7 @@ class Workshop(Project):
         if purpose == "undo":
             world.undone[run_id] = self.process.undoes
         elif self.process.approved:
-            world.approved.add(run_id)
+            world.approved[run_id] = world.clock.seconds
 
     def _between(self, number: int) -> None:
         if self.between is not None:
