@@ -23,10 +23,14 @@ _FULL = {"kind": "{kind}", "fields": "{fields_all}"}
 _GONE = {"kind": "{kind}", "id": "{key}"}
 
 
-def _verbs(letter: str, bulk: bool) -> dict[str, Any]:
+_MADE = {"created": {"path": "made", "equals": True}}
+
+
+def _verbs(letter: str, bulk: bool, told: bool) -> dict[str, Any]:
     if letter == "A":
+        outcomes = {"items": {**_ENTRY, **_MADE}, **_ENDS} if told else _ITEMS
         return {
-            "upsert": {"send": "POST /upsert", "record": _FULL, **_BATCH},
+            "upsert": {"send": "POST /upsert", "record": _FULL, **_BATCH, "outcomes": outcomes},
             "delete": {"send": "POST /delete", "record": _GONE, **_BATCH},
         }
     if letter == "D":
@@ -68,7 +72,9 @@ def _verbs(letter: str, bulk: bool) -> dict[str, Any]:
 
 
 @cache
-def options(letter: str, batch: int, lanes: int, rate: float | None, quota: int | None, bulk: bool) -> HttpOptions:
+def options(
+    letter: str, batch: int, lanes: int, rate: float | None, quota: int | None, bulk: bool, told: bool
+) -> HttpOptions:
     limits: dict[str, Any] = {"records_per_request": batch, "concurrent_requests": lanes}
     if rate is not None:
         limits["requests_per_second"] = rate
@@ -82,7 +88,7 @@ def options(letter: str, batch: int, lanes: int, rate: float | None, quota: int 
             "index_lag_seconds": LAG_SECONDS,
             "idempotency_seconds": IDEMPOTENCY_SECONDS,
             "timeout_seconds": TIMEOUT_SECONDS,
-            "objects": {"people": _verbs(letter, bulk)},
+            "objects": {"people": _verbs(letter, bulk, told)},
         }
     )
 
@@ -118,7 +124,7 @@ class Signed:
 
 @cache
 def declared(
-    letter: str, batch: int, lanes: int, rate: float | None, quota: int | None, bulk: bool
+    letter: str, batch: int, lanes: int, rate: float | None, quota: int | None, bulk: bool, told: bool
 ) -> DeclaredDestination:
-    found = options(letter, batch, lanes, rate, quota, bulk)
+    found = options(letter, batch, lanes, rate, quota, bulk, told)
     return DeclaredDestination("dest", spec_of("http", "HTTP", "", found), found).checked()

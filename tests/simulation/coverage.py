@@ -1,12 +1,13 @@
-"""Which faults a campaign met, in which state of an operation, for which class, and which pairs of states met in a
-batch; and what it should have met. What is not here: which pairs there are (`pairs`)."""
+"""Which faults a campaign met, in which state of an operation, for which class, which pairs of states met in a batch,
+and what undos met; and what it should have met. What is not here: which pairs (`pairs`) and undos (`undoing`) there
+are."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 
-from simulation import pairs
+from simulation import pairs, undoing
 from simulation.schedule import (
     DEEDS,
     LETTERS,
@@ -61,6 +62,7 @@ def reachable(seeds: int = PAIRS_ENFORCED_FROM) -> Iterator[Cell]:
     """Every cell that so many schedules must reach."""
     if seeds >= ENFORCED_FROM:
         yield from faults()
+        yield from undoing.reachable()
     if seeds >= PAIRS_ENFORCED_FROM:
         yield from pairs.cells()
 
@@ -70,16 +72,22 @@ def empty(cells: Counter[Cell], seeds: int) -> list[Cell]:
 
 
 def impossible(cells: Counter[Cell]) -> list[Cell]:
-    """Pairs that met, though they are said not to: a reason is wrong."""
-    return sorted({cell for cell in cells if "+" in cell[0]} - set(pairs.cells()))
+    """Pairs that met, and undos of what they are said not to meet: a reason is wrong."""
+    given = {cell for cell in cells if "+" in cell[0] or cell[0].startswith("undo: ")}
+    return sorted(given - set(pairs.cells()) - set(undoing.reachable()))
 
 
 def table(cells: Counter[Cell]) -> str:
-    """The counts: one line for each fault and state, or for each pair of states and kind; a column for each class."""
+    """The counts: one line for each fault and state, or for each pair of states and kind; a column for each
+    class."""
+    undos = {cell for cell in cells if cell[0].startswith("undo: ")} | set(undoing.reachable())
     met = {cell for cell in cells if "+" in cell[0]}
     return "\n".join(
         (
-            *_table(cells, {*faults(), *(set(cells) - met)}, "fault", "state"),
+            *_table(cells, {*faults(), *(set(cells) - met - undos)}, "fault", "state"),
+            "",
+            *_table(cells, undos, "a run taken back had", "and is"),
+            *(f"· {reason}" for reason in undoing.reasons()),
             "",
             *_table(cells, {*pairs.cells(), *met}, "met in a batch", "kind"),
             *(f"· {reason}" for reason in pairs.reasons()),

@@ -1,5 +1,5 @@
 """From a seed to a schedule: two in five are drawn freely, two in five aim at a cell of the table of faults, and one
-in five at a pair of states that meet in a batch.
+in five at a pair of states that meet in a batch. Of those drawn freely one in twelve is of runs and their undos.
 
 The aims follow one another, so that ENFORCED_FROM consecutive seeds hold an aim at every fault in every state of every
 class, and PAIRS_ENFORCED_FROM one at every pair.
@@ -11,6 +11,7 @@ import random
 from dataclasses import replace
 from functools import cache
 
+from simulation import undoing
 from simulation.aims import aimed
 from simulation.coverage import Cell, cells_of
 from simulation.pairing import Mode, meeting
@@ -33,6 +34,8 @@ AIMED = (1, 3)
 """Of so many schedules of a class in a row, those with these numbers aim at a fault."""
 PAIRED = 4
 """And the one with this number at a pair."""
+UNDOS, UNDOS_PERIOD = (12, 42), 60
+"""Of UNDOS_PERIOD in a row those with these numbers, which would be drawn freely, have undos."""
 
 
 def draw(seed: int, *, rows_max: int = 12) -> Schedule:
@@ -42,6 +45,8 @@ def draw(seed: int, *, rows_max: int = 12) -> Schedule:
     if (pair := pair_of(seed)) is not None:
         found = meeting(*pair, LETTERS[seed % len(LETTERS)], seed, chance)
         return _troubled(found, spared=len(found.stages))
+    if (undos := undos_of(seed)) is not None:
+        return _in_pieces(undoing.drawn(seed, chance, undos), chance)
     if cell is None:
         return _moded(_troubled(_free(seed, chance, rows_max)))
     found = aimed(cell, seed, chance, rows_max)
@@ -65,6 +70,14 @@ def pair_of(seed: int) -> tuple[str, str, str] | None:
     letter, number = LETTERS[seed % len(LETTERS)], seed // len(LETTERS)
     found = _mixed(letter)
     return found[number // PERIOD % len(found)] if number % PERIOD == PAIRED else None
+
+
+def undos_of(seed: int) -> int | None:
+    """If the seed's schedule has undos: the how manieth of its class it is."""
+    number = seed // len(LETTERS)
+    if number % UNDOS_PERIOD not in UNDOS:
+        return None
+    return number // UNDOS_PERIOD * len(UNDOS) + UNDOS.index(number % UNDOS_PERIOD)
 
 
 def _moded(schedule: Schedule) -> Schedule:
@@ -114,7 +127,11 @@ def _troubled(schedule: Schedule, spared: int = 0) -> Schedule:
             stages[number] = replace(stages[number], full=chance.randint(0, 60))
         elif drawn < 0.12:
             stages[number] = replace(stages[number], torn=chance.randint(0, 40))
-    return replace(schedule, stages=tuple(stages), pieces=chance.choice((0, 0, 1, 2, 3)))
+    return _in_pieces(replace(schedule, stages=tuple(stages)), chance)
+
+
+def _in_pieces(schedule: Schedule, chance: random.Random) -> Schedule:
+    return replace(schedule, pieces=chance.choice((0, 0, 1, 2, 3)))
 
 
 def _value(chance: random.Random) -> str:

@@ -32,10 +32,13 @@ from levada.destinations.answers import Reader
 from levada.errors import DestinationError, LevadaError
 from levada.guard import GuardDecision
 from levada.outcome import DELIVERED, Outcome, Outcomes
+from levada.plan import Plan
 from levada.planner import Settled
+from levada.planners.local import LocalPlanner
 from levada.planners.reading import Reading
 from levada.redaction import Redactor
 from levada.runner.heartbeat import Heartbeat
+from levada.runner.undone import forget_undone
 from levada.stores.facts import Facts
 from levada.stores.highwater import Meta
 from levada.stores.ledgers import Ledgers
@@ -336,6 +339,27 @@ def _rollback_goes_unseen() -> Sequence[tuple[Any, str, Any]]:
     return [(Meta, "compare", lambda self: None)]
 
 
+def _added_is_created() -> Sequence[tuple[Any, str, Any]]:
+    real = LocalPlanner.reverse
+
+    def mutated(self: LocalPlanner, plan: Plan, folder: Any, settled: Settled, request: Any) -> Plan:
+        first = plan.first("added")
+        told = {"first": [first], "stop": [first + plan.counts.added], "effect": ["created"]}
+        return real(self, plan, folder, replace(settled, effects=pa.table(told)), request)
+
+    return [(LocalPlanner, "reverse", mutated)]
+
+
+def _second_undo_lifts_the_hold() -> Sequence[tuple[Any, str, Any]]:
+    real = running._nothing_to_send
+
+    def mutated(trip: Any, plan: Plan) -> Any:
+        forget_undone(trip.project, trip.sync)
+        return real(trip, plan)
+
+    return [(running, "_nothing_to_send", mutated)]
+
+
 _ROWS = (Edit(1, "a"), Edit(2, "b"), Edit(3, "c"))
 _REFUSED_AFTER_LOST = Schedule(
     seed=0,
@@ -371,6 +395,16 @@ _PUT_BACK = Schedule(
     rows=_ROWS,
     stages=(Stage(copied=True), Stage(edits=(Edit(1, "z"),)), Stage(edits=(Edit(1, "a"),), restored=True)),
 )
+_UNDONE = Schedule(
+    seed=0,
+    letter="T",
+    batch=2,
+    lanes=1,
+    repeats="at_least_once",
+    rate=None,
+    rows=_ROWS,
+    stages=(Stage(), Stage(edits=(Edit(1, "z"), Edit(4, "n"))), Stage(undo=1), Stage(undo=1), Stage()),
+)
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("ledger_before_ack", "3, 9, 10, 11, I.a", "TABCD", _ledger_before_ack, 20),
@@ -403,6 +437,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("a_rollback_goes_unseen", "45, 6.28", "A", _rollback_goes_unseen, 0, _PUT_BACK),
     Mutant("states_are_not_cut", "Levada's own", "C", _states_are_not_cut, 38),
     Mutant("leftovers_stay", "Levada's own", "TABCD", _leftovers_stay, 3),
+    Mutant("an_undo_takes_all_that_was_added", "Levada's own", "TAC", _added_is_created, 60),
+    Mutant("a_second_undo_lifts_the_hold", "Levada's own", "T", _second_undo_lifts_the_hold, 0, _UNDONE),
     Mutant("words_are_not_redacted", "63", "ABC", _says_secrets, 2),
 )
 

@@ -34,14 +34,16 @@ class Evidence:
 
     `mode`: mirror, upsert (nothing is removed) or insert (nothing is changed, either).
     `history`: `{at, rows: {key: {field: value}}}`, the model as it should arrive, oldest first. `accepted`: one
-    line for each effect, with `what`, `key`, `values`, `rid`, `by` (sync or person) and `stage`. `requests`: one
+    line for each effect, with `what`, `key`, `values`, `rid`, `by` (sync, person, or other: there before), `run` and
+    `stage`. `requests`: one
     line for each request. `reports`: run reports, each with the `stage` it belongs to. `held`: the records at the
     end. `quiet`: the stage from which on nothing fails and the model stands still. `orphans`: keys that a restored
     store cannot know of. `named`: keys that the last run reports as unknown and left to people. `runs`: all results
     that the state remembers. `words`: everything else that was said. `files`: the files of the state folder in whose
     bytes a secret or a person was found, and which. `leftovers`: files of the living state that nothing refers to.
-    `reused`: keys whose create was repeated under its idempotency key
-    with another body. A request has `weather`: what held at the destination then.
+    `reused`: keys whose create was repeated under its idempotency key with another body. `undone`: by undo, the run
+    that it takes back; `approved`: when runs with an approval began. A request has `weather`: what held at the
+    destination then. What undos may do is judged in `oracle_undo`.
     """
 
     letter: str
@@ -65,6 +67,8 @@ class Evidence:
     leftovers: Sequence[str]
     secrets: Sequence[str]
     people: Sequence[str]
+    undone: Mapping[str, str]
+    approved: Mapping[str, float]
 
 
 def judge(evidence: Evidence) -> list[str]:
@@ -127,7 +131,7 @@ def _order(evidence: Evidence) -> Iterator[str]:
     versions = [(entry["at"], entry["rows"]) for entry in evidence.history]
     reached: dict[int, int] = {}
     for line in evidence.accepted:
-        if line["by"] != "sync":
+        if line["by"] != "sync" or line["run"] in evidence.undone:
             continue
         key = line["key"]
         start = reached.get(key, 0)
@@ -161,8 +165,10 @@ def _deletes(evidence: Evidence) -> Iterator[str]:
     for line in evidence.accepted:
         if line["by"] != "sync":
             continue
-        if line["what"] in ("create", "upsert"):
-            made.add(line["rid"])
+        if line["what"] != "delete":
+            made.add(line["rid"])  # or took over
+        elif line["run"] in evidence.undone:
+            continue
         elif line["what"] == "delete" and evidence.mode != "mirror":
             yield f"unasked: key {line['key']} was deleted, and mode {evidence.mode} deletes nothing"
         elif line["what"] == "delete":
@@ -258,7 +264,8 @@ def _records(evidence: Evidence) -> Iterator[str]:
             yield f"lost: key {key} is not at the destination"
         elif not any(_agrees(each, held[key][0]) for each in _versions(evidence, key, row)):
             yield f"stale: key {key} is {held[key][0]}, the model says {row}"
-    for key in held if evidence.mode == "mirror" else ():
+    written = {line["key"] for line in evidence.accepted if line["by"] == "sync"}
+    for key in held.keys() & written if evidence.mode == "mirror" else ():
         if key not in wanted and key not in touched | evidence.orphans | _given_up(evidence):
             yield f"left behind: key {key} left the model and is still at the destination"
     for line in evidence.accepted:

@@ -17,10 +17,12 @@ import levada.runner.run
 from levada.planners.local import LocalPlanner
 from levada.runner.heartbeat import Heartbeat
 from levada.stores.sqlite import SqliteStore
+from simulation import undoing
 from simulation.connectors import Signed, declared
 from simulation.drawing import draw
 from simulation.duck import shared
 from simulation.oracle import Evidence, judge
+from simulation.oracle_undo import judge_undos
 from simulation.pieces import read_in_pieces
 from simulation.planning import PlainPlanner
 from simulation.schedule import LETTERS, Schedule, Stage
@@ -35,6 +37,7 @@ from simulation.world import (
     VirtualHeartbeat,
     Workshop,
     World,
+    approve_held,
     left_to_people,
     run_once,
 )
@@ -81,9 +84,10 @@ def empty_state() -> Path:
 
 
 def planner_of(workshop: Workshop) -> Any:
-    """The real planner for one schedule of each class in REAL_EVERY, for all others the quick one."""
-    seed = workshop.world.schedule.seed
-    if seed // len(LETTERS) % REAL_EVERY == 0:
+    """The real planner for one schedule of each class in REAL_EVERY and for undos, for all others the quick one."""
+    schedule = workshop.world.schedule
+    undoes = any(stage.undo is not None for stage in schedule.stages)
+    if undoes or schedule.seed // len(LETTERS) % REAL_EVERY == 0:
         return real_planner(workshop)
     return plain_planner(workshop)
 
@@ -105,7 +109,8 @@ def play(schedule: Schedule, planner: Any = planner_of) -> Played:
         if schedule.letter == "T":
             world.destination = Table(world, schedule.batch)
         else:
-            made = declared(schedule.letter, schedule.batch, schedule.lanes, schedule.rate, quota, schedule.bulk)
+            wanted = (schedule.batch, schedule.lanes, schedule.rate, quota, schedule.bulk, schedule.told)
+            made = declared(schedule.letter, *wanted)
             world.destination = Signed(made, Token(world))
         hung = ""
         met: Met = Counter()
@@ -122,10 +127,11 @@ def play(schedule: Schedule, planner: Any = planner_of) -> Played:
         except Hanging as error:
             hung = f"hanging: {error}"
         evidence = _evidence(world, quota, orphans, named, runs, restored=restored)
-        findings = [hung] if hung else judge(evidence)
+        findings = [hung] if hung else [*judge(evidence), *judge_undos(evidence)]
         cells: Counter[tuple[str, str, str]] = Counter()
         counted = chain(world.cells.items(), met.items())
         cells.update({(what, where, schedule.letter): count for (what, where), count in counted})
+        cells.update(undoing.cells(evidence, told=schedule.told))
         return Played(schedule, findings, cells, world.points, evidence)
     finally:
         PROCESSES.clear()
@@ -134,6 +140,8 @@ def play(schedule: Schedule, planner: Any = planner_of) -> Played:
 
 def _stages(world: World, planner: Any, orphans: set[int]) -> None:
     world.edited(world.schedule.rows)
+    for each in world.schedule.theirs:
+        world.server.hold(each.key, {"id": each.key, "name": each.value, "score": each.score, "note": "theirs"})
     for number, stage in enumerate(world.schedule.stages):
         world.clock.advance(stage.wait_seconds)
         world.server.catch_up()
@@ -153,7 +161,12 @@ def _stages(world: World, planner: Any, orphans: set[int]) -> None:
             _restore(world, orphans)
         if stage.mapping:
             world.cells["mapping", "run"] += 1
-        run_once(world, planner, label="run")
+        if stage.undo is None:
+            run_once(world, planner, label="run")
+        elif stage.undo in world.begun:
+            run_once(world, planner, label="undo", undoes=world.begun[stage.undo])
+        if stage.approved and approve_held(world, planner):
+            run_once(world, planner, label="approved", approved=True)
         if stage.copied:
             _copy(world)
 
@@ -176,6 +189,8 @@ def _quiet(world: World, planner: Any) -> None:
         # what was refused while faults lasted would wait for its turn: somebody who mended the tool says so
         before = len(world.server.requests)
         run_once(world, planner, label="quiet", all_due=number == 0)
+        if approve_held(world, planner):
+            run_once(world, planner, label="quiet", all_due=number == 0, approved=True)
         idle = len(world.server.requests) == before and world.reports[-1].get("status") == "succeeded"
         if idle and world.schedule.seed // len(LETTERS) % WHOLE_EVERY:
             break  # the next one would find the same ledger and the same model
@@ -232,6 +247,8 @@ def _evidence(
         leftovers=world.leftovers(),
         secrets=(SECRET,),
         people=(PERSON,),
+        undone=world.undone,
+        approved=world.approved,
     )
 
 

@@ -34,7 +34,10 @@ class Crash(BaseException):
 
 @dataclass(slots=True)
 class Process:
-    """What a crash ends. `steps` counts transactions and requests of one run, `files` its operations on files."""
+    """What a crash ends. `steps` counts transactions and requests of one run, `files` its operations on files.
+
+    `run`: which run it is busy with. `undoes`: which run it is to take back. `approved`: it began with an approval.
+    """
 
     crash_at: int | str | None = None
     torn_at: int | None = None
@@ -44,6 +47,9 @@ class Process:
     dead: bool = False
     frozen: bool = False
     resuming: bool = False
+    run: str = ""
+    undoes: str = ""
+    approved: bool = False
     filled: bool = False
     points: Counter[str] = field(default_factory=Counter)
 

@@ -53,7 +53,8 @@ class Stage:
     state that is left. `onset`: the state with whose first request the weather begins; empty: it holds all along.
     `crash`: the process dies at that transaction or request, by number, or at the first of that name. `torn`: it
     dies at that operation on a file, which stays half done. `full`: from that step on the disk is full. `fates`: by
-    key, what becomes of a record in this run; there may be several of one.
+    key, what becomes of a record in this run; there may be several of one. `undo`: in place of a run, that of the stage
+    with this number is taken back. `approved`: a run that is held after an undo is approved, and started again.
     """
 
     edits: tuple[Edit, ...] = ()
@@ -73,6 +74,8 @@ class Stage:
     restored: bool = False
     copied: bool = False
     fates: tuple[tuple[int, str], ...] = ()
+    undo: int | None = None
+    approved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +94,15 @@ class Schedule:
     mode: Literal["mirror", "upsert", "insert"] = "mirror"
     #: records are changed and removed by the tool's own id, several in one request
     bulk: bool = False
+    #: records of somebody else's that are there before the first run, with a field that is not mapped
+    theirs: tuple[Edit, ...] = ()
+    #: class A: does the tool tell whether a record was made or was there?
+    told: bool = False
 
     def smaller(self) -> Iterator[Schedule]:
         """Schedules with one part less, the big parts first."""
         for index in range(len(self.stages) if len(self.stages) > 1 else 0):
-            yield replace(self, stages=self.stages[:index] + self.stages[index + 1 :])
+            yield replace(self, stages=tuple(_without(self.stages, index)))
         for index, stage in enumerate(self.stages):
             for less in _less(stage):
                 yield replace(self, stages=(*self.stages[:index], less, *self.stages[index + 1 :]))
@@ -114,11 +121,21 @@ class Schedule:
             yield replace(self, batch=1)
 
 
+def _without(stages: tuple[Stage, ...], index: int) -> Iterator[Stage]:
+    """The stages but one; an undo of it becomes a run."""
+    for stage in stages[:index] + stages[index + 1 :]:
+        if stage.undo is None or stage.undo < index:
+            yield stage
+        else:
+            yield replace(stage, undo=stage.undo - 1 if stage.undo > index else None)
+
+
 def _less(stage: Stage) -> Iterator[Stage]:
     parts: tuple[tuple[str, Any], ...] = (
         ("weather", ""), ("onset", ""), ("source", ""), ("crash", None), ("torn", None), ("full", None),
         ("trigger", None), ("frozen", None),
         ("mapping", 0), ("wait_seconds", 0.0), ("restored", False), ("copied", False), ("human", ()),
+        ("approved", False),
     )  # fmt: skip
     for name, none in parts:
         if getattr(stage, name) != none:

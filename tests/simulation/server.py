@@ -80,6 +80,8 @@ class Server:
         self.weather = ""
         self.poison: int | None = None
         self.fates: Mapping[int, frozenset[str]] = {}
+        #: the run whose request comes in, and the one whose request takes effect: for the log
+        self.run = self.acting = ""
         self.valid_token = 1
         self.stage = 0
         self._numbers = itertools.count(1)
@@ -112,7 +114,14 @@ class Server:
         at = self.moment if by == "sync" else self.clock()
         plain = dict(values) if values is not None else None
         line = {"at": round(at, 4), "what": what, "key": key, "values": plain, "rid": rid, "by": by}
-        self.accepted.append({**line, "stage": self.stage})
+        self.accepted.append({**line, "stage": self.stage, "run": self.acting if by == "sync" else ""})
+
+    def hold(self, key: int, values: Mapping[str, Any]) -> None:
+        """A record of somebody else's, that was there before."""
+        rid = f"r{next(self._numbers)}"
+        self.records[rid] = dict(values)
+        self.owners[rid] = key
+        self.note("create", key, values, rid, by="other")
 
     def human(self, deed: str, key: int) -> None:
         """Somebody works in the tool: `edit` or `delete` a record of ours, `add` one of their own."""
@@ -157,10 +166,12 @@ class Server:
             await asyncio.sleep(TIMEOUT_SECONDS)
             raise NoAnswer
         answers: list[Answer] = []
+        run = self.run
         late = fault == "late" and asked.writes
         moment = now + (self.chance.uniform(TIMEOUT_SECONDS + 1, SERVER_SECONDS - 0.5) if late else takes / 2)
 
         def act() -> None:
+            self.acting = run
             answers.append(self._act(asked, fault))
 
         heapq.heappush(self._pending, (moment, next(self._numbers), act))
@@ -253,7 +264,8 @@ class Server:
         """A record of several takes effect: what the answer says of it."""
         rid = record.get("rid")
         if rid is None:
-            return {"ok": True, "rid": self.apply(verb, record)}
+            made = all(held["id"] != _key(record) for held in self.records.values())
+            return {"ok": True, "rid": self.apply(verb, record), "made": made}
         if verb == "delete" and rid in self.records:
             del self.records[rid]
             self.note("delete", _key(record), None, rid)

@@ -99,6 +99,7 @@ class TableWriter:
         ends = self._fated(keys)
         if fault == "refuse_record":
             ends[world.chance.randrange(len(batch))] = REFUSED
+        self._keep(batch, keys, ends)
         self._apply(batch, keys, ends)
         process.step("request.answered")
         if world.between is not None:
@@ -133,9 +134,27 @@ class TableWriter:
                 ends[index] = Outcome("suppressed", "not wanted", "unwanted")
         return ends
 
+    def _keep(self, batch: Batch, keys: Sequence[int], ends: Mapping[int, Outcome]) -> None:
+        """Give away what stood there, of the part that is not written yet."""
+        keep, schema, server = self._order.keep, self._order.schema, self._server
+        new = [i for i in range(len(batch)) if (self._order.plan_mark, batch.sequence + i) not in self._table.marks]
+        if keep is None or not new:
+            return
+        said = {"added": None, "changed": batch.before, "removed": batch.table}[batch.kind]
+        rows: list[dict[str, Any]] = []
+        for index in new:
+            held = next((each for each in server.records.values() if each["id"] == keys[index]), None)
+            stood = {name: (held or {}).get(name) for name in schema.names}
+            if held and index not in ends and (said is None or said.slice(index, 1).to_pylist() != [stood]):
+                old = {f"before.{name}": value for name, value in stood.items()}
+                rows.append({"sequence": batch.sequence + index, **old, "unkept": []})
+        types = {f"before.{name}": schema.field(name).type for name in schema.names}
+        shape = pa.schema({"sequence": pa.int64(), **types, "unkept": pa.list_(pa.string())})
+        keep(batch.sequence + new[0], pa.Table.from_pylist(rows, schema=shape) if rows else None)
+
     def _apply(self, batch: Batch, keys: Sequence[int], ends: Mapping[int, Outcome]) -> None:
         server, marks, plan = self._server, self._table.marks, self._order.plan_mark
-        server.moment = self._table.world.clock.seconds
+        server.moment, server.acting = self._table.world.clock.seconds, self._table.world.process.run
         for index, record in enumerate(batch.records):
             key, mark = keys[index], (plan, batch.sequence + index)
             if mark in marks:

@@ -31,11 +31,13 @@ from levada.model import Model
 from levada.project.files import ProjectFiles, SyncFile
 from levada.project.settings import Settings
 from levada.redaction import Redactor
+from levada.runner.approve import approve
 from levada.runner.doubt import doubt
 from levada.runner.heartbeat import Heartbeat
 from levada.runner.project import Project
 from levada.runner.records import RecordOutcome, records
 from levada.runner.run import run
+from levada.runner.undo import undo
 from levada.source import Attachment, Column, Source, SourceAbilities
 from levada.stores.sqlite import SqliteStore
 from levada.sync import Sync
@@ -104,6 +106,10 @@ class World:
         self.between: Any = None
         self.store: SqliteStore | None = None
         self.signed_in = 0
+        #: the run of each stage; of each undo, what it takes back; runs begun with an approval, and when
+        self.begun: dict[int, str] = {}
+        self.undone: dict[str, str] = {}
+        self.approved: dict[str, float] = {}
         self.destination: Destination | TableDestination | None = None
         shutil.copytree(template, self.state)
         (self.folder / "copy").mkdir()
@@ -314,6 +320,7 @@ class SimulatedWire:
         document = json.loads(outgoing.body) if outgoing.body else {}
         asked = Asked(outgoing.method, path, outgoing.headers, outgoing.query, document)
         self._process.step("request.before")
+        world.server.run = self._process.run
         number = world.numbered
         if asked.writes:
             kinds = [str(r.get("kind", "removed")) for r in asked.records]
@@ -370,8 +377,19 @@ class Workshop(Project):
 
     def _heard(self, event: events.Event) -> None:
         if isinstance(event, events.RunStarted):
-            self.process.resuming = event.resumed
+            self.process.resuming, self.process.run = event.resumed, event.run_id
+            if not event.resumed:
+                self._begun(event.run_id)
         self.world.words.append(repr(event))
+
+    def _begun(self, run_id: str) -> None:
+        world, purpose = self.world, self.store.run(run_id).purpose
+        if purpose != "settle":
+            world.begun[world.server.stage] = run_id
+        if purpose == "undo":
+            world.undone[run_id] = self.process.undoes
+        elif self.process.approved:
+            world.approved[run_id] = world.clock.seconds
 
     def _between(self, number: int) -> None:
         if self.between is not None:
@@ -387,7 +405,7 @@ class Workshop(Project):
             "match": {"id": "id"},
             "fields": dict(FIELDS[world.mapping]),
             "delivery": world.schedule.repeats,
-            "guard": GuardDeclaration(removed_max="none", changed_max="none", nulls_max="none"),
+            "guard": GuardDeclaration(removed_max="none", changed_max="none", nulls_max="none", undo_max="none"),
         }
         if letter == "D":
             declared["changed"] = "send"
@@ -413,10 +431,16 @@ class Workshop(Project):
         store._database.close()
 
 
-def run_once(world: World, planner: Any, *, label: str, all_due: bool = False) -> None:
-    """One process runs the sync once; its report, or the error that a command line would show, is noted."""
+def run_once(
+    world: World, planner: Any, *, label: str, all_due: bool = False, undoes: str = "", approved: bool = False
+) -> None:
+    """One process runs the sync once; its report, or the error that a command line would show, is noted.
+
+    `undoes`: it takes back that run instead.
+    """
     stage = world.stage
     process = world.process = Process(crash_at=stage.crash, torn_at=stage.torn, full_at=stage.full)
+    process.undoes, process.approved = undoes, approved
     world.numbered, world.struck = 0, set()
     if stage.onset:
         world.server.weather = ""
@@ -433,7 +457,7 @@ def run_once(world: World, planner: Any, *, label: str, all_due: bool = False) -
     world.between = workshop.between
     try:
         with living(process, world.state):
-            result = run(workshop, SYNC, all_due=all_due)
+            result = undo(workshop, undoes) if undoes else run(workshop, SYNC, all_due=all_due)
     except Crash:
         note(world, label, {"crashed": True})
     except LevadaError as error:
@@ -495,6 +519,20 @@ def left_to_people(world: World, planner: Any, *, restored: bool) -> tuple[froze
         return frozenset(record.key for record in found if record.code), results
     finally:
         workshop.close()
+
+
+def approve_held(world: World, planner: Any) -> bool:
+    """If the last run was held after an undo, somebody approves its plan."""
+    report = world.reports[-1] if world.reports else {}
+    rules = {reason["rule"] for reason in report.get("guard", {}).get("reasons", ())}
+    if report.get("status") != "blocked" or "undone" not in rules:
+        return False
+    workshop = opened(world, Process(), planner)
+    try:
+        approve(workshop, report["plan_id"])
+    finally:
+        workshop.close()
+    return True
 
 
 def opened(world: World, process: Process, planner: Any) -> Workshop:
