@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import select
+import signal
 import sqlite3
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +20,7 @@ from typing import Any
 import pytest
 
 from levada import Project
-from levada_process import Ended, levada, small_project, write, write_customers
+from levada_process import TIMEOUT_SECONDS, Ended, environment, levada, small_project, write, write_customers
 
 SYNC = "customers_to_crm"
 KEEPING = "model: customers\nto: crm.contacts\nmode: mirror\nadopt: false\nguard: {removed_max: none}\n"
@@ -330,6 +336,44 @@ def test_what_an_earlier_version_took_back_is_still_held(tmp_path: Path) -> None
     assert (reason["rule"], reason["observed"]) == ("undone", 4)
     write_customers(folder, 20, extra="78,y@example.com,6\n")
     assert levada(folder, "run").code == 0
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", 130, 3), (b"\x03", 130, 3), (b"y\n", 0, 0)])
+def test_on_a_terminal_the_plan_is_shown_and_a_person_decides(
+    tmp_path: Path, answer: bytes, code: int, left: int
+) -> None:
+    """No, and Ctrl-C, end it, and nothing was sent."""
+    folder = small_project(tmp_path, rows=3)
+    run = run_id_of(levada(folder, "run", "--json"))
+    assert _answered(folder, answer, "undo", run) == code
+    with closing(sqlite3.connect(folder / "crm.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM contacts").fetchone() == (left,)
+
+
+def _answered(folder: Path, answer: bytes, *arguments: str) -> int:
+    """Run levada on a terminal, give the answer once it asks, and return its exit code."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        os.execve(sys.executable, [sys.executable, "-m", "levada", *arguments], environment(TERM="xterm"))  # noqa: S606 - on a terminal of its own
+    shown = b""
+    try:
+        until = time.monotonic() + TIMEOUT_SECONDS
+        while time.monotonic() < until:
+            if not select.select([terminal], [], [], 0.2)[0]:
+                continue
+            try:
+                shown += os.read(terminal, 4096)
+            except OSError:
+                return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            if b"[y/N]" in shown and answer:
+                os.write(terminal, answer)
+                answer = b""
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise AssertionError(f"it did not end: {shown[-300:]!r}")
+    finally:
+        os.close(terminal)
 
 
 class Contacts(BaseHTTPRequestHandler):

@@ -11,9 +11,7 @@ from levada.cli.invocation import command as declared
 from levada.cli.running import run_one
 
 if TYPE_CHECKING:
-    from levada.run import RunResult
     from levada.runner.plan import PlanView
-    from levada.runner.project import Project
 
 
 @declared("undo")
@@ -32,9 +30,10 @@ def command(invocation: Invocation, run: str, plan_only: bool, yes: bool, sample
     """
     if plan_only:
         return _show(invocation, run, sample)
-    if yes or invocation.json or not _person_is_there(invocation):
-        return run_one(invocation, lambda project: project.undo(run))
-    return run_one(invocation, lambda project: _asked(invocation, project, run, sample))
+    agreed = None
+    if not (yes or invocation.json) and _person_is_there(invocation):
+        agreed = _agreed(invocation, run, sample)
+    return run_one(invocation, lambda project: project.undo(run, plan_id=agreed))
 
 
 def _person_is_there(invocation: Invocation) -> bool:
@@ -44,26 +43,29 @@ def _person_is_there(invocation: Invocation) -> bool:
 
 
 def _show(invocation: Invocation, run: str, sample: int) -> int:
+    from levada.cli.plan import draw
+
     terminal = invocation.terminal
-    with invocation.open() as project:
-        view = project.plan_undo(run, sample_size=sample)
+    view = _planned(invocation, run, sample)
     if terminal.json:
         terminal.document(view.as_dict())
     else:
-        _draw(invocation, view)
+        draw(terminal, view)
     return 0
 
 
-def _draw(invocation: Invocation, view: PlanView) -> None:
+def _agreed(invocation: Invocation, run: str, sample: int) -> str:
+    """Show the plan and ask; the id of the plan that is to be sent, and no other. Nothing runs meanwhile, so that a
+    person who stops is heard."""
     from levada.cli.plan import draw
 
+    view = _planned(invocation, run, sample)
     draw(invocation.terminal, view)
-
-
-def _asked(invocation: Invocation, project: Project, run: str, sample: int) -> RunResult:
-    """Show the plan, and send it, and no other, if the person says so."""
-    view = project.plan_undo(run, sample_size=sample)
-    _draw(invocation, view)
     if view.plan.counts.operations and not view.blocked:
         click.confirm("Take this back?", abort=True, err=True)
-    return project.undo(run, plan_id=view.plan.plan_id)
+    return view.plan.plan_id
+
+
+def _planned(invocation: Invocation, run: str, sample: int) -> PlanView:
+    with invocation.open() as project:
+        return project.plan_undo(run, sample_size=sample)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 MEMORY_DEFAULT = "256MB"
 RECIPE = "recipe.json"
+NOT_OURS = "adopt is false, and it is not known that this sync made"
 PREVIEW_ROWS_MAX = 10_000
 
 
@@ -298,11 +299,10 @@ def _notices(found: Difference) -> tuple[str, ...]:
         notices.append(
             f"{found.collapsed:,} rows of the model are equal to another row in key and values; each is sent once"
         )
-    if found.not_ours:
-        notices.append(
-            f"{found.not_ours:,} records whose rows left the model are kept: adopt is false, and it is not known that "
-            "this sync made them"
-        )
+    if found.not_ours == 1:
+        notices.append(f"1 record whose row left the model is kept: {NOT_OURS} it")
+    elif found.not_ours:
+        notices.append(f"{found.not_ours:,} records whose rows left the model are kept: {NOT_OURS} them")
     return tuple(notices)
 
 
