@@ -23,6 +23,7 @@ from simulation.drawing import draw
 from simulation.duck import shared
 from simulation.oracle import Evidence, judge
 from simulation.oracle_undo import judge_undos
+from simulation.outside import Token
 from simulation.pieces import read_in_pieces
 from simulation.planning import PlainPlanner
 from simulation.schedule import LETTERS, Schedule, Stage
@@ -33,7 +34,6 @@ from simulation.watching import Met, watched
 from simulation.world import (
     PERSON,
     PROCESSES,
-    Token,
     VirtualHeartbeat,
     Workshop,
     World,

@@ -24,8 +24,8 @@ from levada.planners.local import LocalPlanner
 from levada.source import Attachment, Column, Source, SourceAbilities
 from levada.testing.clock import FakeClock
 from simulation.duck import shared
+from simulation.outside import SCHEMA
 from simulation.planning import PlainPlanner
-from simulation.world import SCHEMA
 
 SEQUENCES = 40
 STEPS = 5

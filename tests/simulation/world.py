@@ -11,8 +11,7 @@ import random
 import shutil
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -23,9 +22,8 @@ from levada import events
 from levada.delivery.account import account_name
 from levada.delivery.addresses import AddressPolicy
 from levada.delivery.dispatcher import Dispatcher
-from levada.delivery.wire import Lost, NotSent, Outgoing
-from levada.destination import Credential, Destination, Response, TableDestination, Talk
-from levada.errors import CorruptedError, LevadaError, SourceError, StoreError
+from levada.destination import Destination, TableDestination
+from levada.errors import CorruptedError, LevadaError, StoreError
 from levada.guard import GuardDeclaration
 from levada.model import Model
 from levada.project.files import ProjectFiles, SyncFile
@@ -38,23 +36,18 @@ from levada.runner.project import Project
 from levada.runner.records import RecordOutcome, records
 from levada.runner.run import run
 from levada.runner.undo import undo
-from levada.source import Attachment, Column, Source, SourceAbilities
+from levada.source import Source
 from levada.stores.sqlite import SqliteStore
 from levada.sync import Sync
 from simulation.coverage import HARMLESS_TO_LOOK_UPS, RUN
+from simulation.outside import SCHEMA, ModelSource, SimulatedWire
 from simulation.process import Crash, Process, hooked, living
 from simulation.schedule import Schedule, Stage
-from simulation.server import LIES, SECRET, Asked, NoAnswer, NoConnection, Server
+from simulation.server import LIES, SECRET, Server
 from simulation.virtual import VirtualClock, VirtualFlag, run_virtually
 
 SYNC = "people"
 PERSON = "canary person"
-_FIELDS: list[pa.Field[Any]] = [
-    pa.field("id", pa.int64()),
-    pa.field("name", pa.string()),
-    pa.field("score", pa.int64()),
-]
-SCHEMA = pa.schema(_FIELDS)
 Row = dict[str, Any]
 DAY_SECONDS = 86_400.0
 
@@ -239,107 +232,6 @@ FIELDS: tuple[Mapping[str, Any], ...] = (
     {"id": "id", "name": "name"},
     {"id": "id", "name": {"sql": "upper(name)"}, "score": "score"},
 )
-
-
-class ModelSource:
-    """Fulfils `levada.source.Source` over the world's rows."""
-
-    name = "warehouse"
-    abilities = SourceAbilities("duckdb")
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def check(self) -> None:
-        return
-
-    def tables(self) -> tuple[str, ...]:
-        return ("people",)
-
-    def columns(self, query: str) -> tuple[Column, ...]:
-        lost = self._world.stage.source == "loses_column"
-        if lost:
-            self._world.cells["loses_column", RUN] += 1
-        return tuple(Column(f.name, f.type) for f in SCHEMA if not (lost and f.name == "name"))
-
-    @contextmanager
-    def read(self, query: str) -> Iterator[Iterator[pa.RecordBatch]]:
-        yield self._batches()
-
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        world = self._world
-        table = world.table()
-        if world.stage.source:
-            world.cells[world.stage.source, RUN] += 1
-        match world.stage.source:
-            case "empty":
-                table = table.slice(0, 0)
-            case "breaks":
-                yield table.slice(0, table.num_rows // 2).to_batches()[0] if table.num_rows > 1 else _none()
-                raise SourceError("the connection to the warehouse broke", code="source.read")
-        yield from table.to_batches() or [_none()]
-
-    def attachment(self, query: str | None = None) -> Attachment | None:
-        return None
-
-    def close(self) -> None:
-        return
-
-
-def _none() -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist([], schema=SCHEMA)
-
-
-class Token:
-    """Each sign-in brings the token that is valid now."""
-
-    refreshes = True
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def sign_in(self, kept: Mapping[str, str]) -> Talk[Credential]:
-        yield from ()
-        return Credential({"Authorization": f"Bearer {SECRET}-{self._world.server.valid_token}"})
-
-    def secrets(self) -> tuple[str, ...]:
-        return (SECRET,)
-
-
-class SimulatedWire:
-    """Fulfils `levada.delivery.wire.Wire`."""
-
-    def __init__(self, world: World, process: Process, between: Any) -> None:
-        self._world = world
-        self._process = process
-        self._between = between
-
-    async def send(self, outgoing: Outgoing) -> Response:
-        world = self._world
-        path = outgoing.url.removeprefix("http://127.0.0.1:9")
-        document = json.loads(outgoing.body) if outgoing.body else {}
-        asked = Asked(outgoing.method, path, outgoing.headers, outgoing.query, document)
-        self._process.step("request.before")
-        world.server.run = self._process.run
-        number = world.numbered
-        if asked.writes:
-            kinds = [str(r.get("kind", "removed")) for r in asked.records]
-            records = list(zip(kinds, world.server.keys(asked), strict=True))
-            fault = world.next_fault(records, size=len(records))
-        else:
-            fault = world.next_fault((), size=len(document["ids"]), looks=True)
-        try:
-            answer = await world.server.exchange(asked, fault)
-        except NoAnswer as error:
-            raise Lost("no answer within 10 seconds") from error
-        except NoConnection as error:
-            raise NotSent("connection refused") from error
-        self._process.step("request.answered")
-        self._between(number)
-        return Response(answer.status, answer.headers, answer.body)
-
-    async def close(self) -> None:
-        return
 
 
 class _Nowhere:
