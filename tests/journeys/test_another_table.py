@@ -226,12 +226,13 @@ def test_a_sync_that_began_with_nothing_sent_misses_nothing(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("mode", ["append", "insert"])
 def test_records_that_are_taken_away_stop_nothing(tmp_path: Path, mode: str) -> None:
-    """A table of events, or of orders to be worked off: its consumer may empty it. It may not vanish."""
+    """A table of events, or of orders to be worked off: its consumer may empty it, which is told. It may not vanish."""
     started(tmp_path, sync=DECLARED.format(mode=mode))
     emptied(tmp_path)
     write_customers(tmp_path, ROWS + 1)
     result = ran(tmp_path)
     assert (result.status, result.tally.delivered_total) == ("succeeded", 1)
+    assert any(f"is empty, and {ROWS} records are there by the ledger" in notice for notice in result.notices)
     assert held(tmp_path) == [ROWS + 1]
     dropped(tmp_path)
     write_customers(tmp_path, ROWS + 2)

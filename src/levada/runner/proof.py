@@ -132,10 +132,22 @@ def check_proof(
     if why is None:
         if begun is None and not looks and (seen is None or seen.there is None):
             _remember(project, place.sync, Seen.of(proof, order.sync_mark))
-        return ledger, told
+        return ledger, (*told, *_taken_away(place, ledger, proof, seen))
     if place.mode == "replace":
         return replace(ledger, distrusted=True), (*told, f"{place.to} {why}: all of the model is sent")
     raise _another(project, place, ledger, why)
+
+
+def _taken_away(place: Place, ledger: Ledger, proof: Proof, seen: Seen | None) -> tuple[str, ...]:
+    """That an object was emptied to which a sync only adds: whoever reads it may have taken the records away, so that
+    this stops nothing."""
+    if place.mode not in TAKEN_AWAY or not proof.exists or not proof.empty or seen is None or seen.empty:
+        return ()
+    were = "1 record is" if ledger.rows == 1 else f"{ledger.rows:,} records are"
+    return (
+        f"{place.to} is empty, and {were} there by the ledger: mode {place.mode} does not send again what was taken "
+        f"away (`levada resync {place.sync} --rebuild` sends all)",
+    )
 
 
 def _another(project: Project, place: Place, ledger: Ledger, why: str) -> ConfigError:
