@@ -144,10 +144,9 @@ def _taken_away(place: Place, ledger: Ledger, proof: Proof, seen: Seen | None) -
     if place.mode not in TAKEN_AWAY or not proof.exists or not proof.empty or seen is None or seen.empty:
         return ()
     were = "1 record is" if ledger.rows == 1 else f"{ledger.rows:,} records are"
-    return (
-        f"{place.to} is empty, and {were} there by the ledger: mode {place.mode} does not send again what was taken "
-        f"away (`levada resync {place.sync} --rebuild` sends all)",
-    )
+    all_again = f"`levada resync {place.sync} --rebuild` sends all"
+    found = f"{place.to} is empty, and {were} there by the ledger"
+    return (f"{found}: mode {place.mode} does not send again what was taken away ({all_again})",)
 
 
 def _another(project: Project, place: Place, ledger: Ledger, why: str) -> ConfigError:
