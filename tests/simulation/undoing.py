@@ -84,8 +84,10 @@ def drawn(seed: int, chance: random.Random, number: int) -> Schedule:
     stages = [_troubled(Stage(), letter, chance, 0.2), _troubled(Stage(edits=edits), letter, chance, 0.2)]
     if number % 3 == 0:
         stages.append(Stage(edits=(Edit(1, "later", 2), Edit(3, "later", None))))
-    stages.append(_troubled(Stage(undo=number % 2), letter, chance, 0.6))
-    for _ in range(chance.choice((1, 2, 3))):
+    first = number % 2
+    stages.append(_troubled(Stage(undo=first), letter, chance, 0.6))
+    stages.append(_troubled(Stage(undo=1 - first), letter, chance, 0.2))
+    for _ in range(chance.choice((0, 1, 2))):
         stages.append(_troubled(_more(chance, stages, count), letter, chance, 0.4))
     return Schedule(
         seed=seed,
