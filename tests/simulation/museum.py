@@ -437,7 +437,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("a_rollback_goes_unseen", "45, 6.28", "A", _rollback_goes_unseen, 0, _PUT_BACK),
     Mutant("states_are_not_cut", "Levada's own", "C", _states_are_not_cut, 38),
     Mutant("leftovers_stay", "Levada's own", "TABCD", _leftovers_stay, 3),
-    Mutant("an_undo_takes_all_that_was_added", "Levada's own", "TAC", _added_is_created, 210),
+    Mutant("an_undo_takes_all_that_was_added", "Levada's own", "TAC", _added_is_created, 211),
     Mutant("a_second_undo_lifts_the_hold", "Levada's own", "T", _second_undo_lifts_the_hold, 0, _UNDONE),
     Mutant("words_are_not_redacted", "63", "ABC", _says_secrets, 2),
 )
