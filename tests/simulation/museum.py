@@ -340,14 +340,21 @@ def _rollback_goes_unseen() -> Sequence[tuple[Any, str, Any]]:
 
 
 def _added_is_created() -> Sequence[tuple[Any, str, Any]]:
-    real = LocalPlanner.reverse
+    """In both places that have to agree: what the ledger keeps, and what an undo is told."""
+    real, real_fold = LocalPlanner.reverse, LocalPlanner.fold
 
-    def mutated(self: LocalPlanner, plan: Plan, folder: Any, settled: Settled, request: Any) -> Plan:
+    def all_created(plan: Plan, settled: Settled) -> Settled:
         first = plan.first("added")
         told = {"first": [first], "stop": [first + plan.counts.added], "effect": ["created"]}
-        return real(self, plan, folder, replace(settled, effects=pa.table(told)), request)
+        return replace(settled, effects=pa.table(told))
 
-    return [(LocalPlanner, "reverse", mutated)]
+    def mutated(self: LocalPlanner, plan: Plan, folder: Any, settled: Settled, request: Any) -> Plan:
+        return real(self, plan, folder, all_created(plan, settled), request)
+
+    def mutated_fold(self: LocalPlanner, plan: Plan, folder: Any, ledger: Any, settled: Settled) -> Any:
+        return real_fold(self, plan, folder, ledger, all_created(plan, settled))
+
+    return [(LocalPlanner, "reverse", mutated), (LocalPlanner, "fold", mutated_fold)]
 
 
 def _second_undo_lifts_the_hold() -> Sequence[tuple[Any, str, Any]]:
