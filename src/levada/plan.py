@@ -77,6 +77,8 @@ class Plan:
     guard: GuardDecision = GuardDecision()
     notices: tuple[str, ...] = ()
     created_at: str = ""
+    #: of an undo: the run that it takes back
+    undoes: str = ""
 
     def first(self, kind: Kind) -> int:
         """The sequence of the first operation of a kind."""

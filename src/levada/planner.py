@@ -118,6 +118,8 @@ class Settled:
     identifiers: pa.Table | None = None
     effects: pa.Table | None = None
     kept: tuple[Path, ...] = ()
+    #: a Parquet file with the keys, as text (k0…), that later runs wrote
+    touched: Path | None = None
     keeps: bool = False
 
 

@@ -141,6 +141,48 @@ def test_undone_twice_is_undone_once_and_stays_held(tmp_path: Path) -> None:
     assert levada(folder, "status", "--json").document["sentence"] == "All is well."
 
 
+def test_what_a_later_run_made_again_is_that_runs(tmp_path: Path) -> None:
+    """The same record with the same values, taken back and made anew, is not taken back by undoing the first run."""
+    folder = small_project(tmp_path, rows=10, changes={"sync": FREE})
+    first = run_id_of(levada(folder, "run", "--json"))
+    assert levada(folder, "undo", first).code == 0
+    held = levada(folder, "run", "--json").document["plan_id"]
+    assert levada(folder, "approve", held).code == 0
+    again = run_id_of(levada(folder, "run", "--json"))
+    repeated = levada(folder, "undo", first, "--json").document
+    assert (repeated["requests"], repeated["counts"]["left"]) == (0, 10)
+    done = levada(folder, "undo", again, "--json").document
+    assert done["delivered"]["removed"] == 10
+
+
+def test_what_left_and_came_back_is_the_later_runs(tmp_path: Path) -> None:
+    """A row that was gone for a while, with the values that it had: what made it again is not the first run."""
+    folder = small_project(tmp_path, rows=10, changes={"sync": FREE})
+    first = run_id_of(levada(folder, "run", "--json"))
+    for rows in (9, 10):
+        write_customers(folder, rows)
+        assert levada(folder, "run").code == 0
+    shown = levada(folder, "undo", first, "--plan", "--json").document
+    assert (shown["counts"]["removed"], [row["key"] for row in shown["left_sample"]]) == (9, [10])
+
+
+def test_runs_are_taken_back_one_after_the_other_newest_first(tmp_path: Path) -> None:
+    """A later run that was taken back does not stand in the way of the one before it."""
+    folder = small_project(tmp_path, rows=10, changes={"sync": FREE})
+    assert levada(folder, "run").code == 0
+    states = []
+    runs = []
+    for changed in ((1,), (1, 2), (1, 2, 3)):
+        with closing(sqlite3.connect(folder / "crm.db")) as connection:
+            states.append(connection.execute("SELECT * FROM contacts ORDER BY id").fetchall())
+        write_customers(folder, 10 - len(changed), changed=changed)
+        runs.append(run_id_of(levada(folder, "run", "--json")))
+    for run, state in zip(reversed(runs), reversed(states), strict=True):
+        assert levada(folder, "undo", run).code == 0
+        with closing(sqlite3.connect(folder / "crm.db")) as connection:
+            assert connection.execute("SELECT * FROM contacts ORDER BY id").fetchall() == state
+
+
 def test_two_undos_are_held_side_by_side(tmp_path: Path) -> None:
     """The later one does not let the earlier one's changes through."""
     folder = small_project(tmp_path, rows=20, changes={"sync": FREE})

@@ -125,6 +125,10 @@ class Reversal:
                 engine.connection.register("levada_given", rows)
                 engine.run(f"INSERT INTO {table} SELECT {columns} FROM levada_given")
                 engine.connection.unregister("levada_given")
+        texts = sql.listed(f"k{i} VARCHAR" for i in range(self._count))
+        engine.run(f"CREATE TEMP TABLE touched ({texts})")
+        if settled.touched is not None:
+            engine.run(f"INSERT INTO touched SELECT * FROM {sql.parquet(settled.touched)}")
         known = [f"CAST({before_name(name)} AS {kind}) AS w{i}" for i, (name, kind, _) in enumerate(self.shape.fields)]
         nothing = [f"CAST(NULL AS {kind}) AS w{i}" for i, (_, kind, _) in enumerate(self.shape.fields)]
         # a part that was refused and written again in smaller ones may have left its file
@@ -177,12 +181,19 @@ class Reversal:
             values = [f"l.b{i} IS NOT DISTINCT FROM d.v{i}" for i in fields]
             same = " AND ".join(["l.st = 'confirmed'", f"l.{CREATED} = d.made", *values])
         now = sql.listed(f"l.b{i} AS l{i}" for i in fields)
+        later = " AND ".join(f"CAST(d.k{i} AS VARCHAR) = x.k{i}" for i in range(self._count))
         known = sql.listed(
-            [f"coalesce(NOT open AND {same}, false) AS met", now, "l.identifier", f"l.{CREATED}", "l.lapsed"]
+            [
+                f"coalesce(NOT open AND x.k0 IS NULL AND {same}, false) AS met",
+                now,
+                "l.identifier",
+                f"l.{CREATED}",
+                "l.lapsed",
+            ]
         )
         self.engine.run(
             f"CREATE TEMP VIEW done_{kind} AS SELECT d.*, {known} "
-            f"FROM ({done}) d LEFT JOIN ({self.view.wide()}) l ON {self._same('d', 'l')}"
+            f"FROM ({done}) d LEFT JOIN ({self.view.wide()}) l ON {self._same('d', 'l')} LEFT JOIN touched x ON {later}"
         )
 
     def _guessed(self, columns: Collection[str]) -> str:

@@ -32,6 +32,7 @@ from levada.runner.resolve import Resolved, resolve
 from levada.runner.run import Errand, run
 from levada.runner.sample import sample, sample_left
 from levada.runner.target import check_target
+from levada.runner.touched import touched
 from levada.runner.undone import remember_undo
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Undo:
         settled, _ = settle(self.plan, entries, 0, asked.folder)
         keeps = isinstance(resolved.destination, TableDestination)
         settled = replace(settled, kept=tuple(verify_before(self.folder)), keeps=keeps)
+        settled = replace(settled, touched=touched(project, self.record, self.plan.keys, asked.folder))
         asked = replace(asked, mapping=self.order.mapping)
         plan = project.planner.reverse(self.plan, self.folder, settled, asked)
         if plan.counts.removed and self.order.verbs.get("added") == "append" and not _each_found_alone(resolved):
@@ -102,7 +104,9 @@ class Undo:
                 hint="remove them by hand, or make the match field unique in the destination",
             )
         _verbs_of(resolved, plan, self.order)
-        return plan
+        if settled.touched is not None:
+            settled.touched.unlink()
+        return replace(plan, undoes=self.record.run_id)
 
     def ordered(self, resolved: Resolved, run_id: str, plan: Plan, folder: Path) -> tuple[DeliveryOrder, pa.Schema]:
         """What delivery is asked to do: values are put back as they stood, NULLs too, over whatever is there."""
