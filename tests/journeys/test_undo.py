@@ -183,6 +183,23 @@ def test_runs_are_taken_back_one_after_the_other_newest_first(tmp_path: Path) ->
             assert connection.execute("SELECT * FROM contacts ORDER BY id").fetchall() == state
 
 
+def test_a_record_in_whose_place_another_was_put_is_left_alone(tmp_path: Path) -> None:
+    """A match value that moves onto somebody else's record writes over it: what stood there is not known, and an undo
+    does not rename it."""
+    sync = f"{FREE}match: {{email: email}}\nfields: {{email: email, score: score}}\n".replace("mirror", "upsert")
+    folder = small_project(tmp_path, rows=3, changes={"sync": sync})
+    crm(folder, "CREATE TABLE contacts (id INTEGER PRIMARY KEY, email TEXT UNIQUE, score INTEGER, note TEXT)")
+    assert levada(folder, "run").code == 0
+    crm(folder, "INSERT INTO contacts VALUES (99, 'new@example.com', 7, 'theirs')")
+    write(folder, {"data/customers.csv": (folder / "data/customers.csv").read_text().replace("person1@", "new@")})
+    run = run_id_of(levada(folder, "run", "--json"))
+    after = crm(folder)
+    assert after[99][0] == "new@example.com"
+    done = levada(folder, "undo", run, "--json").document
+    assert (done["requests"], done["counts"]["left"]) == (0, 1)
+    assert crm(folder) == after
+
+
 def test_two_undos_are_held_side_by_side(tmp_path: Path) -> None:
     """The later one does not let the earlier one's changes through."""
     folder = small_project(tmp_path, rows=20, changes={"sync": FREE})

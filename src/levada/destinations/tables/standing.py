@@ -63,6 +63,18 @@ class Standing:
         """The same of these records only."""
         return Standing(only(self.records, indexes), None if self.old is None else only(self.old, indexes))
 
+    def without_old(self, indexes: Sequence[int]) -> Standing:
+        """The same, where nothing is known of what these records held: another record stood in their place."""
+        if self.old is None or not indexes:
+            return self
+        schema = self.old.schema
+        names = [name.removeprefix("before.") for name in schema.names if name.startswith("before.")]
+        nothing = {name: cast("Any", pa).nulls(len(indexes), kind) for name, kind in _types(schema)}
+        nothing |= {"r": pa.array(indexes, pa.int64()), UNKEPT: pa.array([names] * len(indexes), pa.list_(pa.string()))}
+        return Standing(
+            self.records, pa.concat_tables([without(self.old, numbers(indexes)), pa.table(nothing, schema=schema)])
+        )
+
     @property
     def all_others(self) -> Standing:
         """The same, none of them as wanted."""

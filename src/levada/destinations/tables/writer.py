@@ -411,8 +411,9 @@ class TableWriter:
 
     def _update(self, work: Work, moved: Sequence[int]) -> tuple[Work, Change]:
         standing = self._standing(work, moved)
+        stuck: list[int] = []
         if moved:
-            self._move(work, moved)
+            stuck = self._move(work, moved)
             self._stage(work.rows)
         missing = listed(without(work.rows, standing.there).column("r"))
         statement = self._statements.update()
@@ -420,12 +421,13 @@ class TableWriter:
             self.session.run(statement)
         outcome = Outcome("suppressed", f"no record with this {', '.join(self.order.match)}", "missing")
         exceptions = {**work.exceptions, **dict.fromkeys(missing, outcome)}
-        return replace(work, exceptions=exceptions), Change("untold", "updated", standing)
+        return replace(work, exceptions=exceptions), Change("untold", "updated", standing.without_old(stuck), stuck)
 
     def _upsert(self, work: Work, moved: Sequence[int]) -> tuple[Work, Change]:
         """Overwrite the records that are there, add the others. One that somebody else adds meanwhile is a duplicate:
         the batch is written again, and finds it."""
         standing = self._standing(work, moved)
+        stuck: list[int] = []
         if moved:
             stuck = self._move(work, moved)
             self._leave(work, stuck)
@@ -440,7 +442,7 @@ class TableWriter:
             if moved or len(there):
                 self._stage(without(work.rows, there))
             self.session.run(self._statements.insert())
-        return work, Change("created", "updated", standing)
+        return work, Change("created", "updated", standing.without_old(stuck), stuck)
 
     # -- records whose match value changed
 
