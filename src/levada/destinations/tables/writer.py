@@ -34,7 +34,7 @@ from levada.destinations.tables.work import (
     without,
 )  # fmt: skip
 from levada.errors import DestinationError, UnavailableError
-from levada.outcome import UNTOLD, Outcome, Outcomes
+from levada.outcome import UNTOLD, Effect, Outcome, Outcomes
 from levada.proof import Already
 
 TRIES_MAX = 4
@@ -421,7 +421,7 @@ class TableWriter:
             self.session.run(statement)
         outcome = Outcome("suppressed", f"no record with this {', '.join(self.order.match)}", "missing")
         exceptions = {**work.exceptions, **dict.fromkeys(missing, outcome)}
-        return replace(work, exceptions=exceptions), Change("untold", "updated", standing.without_old(stuck), stuck)
+        return replace(work, exceptions=exceptions), self._changed("untold", work, standing, stuck)
 
     def _upsert(self, work: Work, moved: Sequence[int]) -> tuple[Work, Change]:
         """Overwrite the records that are there, add the others. One that somebody else adds meanwhile is a duplicate:
@@ -442,7 +442,17 @@ class TableWriter:
             if moved or len(there):
                 self._stage(without(work.rows, there))
             self.session.run(self._statements.insert())
-        return work, Change("created", "updated", standing.without_old(stuck), stuck)
+        return work, self._changed("created", work, standing, stuck)
+
+    def _changed(self, absent: Effect, work: Work, standing: Standing, stuck: Sequence[int]) -> Change:
+        """What a batch did, some of whose records were `stuck`: written over another one. What that one held is not
+        known, unless it is a record of this batch, too."""
+        if not stuck:
+            return Change(absent, "updated", standing)
+        olds = set(digests(work.rows, None, [f"p{index}" for index in range(len(self.order.match))]))
+        news = digests(work.rows, stuck, self._new_names)
+        foreign = [index for index, digest in zip(stuck, news, strict=True) if digest not in olds]
+        return Change(absent, "updated", standing.without_old(foreign), foreign)
 
     # -- records whose match value changed
 
