@@ -74,6 +74,15 @@ def test_undone_twice_is_undone_once_and_a_run_is_held(letter: Letter) -> None:
     assert [line["what"] for line in evidence.accepted if line["stage"] == 2]
 
 
+@pytest.mark.parametrize("letter", ["T", "A", "B", "C"])
+def test_what_a_later_run_made_again_is_not_taken_back_with_an_earlier_one(letter: Letter) -> None:
+    """Taken back, made again by a run that somebody approved: that run's record, whatever it holds."""
+    evidence = evidence_of(played(schedule(letter, Stage(), Stage(undo=0), Stage(approved=True), Stage(undo=0))))
+    assert statuses(evidence)[-1] == ("undo", "succeeded")
+    assert [line for line in evidence.accepted if line["stage"] == 2]
+    assert not [line for line in evidence.requests if line["writes"] and line["stage"] == 3]
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_an_undo_removes_what_was_made_only_if_the_tool_tells_so(told: bool) -> None:
     """Class A. The record of somebody else's, and records of which nobody knows, stay."""

@@ -105,12 +105,9 @@ def drawn(seed: int, chance: random.Random, number: int) -> Schedule:
 
 
 def _more(chance: random.Random, stages: Sequence[Stage], count: int) -> Stage:
-    """One more stage: a run, or an undo of an earlier one; of none from before a run that may have sent again what was
-    taken back."""
+    """One more stage: a run, or an undo of an earlier one, often of the last."""
     if chance.random() < 0.6:
-        first_undo = next(number for number, stage in enumerate(stages) if stage.undo is not None)
-        runs = [number for number, stage in enumerate(stages) if stage.undo is None and number > first_undo]
-        return Stage(undo=chance.choice((len(stages) - 1, *range(max(runs, default=0), len(stages)))))
+        return Stage(undo=chance.choice((len(stages) - 1, *range(len(stages)))))
     edits = tuple(Edit(chance.randint(1, count), chance.choice("abc"), 3) for _ in range(chance.choice((0, 0, 1))))
     return Stage(edits=edits, approved=chance.random() < 0.5)
 

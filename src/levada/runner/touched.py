@@ -33,7 +33,7 @@ def touched(project: Project, undone: RunRecord, keys: tuple[str, ...], folder: 
     columns = ", ".join(f"k{index}" for index in range(len(keys)))
     declared = ", ".join(f"k{index} VARCHAR" for index in range(len(keys)))
     with connect(memory_limit="256MB", temp_directory=str(folder)) as connection:
-        connection.execute(f"CREATE TABLE written ({declared}, run INTEGER, sign INTEGER)")
+        connection.execute(f"CREATE TEMP TABLE written ({declared}, run INTEGER, sign INTEGER)")
         for number, (record, plan, place) in enumerate(_later(project, undone)):
             sign = -signs.get(plan.undoes, 1) if plan.purpose == "undo" else 1
             signs[record.run_id] = sign
