@@ -83,16 +83,22 @@ def _newest(ledger: Ledger, found: pa.Table, later: Sequence[Segment]) -> pa.Tab
     """Without the records of which a later segment says something else."""
     if not later or not found.num_rows:
         return found
-    keys = [sql.quoted(f"key.{name}") for name in ledger.keys]
+    import duckdb
+
+    # as text: a key may have been of another type when a segment was written
+    keys = [f"CAST({sql.quoted(f'key.{name}')} AS VARCHAR)" for name in ledger.keys]
+    named = sql.listed(f"{key} AS k{index}" for index, key in enumerate(keys))
     numbered = found.append_column("levada_place", pa.array(range(found.num_rows), pa.int64()))
     with connect(memory_limit="256MB") as connection:
         connection.register("found", numbered.select([*found.column_names[: len(keys)], "levada_place"]))
         said = " UNION ALL ".join(
-            f"SELECT {', '.join(keys)} FROM {sql.parquet(ledger.folder / segment.file.name)}" for segment in later
+            f"SELECT {named} FROM {sql.parquet(ledger.folder / segment.file.name)}" for segment in later
         )
-        same = " AND ".join(f"f.{key} IS NOT DISTINCT FROM s.{key}" for key in keys)
-        rows = connection.sql(
-            f"SELECT levada_place FROM found f WHERE NOT EXISTS (SELECT 1 FROM ({said}) s WHERE {same})"
-            " ORDER BY levada_place"
-        ).to_arrow_table()
+        try:
+            rows = connection.sql(
+                f"SELECT levada_place FROM (SELECT {named}, levada_place FROM found) f ANTI JOIN ({said}) s "
+                f"ON {sql.equal('f', 's', 'k', len(keys))} ORDER BY levada_place"
+            ).to_arrow_table()
+        except duckdb.Error as error:
+            raise OSError(f"a file of the ledger cannot be read: {error}") from error
     return found.take(rows.column("levada_place"))
