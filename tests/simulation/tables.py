@@ -93,7 +93,7 @@ class TableWriter:
             raise UnavailableError("the connection broke before the commit was sent")
         if fault == "lost_before":
             raise ConnectionError("the connection broke at the commit")
-        if fault == "refuse_batch":
+        if fault == "refuse_batch" and self._unwritten(batch):  # what is written already is answered for by its mark
             return batch.refused("one of them is not to our liking")
         self._break_off(keys)
         ends = self._fated(keys)
@@ -134,10 +134,14 @@ class TableWriter:
                 ends[index] = Outcome("suppressed", "not wanted", "unwanted")
         return ends
 
+    def _unwritten(self, batch: Batch) -> list[int]:
+        """The indexes of the records of which the table has no mark."""
+        return [i for i in range(len(batch)) if (self._order.plan_mark, batch.sequence + i) not in self._table.marks]
+
     def _keep(self, batch: Batch, keys: Sequence[int], ends: Mapping[int, Outcome]) -> None:
         """Give away what stood there, of the part that is not written yet."""
         keep, schema, server = self._order.keep, self._order.schema, self._server
-        new = [i for i in range(len(batch)) if (self._order.plan_mark, batch.sequence + i) not in self._table.marks]
+        new = self._unwritten(batch)
         if keep is None or not new:
             return
         said = {"added": None, "changed": batch.before, "removed": batch.table}[batch.kind]
