@@ -74,8 +74,8 @@ def _typed(table: pa.Table, name: str, kind: pa.DataType) -> Any:
     if name in table.column_names:
         try:
             return table.column(name).cast(kind)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
-            pass
+        except (ValueError, TypeError, NotImplementedError):
+            pass  # another type: these values are not compared
     return cast("Any", pa).nulls(table.num_rows, kind)
 
 

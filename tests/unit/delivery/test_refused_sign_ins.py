@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from levada.delivery.refusals import REFUSED_SECONDS, Refusals
 from levada.destination import Request
 from levada.errors import AuthError
 from levada.runner.project import Project
+from servers.answering import serving
 from simulation.virtual import VirtualClock
 
 ROWS = 40
@@ -59,16 +59,8 @@ def token_server() -> Iterator[TokenServer]:
         def log_message(self, *_: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(Handler) as state.url:
         yield state
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def project_of(folder: Path, url: str, secret: str) -> None:

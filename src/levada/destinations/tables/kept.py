@@ -17,7 +17,8 @@ from levada.destinations.tables.values import is_nested, storage
 
 ZONE = r"(Z|[+-]\d\d(:?\d\d)?)$"
 Column: TypeAlias = "pa.ChunkedArray[Any]"
-UNFIT = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, ValueError, TypeError, OverflowError)
+UNFIT = (ValueError, TypeError, NotImplementedError, OverflowError)
+"""What Python and Arrow (whose errors are of these classes) raise for a value that a type cannot hold."""
 
 
 def fitted(column: Column, kind: pa.DataType) -> Column:
