@@ -395,6 +395,16 @@ _REFUSED_AFTER_LOST = Schedule(
         Stage(edits=(Edit(1, "a"),)),
     ),
 )
+_LATE = Schedule(
+    seed=0,
+    letter="A",
+    batch=1,
+    lanes=1,
+    repeats="at_least_once",
+    rate=None,
+    rows=_ROWS,
+    stages=(Stage(), Stage(edits=(Edit(1, "z"),), faults=((0, "late"),)), Stage(edits=(Edit(1, "y"), Edit(2, "y")))),
+)
 _SHUFFLED = Schedule(
     seed=13,
     letter="C",
@@ -438,7 +448,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("answers_matched_by_position", "33, 35", "C", _by_position, 3, _SHUFFLED),
     Mutant("creates_are_retried", "17, 18, 30", "C", _retries_creates, 3),
     Mutant("no_hold_for_late_requests", "17 (E10)", "AC", _no_hold, 13),
-    Mutant("a_record_with_an_open_end_is_sent", "17 (E10)", "AC", _keys_do_not_wait, 13),
+    Mutant("a_record_with_an_open_end_is_sent", "17 (E10)", "AC", _keys_do_not_wait, 0, _LATE),
     Mutant("an_empty_model_deletes_all", "49, 50", "TABC", _empty_is_fine, 116),
     Mutant("the_http_library_retries", "19, 25", "C", _library_retries, 218),
     Mutant("open_runs_are_dropped", "48, 38", "BC", _open_runs_are_dropped, 38),

@@ -67,11 +67,12 @@ class Held:
         records = operations if self.sequences is None else len(self.sequences)
         which = "1 record waits" if records == 1 else f"{records:,} records wait"
         options = ["max_server_seconds", *(["index_lag_seconds"] if spec.index_lag_seconds else [])]
+        says = "say" if len(options) > 1 else "says"
         named = " and ".join(f"`{option}: {getattr(spec, option):g}`" for option in options)
         why = "an earlier request was not answered and may still be applied"
         if self.sequences is not None:
             why = f"an earlier request for {'it' if records == 1 else 'them'} was not answered and may still be applied"
-        words = f"{which}, because {why}; {named} of {destination} says for how long, and less shortens the wait"
+        words = f"{which}, because {why}; {named} of {destination} {says} for how long, and less shortens the wait"
         return Wait("hold", seconds, words, records, options[0])
 
 

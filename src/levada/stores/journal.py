@@ -139,7 +139,8 @@ class SqliteJournal:
                 values = (*row[:6], row[6] + 1, 1)
                 changed = (values[6], seal(_INTENT, values), self._run_id, number)
                 self._database.change("journal.doubt", changed)
-            self._holds.extend(self._lease.sync, self._run_id, hold_seconds)
+            if numbers:
+                self._holds.extend(self._lease.sync, self._run_id, hold_seconds)
 
     def settle(self, outcomes: Sequence[tuple[int, Outcomes]]) -> None:
         rows: list[Row] = []
