@@ -4,7 +4,7 @@ from __future__ import annotations
 
 CONNECTION_DEFAULTS = {
     "application_name": "levada",
-    "connect_timeout": "15",
+    "connect_timeout": "10",
     "keepalives_idle": "30",
     "keepalives_interval": "10",
     "keepalives_count": "4",
