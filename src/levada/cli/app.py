@@ -16,7 +16,8 @@ from typing import Any
 import click
 
 from levada import __version__
-from levada.cli.invocation import COMMON_OPTIONS, Invocation
+from levada.cli.invocation import COMMON_OPTIONS, Group, Invocation
+from levada.cli.letters import knows_unicode
 from levada.errors import ConfigErrors, LevadaError
 
 #: command: (module in levada.cli, one line of help). The order is that of a user's first day.
@@ -48,7 +49,7 @@ QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
 ISSUES = "the project's issue tracker"
 
 
-class Commands(click.Group):
+class Commands(Group):
     """A group whose commands are imported when they are called; their list needs no import."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -182,7 +183,7 @@ def _usage(error: click.UsageError, as_json: bool, invocation: Invocation) -> in
     message = error.format_message()
     if as_json:
         document = {"code": "usage", "message": message, "where": None, "hint": hint}
-        sys.stdout.write(json.dumps({"error": document}, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps({"error": document}, ensure_ascii=not knows_unicode()) + "\n")
     invocation.terminal.error(message[:1].lower() + message[1:].rstrip("."), hint)
     return 2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from levada.cli.invocation import Invocation
 from levada.cli.invocation import command as declared
 from levada.cli.selection import SelectingCommand, chosen, selecting
-from levada.cli.terminal import plural
+from levada.wording import plural
 
 
 @declared("check", cls=SelectingCommand)
@@ -31,11 +31,15 @@ def command(invocation: Invocation, names: tuple[str, ...], select: tuple[str, .
     for finding in report.findings:
         mark, style = marks[finding.state]
         where = f"{finding.where}: " if finding.where else ""
-        terminal.line(Text.assemble((mark, style), " ", finding.subject.ljust(width), "  ", where + finding.message))
+        terminal.line(
+            Text.assemble(
+                (mark, style), " ", finding.subject.ljust(width), "  ", where + terminal.said(finding.message)
+            )
+        )
         for sending in finding.sending:
             terminal.line(Text(f"  {' ' * width}  {sending}", "dim"))
         if finding.hint:
-            terminal.line(Text(f"  {' ' * width}  hint: {finding.hint}", "dim"))
+            terminal.line(Text(f"  {' ' * width}  hint: {terminal.said(finding.hint)}", "dim"))
     wrong = sum(finding.state != "ok" for finding in report.findings)
     terminal.say("all is well" if not wrong else f"{plural(wrong, 'finding')} to look at")
     return report.exit_code

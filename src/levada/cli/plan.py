@@ -56,7 +56,8 @@ def draw(terminal: Terminal, view: PlanView) -> None:
     from rich.text import Text
 
     from levada.cli.drawing import change_lines, counts_lines, guard_lines, keys_width, sign
-    from levada.cli.terminal import key_text, plural, shown
+    from levada.cli.terminal import key_text, shown
+    from levada.wording import plural
 
     plan, counts = view.plan, view.plan.counts
     head = Text.assemble((view.sync, "bold"), f"  {view.model} → {view.to}  ({view.mode})")

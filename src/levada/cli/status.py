@@ -19,7 +19,7 @@ def command(invocation: Invocation, names: tuple[str, ...], select: tuple[str, .
         return 0
     from rich.text import Text
 
-    terminal.line(Text(view.sentence, "bold"))
+    terminal.line(Text(terminal.said(view.sentence), "bold"))
     for one in view.syncs:
         style = "bold red" if one.needs_you else "green" if one.state == "well" else "yellow"
         terminal.line()
@@ -30,7 +30,7 @@ def command(invocation: Invocation, names: tuple[str, ...], select: tuple[str, .
                 f"  {one.model} → {one.to}  ({one.mode}, {one.schedule})  {one.records:,} records",
             )
         )
-        terminal.line(f"  {one.sentence}")
+        terminal.line(f"  {terminal.said(one.sentence)}")
         if one.next_command:
-            terminal.line(Text(f"  {one.next_command}", "cyan"))
+            terminal.line(Text(f"  {terminal.said(one.next_command)}", "cyan"))
     return 0
