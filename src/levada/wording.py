@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 COMMAND = "levada"
-_COMMANDS = re.compile(r"(?<![\w./\\\[-])levada(?= (?!import\b)[-a-z])")
+_COMMANDS = re.compile(r"(?<![\w./\\\[-])(?<!-m )levada(?= (?!import\b)[-a-z])")
 SAID: frozenset[str] = frozenset({"hint", "message", "next", "notices", "sentence"})
 """Keys of documents whose texts are Levada's own."""
 ROWS: frozenset[str] = frozenset({"after", "before", "key", "keys", "rows"})

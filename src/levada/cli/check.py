@@ -16,7 +16,8 @@ def command(invocation: Invocation, names: tuple[str, ...], select: tuple[str, .
     Files, sources, keys (NULL and duplicate ones are counted and shown), destinations and their credentials,
     mappings, and the first rows as they would arrive. One line each; of a sync also what each kind of change
     becomes: the verb, the request or the table, and the fields that it sends. Exit code 2 if something is wrong,
-    3 if only some rows are.
+    1 if Levada has a bug, 5 if something cannot be reached now, 3 if only some rows are wrong. With --json one
+    document, whatever the number of syncs.
     """
     terminal = invocation.terminal
     with invocation.open() as project:
@@ -26,7 +27,14 @@ def command(invocation: Invocation, names: tuple[str, ...], select: tuple[str, .
         return report.exit_code
     from rich.text import Text
 
-    marks = {"ok": ("✓", "green"), "notice": ("!", "yellow"), "wrong": ("✗", "bold red"), "rows": ("!", "yellow")}
+    marks = {
+        "ok": ("✓", "green"),
+        "notice": ("!", "yellow"),
+        "wrong": ("✗", "bold red"),
+        "bug": ("✗", "bold red"),
+        "away": ("…", "yellow"),
+        "rows": ("!", "yellow"),
+    }
     width = max((len(finding.subject) for finding in report.findings), default=0)
     for finding in report.findings:
         mark, style = marks[finding.state]

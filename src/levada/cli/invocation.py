@@ -31,7 +31,11 @@ def COMMON_OPTIONS() -> list[click.Parameter]:  # noqa: N802 -- a table, made an
     return [
         click.Option(["-p", "--project"], metavar="DIR", help="The project's folder (default: found from here up)."),
         click.Option(["--env"], metavar="NAME", help="Read .env.NAME too."),
-        click.Option(["--json"], is_flag=True, help="Print one JSON document."),
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            help="Print one JSON document; `records`, and `run` and `plan` of several syncs, print one a line.",
+        ),
         click.Option(["--no-color"], is_flag=True, help="Print without colours, as NO_COLOR does."),
         click.Option(["-v", "--verbose"], is_flag=True, help="Tell more on stderr."),
         click.Option(["--debug"], is_flag=True, help="Show tracebacks, as LEVADA_DEBUG does."),

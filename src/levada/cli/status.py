@@ -10,7 +10,10 @@ from levada.cli.selection import SelectingCommand, chosen, selecting
 @declared("status", cls=SelectingCommand)
 @selecting
 def command(invocation: Invocation, names: tuple[str, ...], select: tuple[str, ...], exclude: tuple[str, ...]) -> int:
-    """Say what needs you, then how each sync stands and what to do about it."""
+    """Say what needs you, then how each sync stands, who must act, and what to do about it.
+
+    With --json one document, whatever the number of syncs. Exit code 0, whatever it says.
+    """
     terminal = invocation.terminal
     with invocation.open() as project:
         view = project.status(chosen(project, names, select, exclude))

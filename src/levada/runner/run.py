@@ -24,13 +24,23 @@ from levada.delivery.order import DeliveryOrder, DeliveryReport
 from levada.delivery.settled import figures
 from levada.destination import Destination, TableDestination
 from levada.durable import private_folder, system_error
-from levada.errors import AuthError, ConfigError, CorruptedError, FullError, LevadaError, StoreError, UnavailableError
+from levada.errors import (
+    AuthError,
+    ConfigError,
+    CorruptedError,
+    FullError,
+    LevadaError,
+    StoreError,
+    UnavailableError,
+    UnreachableError,
+)
 from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
 from levada.planner import REMOVAL, Ledger, PlanRequest
 from levada.run import PauseReason, RunResult, Status, Tally
 from levada.runner import refused
 from levada.runner.approve import standing_approval
+from levada.runner.attempt import words_of
 from levada.runner.columns import remember_columns
 from levada.runner.doubt import doubt, is_doubted, settle_doubt
 from levada.runner.guarding import decide
@@ -251,15 +261,19 @@ def _fresh(
             result = _planned(trip, resolved, ledger, errand)
     except StoreError as error:
         if not _was_begun(trip):
-            _failed(trip, error)
+            _ended(trip, error)
         raise
     except LevadaError as error:
-        result = _failed(trip, error)
+        result = _ended(trip, error)
     except OSError as error:
         found = system_error(trip.folder, error)
         if not _was_begun(trip):
-            _failed(trip, found)
+            _ended(trip, found)
         raise found from error
+    except Exception as error:
+        if not _was_begun(trip):
+            _ended(trip, LevadaError(words_of(error, project.redaction.clean), code="bug"))
+        raise
     except BaseException:
         if not _was_begun(trip):
             _close(trip, trip.result("cancelled", message="stopped before anything was sent"))
@@ -373,7 +387,7 @@ def _deliver(
         raise
     except LevadaError as error:
         if not _was_begun(trip):
-            return _failed(trip, error, plan)
+            return _ended(trip, error, plan)
         message = project.redaction.clean(error.message)
         tally = figures(plan, project.store.journal_entries(trip.run_id), requests=0)
         report = DeliveryReport(tally, None, pause=_pause_of(error), message=message)
@@ -423,7 +437,7 @@ def _pause_of(error: LevadaError) -> PauseReason:
             return "auth"
         case FullError():
             return "full"
-        case UnavailableError():
+        case UnavailableError() | UnreachableError():
             return "outage"
         case _:
             return "setup"
@@ -435,10 +449,10 @@ def _was_begun(trip: Trip) -> bool:
 
 
 def _paused(trip: Trip, plan: Plan, report: DeliveryReport) -> RunResult:
-    """A pause; or, where nothing can have been applied and a person has to act, a failure without a trace."""
+    """A pause; or, where nothing can have been applied, an end without a trace: the next run plans anew."""
     assert report.pause is not None
     if report.untouched and report.pause in ("auth", "setup", "outage"):
-        return _failed(trip, as_destination_error(Paused(report.pause, report.message)), plan)
+        return _ended(trip, as_destination_error(Paused(report.pause, report.message)), plan)
     result = _result_of(trip, plan, "paused", report.tally, pause=report.pause, message=report.message)
     trip.project.store.update_run(trip.lease, trip.run_id, phase="paused", status="paused", result=result.as_dict())
     return result
@@ -518,12 +532,19 @@ def _close(trip: Trip, result: RunResult, plan: Plan | None = None) -> None:
         shutil.rmtree(trip.folder, ignore_errors=True)
 
 
-def _failed(trip: Trip, error: LevadaError, plan: Plan | None = None) -> RunResult:
-    """Nothing was sent, and nothing is changed."""
+def _ended(trip: Trip, error: LevadaError, plan: Plan | None = None) -> RunResult:
+    """Nothing was sent, and nothing is changed: paused, where only something has to be reached again; else failed."""
     error.message = trip.project.redaction.clean(error.message)
     counts = plan.counts if plan else Counts()
-    tally = Tally(unsent=counts.operations)
-    plan_id = plan.plan_id if plan else ""
-    result = trip.result("failed", counts=counts, tally=tally, plan_id=plan_id, error=error, notices=trip.notices)
+    weather = isinstance(error, UnavailableError | UnreachableError)
+    result = trip.result(
+        "paused" if weather else "failed",
+        counts=counts,
+        tally=Tally(unsent=counts.operations),
+        plan_id=plan.plan_id if plan else "",
+        pause=_pause_of(error) if weather else None,
+        error=error,
+        notices=trip.notices,
+    )
     _close(trip, result)
     return result

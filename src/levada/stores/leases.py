@@ -136,8 +136,8 @@ class Leases:
         return BusyError(
             f"sync {held.sync} is being run by {owner}{run}",
             run_id=held.run_id or None,
-            hint=f"wait for it to end; a process that hangs is given up {LEASE_SECONDS:.0f} s after its last "
-            f"sign of life (it gives one every {HEARTBEAT_SECONDS:.0f} s)",
+            hint="wait for it to end, or let the command wait (`--wait`); a process that hangs is given up "
+            f"{LEASE_SECONDS:.0f} s after its last sign of life (it gives one every {HEARTBEAT_SECONDS:.0f} s)",
         )
 
 
