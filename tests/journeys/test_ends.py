@@ -17,7 +17,7 @@ from levada_process import environment, levada, small_project, write
 
 SYNC = "customers_to_crm"
 DOWN = {
-    "destinations/away.yml": "type: http\nbase_url: http://127.0.0.1:9\n"
+    "destinations/away.yml": "type: http\nbase_url: http://127.0.0.1:9\ncheck: GET /me\n"
     "objects:\n  contacts: {match: id, upsert: {send: 'POST /c'}}\n",
     "destinations/away_db.yml": "type: postgres\nurl: postgresql://u:p@127.0.0.1:9/db\ncreate_tables: true\n",
     "syncs/to_away.yml": "model: customers\nto: away.contacts\nfields: {id: id, email: email}\n",

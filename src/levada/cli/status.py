@@ -22,6 +22,8 @@ def command(invocation: Invocation, names: tuple[str, ...], select: tuple[str, .
         return 0
     from rich.text import Text
 
+    from levada.runner.status import who_words
+
     terminal.line(Text(terminal.said(view.sentence), "bold"))
     for one in view.syncs:
         style = "bold red" if one.needs_you else "green" if one.state == "well" else "yellow"
@@ -33,7 +35,8 @@ def command(invocation: Invocation, names: tuple[str, ...], select: tuple[str, .
                 f"  {one.model} → {one.to}  ({one.mode}, {one.schedule})  {one.records:,} records",
             )
         )
-        terminal.line(f"  {terminal.said(one.sentence)}")
-        if one.next_command:
-            terminal.line(Text(f"  {terminal.said(one.next_command)}", "cyan"))
+        for fact in one.standing:
+            terminal.line(f"  {terminal.said(fact.sentence)}")
+            if fact.state != "well":
+                terminal.line(Text(f"    {terminal.said(who_words(fact, one.schedule))}", "cyan"))
     return 0

@@ -73,6 +73,8 @@ class Trip:
     purpose: Purpose = "sync"
     notices: tuple[str, ...] = ()
     entitled: Callable[[], bool] = lambda: True
+    #: runs that the same command has finished before
+    finished: tuple[str, ...] = ()
 
     def result(
         self,
@@ -147,7 +149,8 @@ def run(
             before: tuple[RunResult, ...] = (*((earlier,) if earlier is not None else ()), *settled)
             if settled and settled[-1].status in ("paused", "failed"):
                 return replace(settled[-1], resumed=before[:-1])
-            fresh = _fresh(project, resolved, lease, purpose, errand, heartbeat.holds)
+            finished = tuple(result.run_id for result in before)
+            fresh = _fresh(project, resolved, lease, purpose, errand, heartbeat.holds, finished)
     except OSError as error:
         raise system_error(store.folder, error) from error
     finally:
@@ -238,12 +241,13 @@ def _fresh(
     purpose: Purpose,
     errand: Errand | None,
     entitled: Callable[[], bool],
+    finished: tuple[str, ...],
 ) -> RunResult:
     store, clock = project.store, project.clock
     run_id = clock.new_id("run")
     folder = store.folder / "plans" / run_id
     began, told = (clock.now(), clock.monotonic()), resolved.notices
-    trip = Trip(project, resolved.name, run_id, lease, folder, *began, purpose, told, entitled)
+    trip = Trip(project, resolved.name, run_id, lease, folder, *began, purpose, told, entitled, finished)
     store.create_run(lease, run_id, purpose)
     project.listener(events.RunStarted(resolved.name, run_id))
     try:
@@ -374,8 +378,10 @@ def _deliver(
     ledger: Ledger,
 ) -> RunResult:
     project, plan = trip.project, order.plan
-    if trip.purpose == "sync":
-        order = replace(order, waiting=refused.waiting(project.store, trip.sync, plan, trip.folder))
+    if trip.purpose == "sync" or (trip.purpose == "resync" and trip.finished):
+        only = trip.purpose == "resync"
+        left_out = refused.waiting(project.store, trip.sync, plan, trip.folder, trip.finished, only_just=only)
+        order = replace(order, waiting=left_out)
     place = Place.of_order(order, destination, schema)
     expect_plan(project, place, plan.plan_id)
     project.store.update_run(trip.lease, trip.run_id, phase="delivering")

@@ -81,6 +81,14 @@ class Leases:
         self._meta.raise_mark()
         return lease
 
+    def holder(self, sync: str) -> str | None:
+        """See `Store.holder`."""
+        with self._database.read():
+            held = self.held(sync)
+        if not held.owner or self._given_up(held):
+            return None
+        return str(Owner.from_text(held.owner))
+
     def renew(self, lease: Lease) -> None:
         with self._database.write(durable=False):
             held = self.fence(lease)
