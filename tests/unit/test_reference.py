@@ -12,7 +12,7 @@ from levada.cli.app import COMMANDS, app
 from levada.cli.reference import page
 from levada.errors import LevadaError
 from levada.run import EXIT_CODES, PauseReason, Status
-from levada.runner.standing import State
+from levada.runner.standing import STATES, State
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "levada"
@@ -94,7 +94,7 @@ def test_every_status_pause_and_error_is_in_the_table_of_ends() -> None:
             assert codes[kind.code] == kind.exit_code
         else:
             assert codes[f"{kind.code.partition('.')[0]}.*".replace("config.*", "config.*, usage.*, run.*")] is not None
-    assert set(endings.STATES) == set(get_args(State))
+    assert set(STATES) == set(get_args(State))
 
 
 def _error_classes(kind: type[LevadaError]) -> list[type[LevadaError]]:

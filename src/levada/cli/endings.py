@@ -113,8 +113,9 @@ One sync can be in several of these at once; each is told in a line with who mus
 """
 _FOOT = """
 Who must act is one of: {who}.
-Where it is nobody, it goes on with the next run, and the line says by which schedule. In JSON: `who`, `standing` (all facts), `left` (records by outcome, of the last run that was committed),
-`held_by`, `open_run`, `plan_waiting`, `synced_at`, `age_seconds`.
+Where it is nobody, it goes on with the next run, and the line says by which schedule. In JSON: `who`, `standing` (all
+facts), `left` (records by outcome, of the last run that was committed), `held_by`, `open_run`, `plan_waiting`,
+`synced_at`, `age_seconds`.
 
 This page is made by `make docs` from the code.
 """

@@ -65,8 +65,9 @@ def command_of(argument: str, original: Sequence[str]) -> str:
     `levada` if that is what the search path finds; otherwise the path as it was typed, or `python -m levada`.
     """
     path = Path(argument)
-    if path.name == "__main__.py" and "-m" in original:
-        return shlex.join(original[: original.index("-m") + 2])
+    if path.name == "__main__.py":
+        end = original.index("-m") + 2 if "-m" in original else 0
+        return shlex.join(original[:end]) if original[end - 1 : end] == [COMMAND] else COMMAND
     if path.stem != COMMAND or not path.is_file():
         return COMMAND
     found = shutil.which(COMMAND)

@@ -126,6 +126,7 @@ def test_hints_name_the_command_as_it_was_called(tmp_path: Path) -> None:
     script.chmod(0o700)
     assert command_of(str(script), [sys.executable, str(script), "run"]) == f"'{script}'"
     assert command_of("/usr/bin/pytest", ["pytest"]) == "levada"
+    assert command_of("/x/pytest/__main__.py", ["python", "-m", "pytest"]) == "levada"
     before = os.environ["PATH"]
     try:
         os.environ["PATH"] = str(script.parent)
