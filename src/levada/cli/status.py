@@ -5,6 +5,7 @@ from __future__ import annotations
 from levada.cli.invocation import Invocation
 from levada.cli.invocation import command as declared
 from levada.cli.selection import SelectingCommand, chosen, selecting
+from levada.wording import plural
 
 
 @declared("status", cls=SelectingCommand)
@@ -32,7 +33,7 @@ def command(invocation: Invocation, names: tuple[str, ...], select: tuple[str, .
             Text.assemble(
                 ("● ", style),
                 (one.sync, "bold"),
-                f"  {one.model} → {one.to}  ({one.mode}, {one.schedule})  {one.records:,} records",
+                f"  {one.model} → {one.to}  ({one.mode}, {one.schedule})  {plural(one.records, 'record')}",
             )
         )
         for fact in one.standing:

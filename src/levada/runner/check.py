@@ -17,6 +17,7 @@ from levada.runner.proof import Place, check_proof
 from levada.runner.resolve import model_columns, model_query, resolve
 from levada.runner.sending import Sending, sendings
 from levada.runner.target import check_target
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -84,7 +85,7 @@ def check(project: Project, syncs: Sequence[str] | None = None) -> CheckReport:
     declared = [name for name in names if name in files.syncs and not files.errors_for([name])]
     if not errors:
         count = sum(len(by_name) for by_name in files.listed.values())
-        findings.append(Finding("files", "ok", f"{count} files are well-formed"))
+        findings.append(Finding("files", "ok", plural(count, "file is well-formed", "files are well-formed")))
     models = sorted({files.syncs[name].sync.model or "" for name in declared})
     if syncs is None:
         models = sorted(files.models)
@@ -191,7 +192,7 @@ def _key(project: Project, name: str, model: Model) -> Finding:
             )
         rows, nulls, twice = _key_figures(project, model, query)
         if not nulls and not twice:
-            return Finding(subject, "ok", f"{rows:,} rows, key {', '.join(model.key)} is unique")
+            return Finding(subject, "ok", f"{plural(rows, 'row')}, key {', '.join(model.key)} is unique")
         return Finding(
             subject, "rows", _key_words(project, model, query, rows, nulls, twice), _KEY_HINT, code="rows.key"
         )
@@ -215,8 +216,8 @@ def _key_words(project: Project, model: Model, query: str, rows: int, nulls: int
             f"HAVING count(*) > 1 ORDER BY count(*) DESC, {keys} LIMIT {KEYS_SHOWN}",
         )
         samples = "; ".join(f"{', '.join(str(value) for value in row[:-1])} {row[-1]} times" for row in found)
-        parts.append(f"{twice:,} keys that occur more than once ({samples})")
-    return f"{rows:,} rows, of them {' and '.join(parts)}"
+        parts.append(f"{plural(twice, 'key that occurs', 'keys that occur')} more than once ({samples})")
+    return f"{plural(rows, 'row')}, of them {' and '.join(parts)}"
 
 
 def _key_figures(project: Project, model: Model, query: str) -> tuple[int, int, int]:
@@ -246,6 +247,10 @@ def _no_nulls(model: Model) -> str:
     return "(" + " AND ".join('"' + key.replace('"', '""') + '" IS NOT NULL' for key in model.key) + ")"
 
 
+def _passed(rows: int) -> str:
+    return "the model has no rows" if not rows else f"the first {plural(rows, 'row passes', 'rows pass')}"
+
+
 def _sync(project: Project, name: str) -> list[Finding]:
     """Does the mapping hold against both ends, and do the first rows pass it?"""
     subject = f"sync {name}"
@@ -263,10 +268,10 @@ def _sync(project: Project, name: str) -> list[Finding]:
     fields = len(resolved.mapping.fields)
     invalid = [row for row in shown.to_pylist() if row.get("invalid")]
     if invalid:
-        message = f"{len(invalid)} of the first {shown.num_rows} rows cannot be sent: {invalid[0]['invalid']}"
+        message = f"{len(invalid)} of the first {plural(shown.num_rows, 'row')} cannot be sent: {invalid[0]['invalid']}"
         hint = f"`levada preview {name}` shows them"
         found = [Finding(subject, "rows", message, hint, code="rows.invalid", sending=sendings(resolved))]
     else:
-        message = f"{fields} fields → {resolved.sync.to}; the first {shown.num_rows} rows pass"
+        message = f"{plural(fields, 'field')} → {resolved.sync.to}; {_passed(shown.num_rows)}"
         found = [Finding(subject, "ok", message, sending=sendings(resolved))]
     return found + [Finding(subject, "ok", f"notice: {notice}") for notice in (*resolved.notices, *told)]

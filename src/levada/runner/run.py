@@ -54,6 +54,7 @@ from levada.runner.target import check_target, remember_target
 from levada.runner.undone import forget_undone, undone_runs
 from levada.runner.unremembered import without_guess
 from levada.store import Lease, RunRecord
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -359,7 +360,7 @@ def _guarded(trip: Trip, resolved: Resolved, plan: Plan, ledger: Ledger) -> Guar
 def _skipped(trip: Trip, resolved: Resolved, ledger: Ledger) -> RunResult:
     """first_run: skip. The model is taken as synced."""
     folded = trip.project.planner.confirmed(_request(trip, resolved, ledger))
-    notice = f"first_run: skip took {folded.rows:,} rows as already synced and sent nothing"
+    notice = f"first_run: skip took {plural(folded.rows, 'row')} as already synced and sent nothing"
     result = trip.result("succeeded", counts=Counts(unchanged=folded.rows), notices=(*trip.notices, notice))
     shutil.rmtree(trip.folder, ignore_errors=True)
     trip.project.store.commit(trip.lease, trip.run_id, folded, status="succeeded", result=result.as_dict())

@@ -278,7 +278,9 @@ def explained(message: str, hint: str | None, state: str, connecting: bool) -> L
         )
     if re.fullmatch(r'.*database "[^"]*" does not exist', text):
         return SourceError(message, code="source.missing", hint="check the database's name in the source's `url:`")
-    if connecting and re.match(r"invalid |server does not support ssl|.*certificate", text):
+    if connecting and re.search(
+        r"\binvalid (sslmode|uri|port|conn|integer|\w+ value)|not support ssl|certificate", text
+    ):
         return ConfigError(
             f"PostgreSQL cannot be asked: {message}",
             code="source.url",
