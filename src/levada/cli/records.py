@@ -32,10 +32,11 @@ def command(
     terminal = invocation.terminal
     with invocation.open() as project:
         if terminal.json:
-            count = 0
-            for count, record in enumerate(project.records(sync, run=run, outcome=outcome, key=key, limit=limit), 1):
+            any_found = False
+            for record in project.records(sync, run=run, outcome=outcome, key=key, limit=limit):
+                any_found = True
                 terminal.document(record.as_dict())
-            if not count:
+            if not any_found:
                 terminal.say(elsewhere(project, sync, run, outcome, key))
             return 0
         wanted = limit or SHOWN_DEFAULT

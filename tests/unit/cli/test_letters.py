@@ -164,3 +164,17 @@ def test_a_process_says_how_it_was_called(tmp_path: Path) -> None:
     assert levada(folder, "plan", "--json").document["next"] == f"{said} run customers_to_crm"
     assert f"{said} plan customers_to_crm" in levada(folder, "status").out
     assert f"did you mean {said} plan?" in levada(folder, "plam").talk
+
+
+def test_a_home_that_is_missing_is_no_hindrance(tmp_path: Path) -> None:
+    """Without HOME everything works; where HOME is no folder, only a first secret needs another place, and says so."""
+    folder = small_project(tmp_path, rows=2)
+    for home in ("", "/dev/null"):
+        assert levada(folder, "check", HOME=home).code == 0
+        assert levada(folder, "run", HOME=home).code == 0
+        assert levada(folder, "status", HOME=home).code == 0
+    refused = levada(folder, "secrets", "set", "TOKEN", text="a secret", HOME="/dev/null", XDG_CONFIG_HOME="")
+    assert (refused.code, "LEVADA_KEY_FILE" in refused.talk, "Traceback" in refused.talk) == (2, True, False)
+    key = str(tmp_path / "keys" / "master")
+    kept = levada(folder, "secrets", "set", "TOKEN", text="gêheim", HOME="/dev/null", LEVADA_KEY_FILE=key, LANG="C")
+    assert kept.code == 0, kept
