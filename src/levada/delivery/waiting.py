@@ -16,7 +16,7 @@ import pyarrow as pa
 from levada.outcome import Outcome
 
 #: `end`: what the destination made of it when last asked, `rejected` or `suppressed`. `tries`: how often it was
-#: asked with these values. `left`: in how many runs, this one included, it is not asked. `at`: the store's moment when
+#: asked with these values. `left`: in how many runs, this one included, it is not asked. `moment`: the store's moment when
 #: it was last asked.
 _FIELDS: list[pa.Field[pa.DataType]] = [
     pa.field("sequence", pa.int64()),
@@ -25,7 +25,7 @@ _FIELDS: list[pa.Field[pa.DataType]] = [
     pa.field("left", pa.int32()),
     pa.field("reason", pa.string()),
     pa.field("code", pa.string()),
-    pa.field("at", pa.string()),
+    pa.field("moment", pa.string()),
 ]
 SCHEMA = pa.schema(_FIELDS)
 

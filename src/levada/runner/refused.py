@@ -58,13 +58,13 @@ def waiting(
     again = int(run in just)
     with _connected(folder) as connection:
         try:
-            moments = connection.sql(f"SELECT DISTINCT at FROM read_parquet({_text(path)})").fetchall()
+            moments = connection.sql(f"SELECT DISTINCT moment FROM read_parquet({_text(path)})").fetchall()
             late = [moment for (moment,) in moments if store.seconds_since(moment) >= WAIT_SECONDS_MAX]
             asked = f"waits = list_extract({list(WAITS)}, least(tries, {len(WAITS)})) - 1" if only_just else "true"
-            left = f"CASE WHEN list_contains({late}::VARCHAR[], at) THEN 0 ELSE waits + {again} END"
+            left = f"CASE WHEN list_contains({late}::VARCHAR[], moment) THEN 0 ELSE waits + {again} END"
             parts = [
                 f"""
-                SELECT o.sequence, r.ended AS "end", r.tries, r."left", r.reason, r.code, r.at
+                SELECT o.sequence, r.ended AS "end", r.tries, r."left", r.reason, r.code, r.moment
                 FROM ({_operations(folder, plan, kind)}) AS o
                 JOIN (
                     SELECT *, {left} AS "left" FROM read_parquet({_text(path)}) WHERE kind = '{kind}' AND {asked}
@@ -114,7 +114,7 @@ def _write(plan: Plan, folder: Path, entries: Iterable[JournalEntry], left_out: 
                    coalesce(e.outcome, b.outcome) AS outcome,
                    CASE WHEN e.outcome IS NULL THEN b.reason ELSE e.reason END AS reason,
                    CASE WHEN e.outcome IS NULL THEN b.code ELSE e.code END AS code,
-                   w."end" AS before, w.tries, w."left", w.reason AS words, w.at
+                   w."end" AS before, w.tries, w."left", w.reason AS words, w.moment
             FROM ({_operations(folder, plan, kind)}) AS o
             ASOF JOIN batches AS b ON o.sequence >= b.first
             LEFT JOIN exceptions AS e ON e.sequence = o.sequence
@@ -128,11 +128,11 @@ def _write(plan: Plan, folder: Path, entries: Iterable[JournalEntry], left_out: 
             WITH refused AS (
                 SELECT * FROM ({" UNION ALL ".join(parts)}) WHERE outcome IN ('rejected', 'waiting', 'suppressed')
             )
-            SELECT kind, key, hash, before AS ended, tries, "left" - 1 AS waits, words AS reason, code, at
+            SELECT kind, key, hash, before AS ended, tries, "left" - 1 AS waits, words AS reason, code, moment
             FROM refused WHERE "left" > 0
             UNION ALL
             SELECT kind, key, hash, outcome AS ended, coalesce(tries, 0) + 1 AS tries, {wait} - 1 AS waits, reason,
-                   code, {_literal(moment)} AS at
+                   code, {_literal(moment)} AS moment
             FROM refused WHERE coalesce("left", 0) = 0
         """
         partial = folder / f"{FILE}.partial"
