@@ -10,6 +10,8 @@ import claims
 from components import require
 from servers.postgres import PostgresServer, fresh_database
 
+pytest.register_assert_rewrite("contracts")
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs"):

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from components import require
+from contracts import table_effects, table_proofs, table_shapes, tables
+from contracts.tables import Check, TableBench, name_of
 from levada.destination import Surroundings, TableDestination
 from levada.destinations import destination_type
-from levada.testing import table_effects, table_proofs, table_shapes, tables
-from levada.testing.tables import Check, TableBench, name_of
 from servers.mariadb import MariadbServer, fresh_mariadb
 from servers.postgres import PostgresServer, fresh_database
 

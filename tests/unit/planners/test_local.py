@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from contracts.planner_bench import BOTH, MIRROR, Planned, PlannerBench, exceptions, mapped, people
 from levada import events
 from levada.errors import ConfigError, CorruptedError, SourceError
 from levada.mapping import FieldMapping, Mapping
@@ -26,7 +27,6 @@ from levada.planners.engine import Engine, is_plain_scan
 from levada.planners.files import linked
 from levada.planners.local import LocalPlanner
 from levada.source import Attachment, Column, SourceAbilities
-from levada.testing.planner_bench import BOTH, MIRROR, Planned, PlannerBench, exceptions, mapped, people
 
 
 @dataclass(slots=True)
@@ -405,7 +405,7 @@ import resource, sys
 from pathlib import Path
 import pyarrow as pa
 from levada.planners.local import LocalPlanner
-from levada.testing.planner_bench import BOTH, PlannerBench
+from contracts.planner_bench import BOTH, PlannerBench
 folder = Path(sys.argv[1])
 bench = PlannerBench(LocalPlanner(folder / "spool", memory="64MB", threads=2), folder)
 rows = 300_000

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts.sources import table_of
 from levada.errors import AccessError, LevadaError, SourceError
 from levada.source import TYPE_KEY
 from levada.sources.postgres import TYPE, PostgresSource
-from levada.testing.sources import table_of
 from servers.fault_proxy import ALL, Fault, FaultProxy
 from servers.postgres import PASSWORD, PostgresServer
 

@@ -1,6 +1,6 @@
-"""The contract of a source as checks that anyone can run over a source of their own.
+"""The contract of a source as checks, to be run over every source.
 
-    from levada.testing.sources import CHECKS, SourceCase, name_of
+    from contracts.sources import CHECKS, SourceCase, name_of
 
     @pytest.mark.parametrize("check", CHECKS, ids=name_of)
     def test_my_source(check, my_case: SourceCase) -> None:
