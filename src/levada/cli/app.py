@@ -18,6 +18,7 @@ import click
 from levada import __version__
 from levada.cli.invocation import COMMON_OPTIONS, Invocation
 from levada.errors import ConfigErrors, LevadaError
+from levada.nearest import nearest
 
 #: command: (module in levada.cli, one line of help). The order is that of a user's first day.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -69,10 +70,8 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            from difflib import get_close_matches
-
-            close = get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"did you mean levada {close[0]}?" if close else "`levada --help` lists the commands"
+            meant = nearest(args[0], COMMANDS)
+            hint = f"did you mean levada {meant}?" if meant else "`levada --help` lists the commands"
             raise UnknownCommand(args[0], hint)
         return super().resolve_command(ctx, args)
 

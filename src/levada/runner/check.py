@@ -155,14 +155,14 @@ def _key(project: Project, name: str, model: Model) -> Finding:
         columns = [column.name for column in model_columns(project, name, model)]
         missing = [key for key in model.key if key not in columns]
         if missing:
-            from levada.runner.resolve import nearest
+            from levada.nearest import nearest_hint
 
             where = str(project.model_position(name, "key"))
             return Finding(
                 subject,
                 "wrong",
                 f"the model has no column {missing[0]}, which is its key",
-                nearest(missing[0], columns),
+                nearest_hint(missing[0], columns),
                 where,
                 "config.missing_key_column",
             )

@@ -171,12 +171,12 @@ class Project:
 
     def sync_file(self, name: str) -> SyncFile:
         """A sync and the places of its keys. Raises ConfigError for what is wrong in it, or the nearest name."""
-        from levada.runner.resolve import nearest
+        from levada.nearest import nearest_hint
 
         files = self.files
         if name not in files.listed.get("sync", {}):
             raise ConfigError(
-                f"there is no sync {name}", code="config.unknown_name", hint=nearest(name, files.listed["sync"])
+                f"there is no sync {name}", code="config.unknown_name", hint=nearest_hint(name, files.listed["sync"])
             )
         errors = files.errors_for([name])
         if errors:
@@ -185,11 +185,11 @@ class Project:
 
     def model(self, name: str) -> Model:
         """A model. Raises ConfigError with the nearest name."""
-        from levada.runner.resolve import nearest
+        from levada.nearest import nearest_hint
 
         if name not in self.files.models:
             raise ConfigError(
-                f"there is no model {name}", code="config.unknown_name", hint=nearest(name, self.files.models)
+                f"there is no model {name}", code="config.unknown_name", hint=nearest_hint(name, self.files.models)
             )
         return self.files.models[name].model
 

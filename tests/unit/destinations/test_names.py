@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from levada.destinations.mysql import SETTINGS as MYSQL_SETTINGS
 from levada.destinations.postgres import SETTINGS as POSTGRES_SETTINGS
 from levada.destinations.postgres import PostgresEngine
-from levada.destinations.tables.names import TableName, nearest, quoted, table_name
+from levada.destinations.tables.names import TableName, quoted, table_name
 from levada.destinations.tables.urls import DatabaseUrl, database_url
 from levada.errors import ConfigError
 
@@ -65,12 +65,6 @@ def test_an_object_that_is_no_table_is_refused(text: str) -> None:
     """One or two parts, each with a name."""
     with pytest.raises(ConfigError):
         table_name(text)
-
-
-def test_the_nearest_name_is_the_one_that_was_meant() -> None:
-    """Letter case does not matter; a name that is far off suggests nothing."""
-    assert nearest("custmers", ["Customers", "orders"]) == "Customers"
-    assert nearest("zzz", ["customers"]) is None
 
 
 def postgres(text: str) -> DatabaseUrl:
