@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from levada import events
 from levada.cli.terminal import Terminal, duration
 from levada.clock import SystemClock
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -61,7 +62,7 @@ class Progress:
                 self._begin(event.sync)
             case events.ModelRead():
                 if self._terminal.verbose:
-                    self._line(f"{event.sync}: read {event.rows:,} rows in {duration(event.seconds)}")
+                    self._line(f"{event.sync}: read {plural(event.rows, 'row')} in {duration(event.seconds)}")
             case events.PlanMade():
                 counts = event.counts
                 figures = f"+{counts.added:,} ~{counts.changed:,} −{counts.removed:,} !{counts.invalid:,}"

@@ -134,6 +134,10 @@ class Project:
     def stopped(self) -> bool:
         return self._stopped.is_set()
 
+    def wait(self, seconds: float) -> bool:
+        """Let so much time pass, or less if this is stopped meanwhile; says whether it was."""
+        return self._stopped.wait(seconds)
+
     # -- what the files say
 
     @property
@@ -345,23 +349,26 @@ class Project:
 
     def run(self, sync: str, *, discard_plan: bool = False) -> RunResult:
         """Plan, guard, send, and remember what was confirmed. Finishes an interrupted run of the sync first."""
+        from levada.runner.attempt import attempted
         from levada.runner.run import run
 
         self.sync_file(sync)
-        return run(self, sync, discard_plan=discard_plan)
+        return attempted(self, sync, lambda: run(self, sync, discard_plan=discard_plan))
 
     def retry(self, sync: str) -> RunResult:
         """A run now, which also sends what was refused before and would wait for its turn."""
+        from levada.runner.attempt import attempted
         from levada.runner.run import run
 
         self.sync_file(sync)
-        return run(self, sync, all_due=True)
+        return attempted(self, sync, lambda: run(self, sync, all_due=True))
 
     def resync(self, sync: str, *, rebuild: bool = False) -> RunResult:
         """Compare again with every value at the destination unknown; pending removals stay planned."""
+        from levada.runner.attempt import attempted
         from levada.runner.resync import resync
 
-        return resync(self, sync, rebuild=rebuild)
+        return attempted(self, sync, lambda: resync(self, sync, rebuild=rebuild))
 
     def mark_synced(self, sync: str) -> RunResult:
         """Take the model as already at the destination; nothing is sent."""

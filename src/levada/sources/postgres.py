@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 import pyarrow as pa
 from pydantic import Field
 
-from levada.errors import AccessError, ConfigError, LevadaError, SourceError
+from levada.errors import AccessError, ConfigError, LevadaError, SourceError, UnreachableError
 from levada.libpq import CONNECTION_DEFAULTS
 from levada.model import Declaration
 from levada.redaction import Redactor
@@ -278,11 +278,19 @@ def explained(message: str, hint: str | None, state: str, connecting: bool) -> L
         )
     if re.fullmatch(r'.*database "[^"]*" does not exist', text):
         return SourceError(message, code="source.missing", hint="check the database's name in the source's `url:`")
+    if connecting and re.search(
+        r"\binvalid (sslmode|uri|port|conn|integer|\w+ value)|not support ssl|certificate", text
+    ):
+        return ConfigError(
+            f"PostgreSQL cannot be asked: {message}",
+            code="source.url",
+            hint="check the settings in the source's `url:`, sslmode and sslrootcert among them",
+        )
     if connecting:
-        return SourceError(
+        return UnreachableError(
             f"PostgreSQL cannot be reached: {message}",
-            code="source.unreachable",
-            hint="check host, port and sslmode in the source's `url:`, and that the server runs",
+            hint="see that the server runs and that host and port in the source's `url:` lead to it; the next run "
+            "tries again",
         )
     if state == "25006" or "read-only transaction" in text or "data-modifying statement" in text:
         return refused(message)
