@@ -67,7 +67,7 @@ def replay(seed: int, rows: int, *, small: bool) -> int:
 
 
 def wanted(seeds: range) -> set[Cell]:
-    """The cells that a campaign must reach: those that its schedules aim at, and all of them where it is large enough."""
+    """The cells that a campaign must reach: those that its schedules aim at; of a large one all there are."""
     return {*reachable(len(seeds)), *(cell for seed in seeds for cell in aims(seed))}
 
 

@@ -44,7 +44,7 @@ def played(wanted: Schedule) -> Played:
 @pytest.mark.claim("H1")
 @pytest.mark.timeout(1_800)
 def test_no_schedule_of_faults_breaks_a_guarantee() -> None:
-    """What `make simulate` does: nothing lost, doubled, stale, backwards or leaked, and every cell met that is aimed at.
+    """What `make simulate` does: nothing lost, doubled, stale, backwards or leaked, and each cell met that is aimed at.
 
     In CI these are all cells there are.
     """
@@ -97,11 +97,15 @@ OTHER_WAYS = {"rebuild", "distrust", "left", "renew"}
 
 @pytest.mark.parametrize("letter", ["T", "A", "B", "C", "D"])
 def test_a_run_may_die_at_every_durable_step_and_the_next_one_too(letter: Letter) -> None:
-    """Killed before and after each transaction and request, then again while it resumes: the third run ends well."""
+    """Killed before and after each transaction and request, then again while it resumes: the third run ends well.
+
+    At every third of them, from a place that is the class's own; in CI at every one.
+    """
     points: Counter[str] = Counter()
     edits = (Edit(1, "z"), Edit(2, None), Edit(4, "n"))
+    first, every = (0, 1) if full() or in_campaign() else (LETTERS.index(letter) % 3, 3)
     with campaign():
-        for step in range(60):
+        for step in range(first, 60, every):
             again = Stage(crash=step // 2) if step % 3 == 0 else Stage()
             lost = ((0, "lost_after"),) if step % 4 == 0 else ()
             found = play(schedule(letter, Stage(), Stage(edits=edits, crash=step, faults=lost), again))
@@ -281,11 +285,16 @@ def test_a_published_failure_is_caught(mutant: Mutant) -> None:
 
 @pytest.mark.claim("H5")
 def test_the_museum_is_as_large_as_it_is_said_to_be(figure: Figure) -> None:
-    """Each mutant is caught at the schedule that is named for it, and what it rebuilds was published."""
+    """Each mutant is caught at the schedule that is named for it, and what it rebuilds was published.
+
+    In `make test`, where the test above catches each of them, a few.
+    """
     rebuilt = {each for mutant in MUTANTS for each in re.findall(r"I\.[a-z]|\b\d+(?:\.\d+)?\b", mutant.like)}
+    tried = MUTANTS if full() else MUTANTS[::11]
     with campaign():
-        seen = [mutant.name for mutant in MUTANTS if caught(mutant, seeds_max=0) is not None]
-    assert len(seen) == len(MUTANTS) >= 25
+        seen = [mutant.name for mutant in tried if caught(mutant, seeds_max=0) is not None]
+    assert len(seen) == len(tried)
+    assert len(MUTANTS) >= 25
     figure("H5", f"{len(seen)} mutants of the engine, after {len(rebuilt)} published failures, all caught")
 
 
