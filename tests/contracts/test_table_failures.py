@@ -18,7 +18,6 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from components import require
 from contracts.tables import ALICE, BOB, SCHEMA, TableBench, batch, columns_of, records, write
 from contracts.test_tables import mysql_bench, postgres_bench, sqlite_bench
 from levada.destination import Surroundings
@@ -330,14 +329,6 @@ def test_a_schema_is_part_of_the_name(people: TableBench) -> None:
 
 
 # -- MySQL
-
-
-@pytest.fixture(scope="module")
-def mariadb_server() -> Iterator[MariadbServer]:
-    """The running MariaDB of this test process."""
-    require("mariadb")
-    with MariadbServer() as server:
-        yield server
 
 
 @pytest.fixture
