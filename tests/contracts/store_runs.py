@@ -283,6 +283,7 @@ def a_doubt_holds_the_sync_for_its_time(bench: StoreBench) -> None:
     hold = bench.open().hold(SYNC)
     assert hold is not None
     assert hold.seconds_left == pytest.approx(20)
+    assert hold.runs == ("run_1",)
     journal.doubt([0], 5)
     still = store.hold(SYNC)
     assert still is not None

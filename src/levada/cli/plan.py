@@ -89,7 +89,8 @@ def draw(terminal: Terminal, view: PlanView) -> None:
         terminal.say(f"  notice: {notice}", "dim")
     if view.blocked:
         terminal.hint(f"nothing would be sent before: {view.next_command}")
-    elif counts.operations:
-        terminal.hint(f"{view.next_command}   sends {plural(counts.operations, 'record')}")
+    elif view.outlook.sent + view.outlook.held:
+        later = f", and {view.outlook.held:,} after a wait" if view.outlook.held else ""
+        terminal.hint(f"{view.next_command}   sends {plural(view.outlook.sent, 'record')}{later}")
     else:
-        terminal.say("  nothing to send")
+        terminal.say("  nothing to send" + (" now" if counts.operations else ""))

@@ -117,7 +117,7 @@ class Progress:
         text = f"{event.sync}: waiting {duration(event.seconds)} ({event.reason}){words}"
         if self._bars is not None and self._task is not None:
             self._bars.update(self._task, note=f"waiting {duration(event.seconds)}: {event.reason}")
-        else:
+        if self._bars is None or self._task is None or event.option:
             self._line(text)
 
     def _line(self, text: str) -> None:
