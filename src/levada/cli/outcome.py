@@ -10,9 +10,9 @@ from levada.errors import LevadaError
 if TYPE_CHECKING:
     from levada.cli.terminal import Terminal
 
-WORST_FIRST = (2, 1, 4, 5, 3, 0)
+WORST_FIRST = (2, 1, 143, 130, 4, 5, 3, 0)
 """Which exit code stands for several syncs: who must act first. Someone edits (2), someone looks (1), someone
-approves (4), time passes (5), someone reads records (3)."""
+stopped it (143, 130), someone approves (4), time passes (5), someone reads records (3)."""
 
 
 def worst(codes: Iterable[int]) -> int:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from levada.cli.interruption import stopping
 from levada.cli.invocation import Invocation
 from levada.cli.invocation import command as declared
 from levada.cli.progress import Progress
 from levada.cli.selection import SelectingCommand, chosen, selecting
-from levada.errors import LevadaError
+from levada.errors import LevadaError, StoppedError
 
 if TYPE_CHECKING:
     from levada.cli.terminal import Terminal
@@ -33,13 +34,17 @@ def command(
 
     terminal = invocation.terminal
     codes = []
-    with Progress(terminal) as progress, invocation.open(progress) as project:
+    with (
+        Progress(terminal) as progress,
+        invocation.open(progress) as project,
+        stopping(project.stop, lambda: project.computing, sends=False),
+    ):
         selected = chosen(project, names, select, exclude)
         for name in selected:
             try:
                 view = project.plan(name, sample_size=sample)
             except LevadaError as error:
-                if len(selected) == 1:
+                if len(selected) == 1 or isinstance(error, StoppedError):
                     raise
                 codes.append(failed_line(terminal, name, error))
                 continue

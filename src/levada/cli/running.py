@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from levada.cli.interruption import stopping
+from levada.cli.interruption import Signals, stopping
 from levada.cli.invocation import Invocation
 from levada.cli.outcome import failed_line, worst
 from levada.cli.progress import Progress
 from levada.cli.selection import chosen
-from levada.errors import LevadaError
+from levada.errors import LevadaError, StoppedError
 
 if TYPE_CHECKING:
     from levada.cli.terminal import Terminal
@@ -28,7 +28,11 @@ def run_each(
     """Do `act` with each chosen sync, one after the other. One that fails does not keep the others."""
     terminal = invocation.terminal
     codes: list[int] = []
-    with Progress(terminal) as progress, invocation.open(progress) as project, stopping(project.stop):
+    with (
+        Progress(terminal) as progress,
+        invocation.open(progress) as project,
+        stopping(project.stop, lambda: project.computing) as signals,
+    ):
         selected = chosen(project, names, select, exclude)
         width = max((len(name) for name in selected), default=0)
         for name in selected:
@@ -39,20 +43,29 @@ def run_each(
             try:
                 result = act(project, name)
             except LevadaError as error:
-                if len(selected) == 1:
+                if len(selected) == 1 or isinstance(error, StoppedError):
                     raise
                 codes.append(failed_line(terminal, name, error))
                 continue
-            codes.append(show(terminal, result, width))
+            codes.append(_ended(result, show(terminal, result, width), signals))
     return worst(codes)
 
 
 def run_one(invocation: Invocation, act: Callable[[Project], RunResult]) -> int:
     """The same for a command about one thing."""
     terminal = invocation.terminal
-    with Progress(terminal) as progress, invocation.open(progress) as project, stopping(project.stop):
+    with (
+        Progress(terminal) as progress,
+        invocation.open(progress) as project,
+        stopping(project.stop, lambda: project.computing) as signals,
+    ):
         result = act(project)
-    return show(terminal, result, len(result.sync))
+    return _ended(result, show(terminal, result, len(result.sync)), signals)
+
+
+def _ended(result: RunResult, code: int, signals: Signals) -> int:
+    """The exit code of a run: the signal's, if one ended it before anything was sent."""
+    return 128 + signals.number if signals.number and result.status == "cancelled" else code
 
 
 def show(terminal: Terminal, result: RunResult, width: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from levada.destination import Request, TableDestination, Talk
-from levada.errors import ConfigErrors, LevadaError
+from levada.errors import ConfigErrors, LevadaError, StoppedError
 from levada.model import Model
 from levada.runner.ownership import overlaps
 from levada.runner.plan import request
@@ -108,6 +108,9 @@ def _add(findings: list[Finding], finding: Finding) -> bool:
 
 
 def _error(subject: str, error: LevadaError) -> Finding:
+    """What is wrong, as a finding. A stop is none, and is raised."""
+    if isinstance(error, StoppedError):
+        raise error
     where = str(error.where) if error.where else ""
     return Finding(subject, "wrong", error.message, error.hint or "", where, error.code)
 

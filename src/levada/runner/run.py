@@ -24,7 +24,16 @@ from levada.delivery.order import DeliveryOrder, DeliveryReport
 from levada.delivery.settled import figures
 from levada.destination import Destination, TableDestination
 from levada.durable import private_folder, system_error
-from levada.errors import AuthError, ConfigError, CorruptedError, FullError, LevadaError, StoreError, UnavailableError
+from levada.errors import (
+    AuthError,
+    ConfigError,
+    CorruptedError,
+    FullError,
+    LevadaError,
+    StoppedError,
+    StoreError,
+    UnavailableError,
+)
 from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
 from levada.planner import REMOVAL, Ledger, PlanRequest
@@ -253,6 +262,9 @@ def _fresh(
         if not _was_begun(trip):
             _failed(trip, error)
         raise
+    except StoppedError as stop:
+        result = trip.result("cancelled", message=stop.message, notices=trip.notices)
+        _close(trip, result)
     except LevadaError as error:
         result = _failed(trip, error)
     except OSError as error:
