@@ -261,7 +261,7 @@ class LocalPlanner:
         """An engine whose work ends when the halt is set."""
         with (
             self._engine(work, folders, attachment, verification) as engine,
-            self.halt.watch(engine.connection.interrupt),
+            self.halt.watch(engine.interrupt),
         ):
             yield engine
 
