@@ -63,6 +63,8 @@ class ArrowSource:
     def attachment(self, query: str | None = None) -> Attachment | None:
         return None
 
+    def interrupt(self) -> None: ...
+
     def close(self) -> None: ...
 
 

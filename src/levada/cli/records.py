@@ -32,10 +32,11 @@ def command(
     terminal = invocation.terminal
     with invocation.open() as project:
         if terminal.json:
-            count = 0
-            for count, record in enumerate(project.records(sync, run=run, outcome=outcome, key=key, limit=limit), 1):
+            any_shown = False
+            for record in project.records(sync, run=run, outcome=outcome, key=key, limit=limit):
                 terminal.document(record.as_dict())
-            if not count:
+                any_shown = True
+            if not any_shown:
                 terminal.say(elsewhere(project, sync, run, outcome, key))
             return 0
         wanted = limit or SHOWN_DEFAULT

@@ -7,7 +7,6 @@ process; `halt` stops its deliveries cleanly from any thread or signal handler.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -27,6 +26,7 @@ from levada.delivery.render import PlanReader
 from levada.delivery.settled import figures, settle
 from levada.delivery.wire import HttpWire, Wire
 from levada.destination import Destination, TableDestination, Talk
+from levada.halt import Halt
 from levada.run import PauseReason, Tally, Wait
 from levada.store import Journal, JournalEntry, Lease, Store
 
@@ -47,24 +47,6 @@ class Redaction(Protocol):
 
 DRAIN_SECONDS = 6.0
 """How long requests that are under way may take when a stop was asked for; then their records are in doubt."""
-
-
-class Halt(threading.Event):
-    """Set from any thread or signal handler; `call` is then called once, also if it was set before."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._calls: list[Callable[[], object]] = []
-
-    def set(self) -> None:
-        super().set()
-        while self._calls:
-            self._calls.pop()()
-
-    def call(self, function: Callable[[], object]) -> None:
-        self._calls.append(function)
-        if self.is_set():
-            self.set()
 
 
 class Dispatcher:

@@ -92,10 +92,12 @@ VOLATILE |= {"current_localtimestamp", "current_localtime", "transaction_timesta
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A checked expression: `sql` may be spliced wherever a scalar may stand. `columns`: those it reads."""
+    """A checked expression: `sql` may be spliced wherever a scalar may stand. `columns`: those it reads, in none of
+    which a text may be longer than `characters_max`."""
 
     sql: str
     columns: tuple[str, ...]
+    characters_max: int
 
 
 @functools.cache
@@ -150,7 +152,7 @@ def checked(text: str, columns: Sequence[str], *, subject: str = "expression") -
         raise _refused(subject, text, _offset(error.node.get("query_location")), error.message, error.hint) from None
     except RecursionError:
         raise _deep(subject, text) from None
-    return Expression(f"({text}\n)", tuple(used))
+    return Expression(f"({text}\n)", tuple(used), growth.longest(node["select_list"][0]))
 
 
 def _nesting(text: str) -> int:

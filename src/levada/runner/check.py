@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from levada.destination import Request, TableDestination, Talk
-from levada.errors import ConfigErrors, LevadaError
+from levada.errors import ConfigErrors, LevadaError, StoppedError
 from levada.model import Model
 from levada.runner.attempt import ISSUES, crash_of, words_of
 from levada.runner.ownership import overlaps
@@ -131,6 +131,9 @@ def _add(project: Project, findings: list[Finding], subject: str, look: Callable
 
 
 def _error(subject: str, error: LevadaError) -> Finding:
+    """What is wrong, as a finding. A stop is none, and is raised."""
+    if isinstance(error, StoppedError):
+        raise error
     where = str(error.where) if error.where else ""
     state: State = "bug" if error.code == "bug" else "away" if error.exit_code == EXIT_CODES["away"] else "wrong"
     return Finding(subject, state, error.message, error.hint or "", where, error.code)

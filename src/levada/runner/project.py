@@ -6,7 +6,6 @@ in this package. Nothing is decided here. A project belongs to one thread; `stop
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,11 +16,13 @@ from levada.clock import Clock, SystemClock
 from levada.destination import Destination, DestinationType, Surroundings, TableDestination, Talk, resumed
 from levada.errors import ConfigError, ConfigErrors, StoreError, Where
 from levada.guard import GuardDeclaration
+from levada.halt import Halt
 from levada.model import Model
 from levada.planner import Ledger
 from levada.redaction import Redactor
 from levada.runner.spool import Spool, make_spool
-from levada.source import Source
+from levada.runner.watched import WatchedSource
+from levada.source import Source, SourceDeclaration
 from levada.store import Approval, RunRecord, Store
 from levada.sync import Sync
 
@@ -64,7 +65,7 @@ class Project:
         self.environment = environment
         self.listener = listener
         self.clock = clock
-        self._stopped = threading.Event()
+        self._halt = Halt()
         self._private_addresses = private_addresses
         self._given = dict(destinations)
         self._files: ProjectFiles | None = None
@@ -125,18 +126,26 @@ class Project:
             self._spool = self._planner = None
 
     def stop(self) -> None:
-        """Ask what runs to stop after what is under way. May be called from a signal handler or any thread."""
-        self._stopped.set()
+        """Ask what runs to stop: what is sent, after what is under way; what is computed before that, at once.
+
+        May be called from any thread.
+        """
+        self._halt.set()
         if self._dispatcher is not None:
             self._dispatcher.halt.set()
 
     @property
+    def computing(self) -> bool:
+        """Does a source or a plan compute, of which nothing was sent yet?"""
+        return self._halt.computing
+
+    @property
     def stopped(self) -> bool:
-        return self._stopped.is_set()
+        return self._halt.is_set()
 
     def wait(self, seconds: float) -> bool:
         """Let so much time pass, or less if this is stopped meanwhile; says whether it was."""
-        return self._stopped.wait(seconds)
+        return self._halt.wait(seconds)
 
     # -- what the files say
 
@@ -260,7 +269,7 @@ class Project:
             from levada.planners.local import LocalPlanner
 
             settings = self.settings.planner
-            self._planner = LocalPlanner(self.spool, settings.memory, settings.threads, self.clock)
+            self._planner = LocalPlanner(self.spool, settings.memory, settings.threads, self.clock, self._halt)
         return self._planner
 
     @property
@@ -291,7 +300,9 @@ class Project:
             declared = self.files.sources[name]
             kind = source_type(declared.type)
             assert kind is not None, "an unknown type is refused when the files are read"
-            self._sources[name] = kind.open(name, declared.options, self.root)
+            assert isinstance(declared.options, SourceDeclaration)
+            opened = kind.open(name, declared.options, self.root)
+            self._sources[name] = WatchedSource(opened, self._halt, declared.options.statement_timeout_seconds)
         return self._sources[name]
 
     def destination(self, name: str) -> Destination | TableDestination:

@@ -30,6 +30,7 @@ from levada.errors import (
     CorruptedError,
     FullError,
     LevadaError,
+    StoppedError,
     StoreError,
     UnavailableError,
     UnreachableError,
@@ -268,6 +269,9 @@ def _fresh(
         if not _was_begun(trip):
             _ended(trip, error)
         raise
+    except StoppedError as stop:
+        result = trip.result("cancelled", message=stop.message, notices=trip.notices)
+        _close(trip, result)
     except LevadaError as error:
         result = _ended(trip, error)
     except OSError as error:

@@ -25,11 +25,11 @@ from pydantic import Field
 
 from levada.errors import AccessError, ConfigError, LevadaError, SourceError, UnreachableError
 from levada.libpq import CONNECTION_DEFAULTS
-from levada.model import Declaration
 from levada.redaction import Redactor
-from levada.source import BATCH_ROWS_MAX, Attachment, Column, SourceAbilities, SourceType
+from levada.source import BATCH_ROWS_MAX, Attachment, Column, SourceAbilities, SourceDeclaration, SourceType
 from levada.sources import postgres_types
 from levada.sources.postgres_types import Reading
+from levada.sources.running import Running
 from levada.sources.statements import identifier, one_select, refused, wrapped
 
 if TYPE_CHECKING:
@@ -54,17 +54,13 @@ WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p') AND NOT c.relispartition
 """
 
 
-class PostgresOptions(Declaration):
+class PostgresOptions(SourceDeclaration):
     type: Literal["postgres"] = "postgres"
     """A PostgreSQL database, or one that speaks its protocol and COPY."""
     url: str = Field(pattern=r"^postgres(ql)?://", repr=False)
     """`postgresql://user:password@host:port/database?sslmode=verify-full`; libpq's parameters are understood."""
     schema_: str | None = Field(default=None, alias="schema", min_length=1)
     """The schema in which names without one are looked up first; then `public`."""
-    statement_timeout_seconds: float | None = Field(default=None, gt=0)
-    """A read that takes longer is stopped by the server. Without it the server's own setting holds."""
-    description: str = ""
-    """For people."""
 
 
 @dataclass(slots=True)
@@ -74,6 +70,7 @@ class PostgresSource:
     schema: str | None = None
     statement_timeout_seconds: float | None = None
     abilities: SourceAbilities = field(default=SourceAbilities(dialect="postgres"), init=False)
+    _running: Running = field(default_factory=Running, init=False, repr=False)
 
     def check(self) -> None:
         with self._transaction() as cursor:
@@ -104,6 +101,9 @@ class PostgresSource:
 
     def attachment(self, query: str | None = None) -> Attachment | None:
         return None
+
+    def interrupt(self) -> None:
+        self._running.interrupt()
 
     def close(self) -> None:
         """Nothing stays open between reads."""
@@ -168,7 +168,8 @@ class PostgresSource:
                     # the first query takes the snapshot; from then on the transaction cannot be made to write again
                     cursor.execute(self._session())
                     cursor.fetchall()
-                yield cursor
+                with self._running.on(cursor.adbc_cancel):
+                    yield cursor
         finally:
             with contextlib.suppress(Exception):
                 connection.close()
@@ -310,7 +311,9 @@ def explained(message: str, hint: str | None, state: str, connecting: bool) -> L
 
 
 def _open(name: str, options: PostgresOptions, root: Path) -> PostgresSource:
-    return PostgresSource(name, options.url, options.schema_, options.statement_timeout_seconds)
+    # the server's own limit holds beside the default, and not beside what was declared
+    declared = "statement_timeout_seconds" in options.model_fields_set
+    return PostgresSource(name, options.url, options.schema_, options.statement_timeout_seconds if declared else None)
 
 
 TYPE = SourceType(
