@@ -16,10 +16,11 @@ import pyarrow as pa
 
 from levada import events
 from levada.clock import Clock
-from levada.delivery.account import Account, Patience, Paused, as_destination_error
+from levada.delivery.account import Account, Patience, Paused
 from levada.delivery.addresses import AddressPolicy
 from levada.delivery.doubts import Keys, stamps
 from levada.delivery.order import DeliveryOrder, DeliveryReport, owner_of
+from levada.delivery.pauses import as_destination_error
 from levada.delivery.refusals import Refusals
 from levada.delivery.render import PlanReader
 from levada.delivery.settled import figures, settle

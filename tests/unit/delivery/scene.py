@@ -144,6 +144,7 @@ class Scene:
     repeats: Any = "at_least_once"
     patience: Patience = QUICK
     server_seconds: float = 0.01
+    not_applied_statuses: frozenset[int] = frozenset()
     rate: float | None = None
     quota: int | None = None
     row_group: int | None = None
@@ -183,6 +184,7 @@ class Scene:
             type="test",
             title="Test",
             docs="",
+            not_applied_statuses=self.not_applied_statuses,
             limits=Limits(
                 concurrent_requests=self.lanes,
                 records_per_request=self.batch,
