@@ -18,6 +18,7 @@ import click
 from levada import __version__
 from levada.cli.invocation import COMMON_OPTIONS, Invocation
 from levada.errors import ConfigErrors, LevadaError
+from levada.legible import legible_json
 
 #: command: (module in levada.cli, one line of help). The order is that of a user's first day.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -182,7 +183,7 @@ def _usage(error: click.UsageError, as_json: bool, invocation: Invocation) -> in
     message = error.format_message()
     if as_json:
         document = {"code": "usage", "message": message, "where": None, "hint": hint}
-        sys.stdout.write(json.dumps({"error": document}, ensure_ascii=False) + "\n")
+        sys.stdout.write(legible_json(json.dumps({"error": document}, ensure_ascii=False)) + "\n")
     invocation.terminal.error(message[:1].lower() + message[1:].rstrip("."), hint)
     return 2
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from levada import events
+from levada.legible import legible
 
 if TYPE_CHECKING:
     from levada.cli.terminal import Terminal
@@ -82,8 +83,8 @@ class Invocation:
         return self._opened
 
     def clean(self, text: str) -> str:
-        """The text without any secret of the project that was opened."""
-        return self._opened.redaction.clean(text) if self._opened is not None else text
+        """The text without any secret of the project that was opened, and without what a terminal obeys."""
+        return self._opened.redaction.clean(text) if self._opened is not None else legible(text, "\n\t")
 
 
 Function = Callable[..., int | None]
