@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 from pydantic import BaseModel
 
+from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import SourceError
 
 BATCH_ROWS_MAX = 65_536
@@ -144,7 +145,8 @@ Options = type[BaseModel]
 class SourceType:
     """One kind of source: its name in `type:`, the pydantic class of its options, and how it is opened.
 
-    `open(name, options, root)`: `root` is the project's folder, against which relative paths are read.
+    `open(name, options, root, policy)`: `root` is the project's folder, against which relative paths are read; `policy`
+    says where connections may go.
     """
 
     type: str
@@ -155,4 +157,4 @@ class SourceType:
 
 
 class SourceOpener(Protocol):
-    def __call__(self, name: str, options: Any, root: Path) -> Source: ...
+    def __call__(self, name: str, options: Any, root: Path, policy: AddressPolicy = OWN_MACHINE) -> Source: ...

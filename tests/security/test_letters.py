@@ -55,7 +55,7 @@ def test_a_tools_words_neither_speak_to_the_terminal_nor_are_kept(tmp_path: Path
         return status, {"error": EVIL, "message": EVIL, "id": EVIL, EVIL: EVIL, "errors": [{"message": EVIL}]}
 
     with answering(answers) as tool:
-        people = "{match: id, upsert: PUT /people/{id}}"
+        people = '{match: id, upsert: "PUT /people/{id}"}'
         write(
             folder,
             {"destinations/crm.yml": f"type: http\nbase_url: {tool.url}\nauth: none\nobjects: {{people: {people}}}\n"},

@@ -15,9 +15,9 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 
 from levada import events
+from levada.addresses import AddressPolicy
 from levada.clock import Clock
 from levada.delivery.account import Account, Patience, Paused
-from levada.delivery.addresses import AddressPolicy
 from levada.delivery.doubts import Keys, stamps
 from levada.delivery.order import DeliveryOrder, DeliveryReport, owner_of
 from levada.delivery.pauses import as_destination_error

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from levada import events
+from levada.addresses import AddressPolicy
 from levada.batch import Batch
 from levada.change import Counts, Kind, Verb
 from levada.clock import Clock, SystemClock
 from levada.delivery.account import Patience
-from levada.delivery.addresses import AddressPolicy
 from levada.delivery.dispatcher import Dispatcher
 from levada.delivery.order import DeliveryOrder, DeliveryReport
 from levada.delivery.waiting import NOTHING, Waiting
