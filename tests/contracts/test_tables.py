@@ -102,10 +102,10 @@ def emptied(url: str) -> str:
 def mysql_bench(folder: Path, url: str) -> TableBench:
     import pymysql
 
-    from levada.destinations.mysql import SETTINGS
-    from levada.destinations.tables.urls import database_url
+    from levada.database import read_url
+    from levada.destinations.mysql import PARAMETERS
 
-    parts = database_url(url, ("mysql",), 3306, SETTINGS)
+    parts = read_url(url, PARAMETERS, "destination.url")
 
     def query(statement: str) -> list[tuple[Any, ...]]:
         connection = pymysql.connect(

@@ -18,6 +18,7 @@ from levada import __version__
 from levada.cli.invocation import COMMON_OPTIONS, Group, Invocation
 from levada.cli.letters import knows_unicode
 from levada.errors import BusyError, ConfigErrors, FencedError, LevadaError
+from levada.legible import legible_json
 from levada.nearest import nearest
 
 #: command: (module in levada.cli, one line of help). The order is that of a user's first day.
@@ -195,7 +196,8 @@ def _usage(error: click.UsageError, as_json: bool, invocation: Invocation) -> in
     message = error.format_message()
     if as_json:
         document = {"code": "usage", "message": message, "where": None, "hint": hint}
-        sys.stdout.write(json.dumps({"error": document}, ensure_ascii=not knows_unicode()) + "\n")
+        text = legible_json(json.dumps({"error": document}, ensure_ascii=not knows_unicode()))
+        sys.stdout.write(text + "\n")
     invocation.terminal.error(message[:1].lower() + message[1:].rstrip("."), hint)
     return 2
 

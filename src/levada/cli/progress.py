@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from levada import events
 from levada.cli.terminal import Terminal, duration
 from levada.clock import SystemClock
+from levada.legible import legible
 from levada.wording import plural
 
 if TYPE_CHECKING:
@@ -122,6 +123,6 @@ class Progress:
 
     def _line(self, text: str) -> None:
         if self._bars is not None:
-            self._bars.console.print(text, style="dim", markup=False, highlight=False)
+            self._bars.console.print(legible(text, "\n\t"), style="dim", markup=False, highlight=False)
         else:
             self._terminal.say(text)

@@ -14,12 +14,13 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 
 from levada import events
+from levada.addresses import AddressPolicy
 from levada.clock import Clock
-from levada.delivery.account import Account, Patience, Paused, as_destination_error
-from levada.delivery.addresses import AddressPolicy
+from levada.delivery.account import Account, Patience, Paused
 from levada.delivery.doubts import Keys, stamps, was_begun
 from levada.delivery.held import Held, held
 from levada.delivery.order import DeliveryOrder, DeliveryReport, owner_of
+from levada.delivery.pauses import as_destination_error
 from levada.delivery.refusals import Refusals
 from levada.delivery.remains import Remains
 from levada.delivery.render import PlanReader

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -115,7 +115,8 @@ def check(project: Project, syncs: Sequence[str] | None = None) -> CheckReport:
         for name in declared
         for one in overlaps(project, name)
     ]
-    return CheckReport(tuple(findings))
+    clean = project.redaction.clean
+    return CheckReport(tuple(replace(one, message=clean(one.message), hint=clean(one.hint)) for one in findings))
 
 
 def _add(project: Project, findings: list[Finding], subject: str, look: Callable[[], Finding]) -> bool:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from levada import events
+from levada.addresses import AddressPolicy
 from levada.clock import Clock, SystemClock
 from levada.destination import Destination, DestinationType, Surroundings, TableDestination, Talk, resumed
 from levada.errors import ConfigError, ConfigErrors, StoreError, Where
@@ -20,6 +21,7 @@ from levada.halt import Halt
 from levada.model import Model
 from levada.planner import Ledger
 from levada.redaction import Redactor
+from levada.runner.opening import opening
 from levada.runner.spool import Spool, make_spool
 from levada.runner.watched import WatchedSource
 from levada.source import Source, SourceDeclaration
@@ -276,16 +278,14 @@ class Project:
     def dispatcher(self) -> Dispatcher:
         """What delivers plans and talks to HTTP destinations."""
         if self._dispatcher is None:
-            from levada.delivery.addresses import AddressPolicy
             from levada.delivery.dispatcher import Dispatcher
 
             network = self.settings.network
-            allowed = tuple(host.lower() for host in network.allow_hosts)
             self._dispatcher = Dispatcher(
                 self.stored,
                 self.clock,
                 self.redaction,
-                policy=AddressPolicy(self._private_addresses, allowed),
+                policy=self.policy,
                 authorities={host.lower(): self.root / file for host, file in network.ca_files.items()},
                 listener=self.listener,
             )
@@ -301,7 +301,8 @@ class Project:
             kind = source_type(declared.type)
             assert kind is not None, "an unknown type is refused when the files are read"
             assert isinstance(declared.options, SourceDeclaration)
-            opened = kind.open(name, declared.options, self.root)
+            with opening(declared.options, declared.positions, self.root, self.state_folder):
+                opened = kind.open(name, declared.options, self.root, self.policy)
             self._sources[name] = WatchedSource(opened, self._halt, declared.options.statement_timeout_seconds)
         return self._sources[name]
 
@@ -313,14 +314,15 @@ class Project:
             declared = self.files.destinations[name]
             kind = self._destination_type(declared.type)
             assert kind is not None, "an unknown type is refused when the files are read"
-            surroundings = Surroundings(self.root, self.settings.network.allow_hosts)
-            try:
+            surroundings = Surroundings(self.root, self.settings.network.allow_hosts, self.policy)
+            with opening(declared.options, declared.positions, self.root, self.state_folder):
                 self._destinations[name] = kind.open(name, declared.options, surroundings)
-            except ConfigError as error:
-                if error.where is None:
-                    error.where = declared.positions.at(*error.path)
-                raise
         return self._destinations[name]
+
+    @property
+    def policy(self) -> AddressPolicy:
+        """Where requests and connections may go."""
+        return AddressPolicy(self._private_addresses, tuple(host.lower() for host in self.settings.network.allow_hosts))
 
     def talk(self, destination: Destination, talk: Talk[T]) -> T:
         """Have a talk with an HTTP destination, outside a run: describe, check."""

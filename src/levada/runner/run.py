@@ -18,9 +18,10 @@ import pyarrow as pa
 from levada import events
 from levada.change import Counts
 from levada.clock import isoformat
-from levada.delivery.account import Paused, as_destination_error
+from levada.delivery.account import Paused
 from levada.delivery.doubts import MARK, Keys
 from levada.delivery.order import DeliveryOrder, DeliveryReport
+from levada.delivery.pauses import as_destination_error
 from levada.delivery.settled import figures
 from levada.destination import Destination, TableDestination
 from levada.durable import private_folder, system_error

@@ -20,6 +20,7 @@ from urllib.parse import quote
 import pyarrow as pa
 from pydantic import Field
 
+from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import LevadaError, SourceError
 from levada.source import BATCH_ROWS_MAX, Attachment, Column, SourceAbilities, SourceDeclaration, SourceType
 from levada.sources import sqlite_types
@@ -223,7 +224,7 @@ def _refuse_duplicates(names: list[str]) -> None:
             )
 
 
-def _open(name: str, options: SQLiteOptions, root: Path) -> SQLiteSource:
+def _open(name: str, options: SQLiteOptions, root: Path, policy: AddressPolicy = OWN_MACHINE) -> SQLiteSource:
     return SQLiteSource(name, (root / Path(options.path).expanduser()).absolute())
 
 

@@ -111,6 +111,10 @@ class AddressPolicy:
         return found
 
 
+OWN_MACHINE = AddressPolicy(private=True)
+"""Of whoever works on this machine."""
+
+
 def refused(host: str, address: str) -> ConfigError:
     return ConfigError(
         f"requests to {host} are refused: {address} is not a public address",
@@ -202,3 +206,28 @@ def _unreadable(host: str = "") -> ConfigError:
         hint="a host is a name of letters, digits and hyphens (others as xn--…), an IPv4 address of four decimal "
         "numbers, or an IPv6 address in brackets; a port is at most 65535",
     )
+
+
+def look_up(host: str, port: int, policy: AddressPolicy) -> list[str]:
+    """The addresses of a host, looked up once and all of them admitted. Raises ConfigError if one is not, OSError if
+    there is none."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (UnicodeError, ValueError) as error:
+        raise OSError(f"{host} is not the name of a host") from error
+    return policy.admitted(host, list(dict.fromkeys(str(each[4][0]) for each in found)))
+
+
+def reach(host: str, port: int, policy: AddressPolicy, seconds: float) -> socket.socket:
+    """A connection to the first address of a host that answers. Raises as `look_up` does, and OSError if none does."""
+    failed = OSError(f"{host} has no address")
+    for address in look_up(host, port, policy):
+        try:
+            found = socket.create_connection((address, port), seconds)
+        except OSError as error:
+            failed = error
+            continue
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return found
+    raise failed
