@@ -10,10 +10,11 @@
     │   ├── ThrottledError     it asks for more time than a run may wait
     │   └── UnavailableError   it cannot be reached, or answers as one that is down
     │       └── FullError      it has no room left
-    └── StoreError             Levada's own state cannot be read or written
-        ├── BusyError          another process runs this sync
-        ├── FencedError        another process took this sync over
-        └── CorruptedError     a file or row of the state is not what was written
+    ├── StoreError             Levada's own state cannot be read or written
+    │   ├── BusyError          another process runs this sync
+    │   ├── FencedError        another process took this sync over
+    │   └── CorruptedError     a file or row of the state is not what was written
+    └── StoppedError           somebody asked the process to stop: nobody
 
 A refused record is a value (`levada.outcome`), not an error. A bug is an assertion.
 Each error has a stable `code`; `docs/reference/errors.md` has a section for each of them.
@@ -162,3 +163,13 @@ class FencedError(StoreError):
 
 class CorruptedError(StoreError):
     code = "store.corrupted"
+
+
+class StoppedError(LevadaError):
+    """What computed was ended by Ctrl-C, SIGTERM or `Project.stop`; nothing was sent."""
+
+    code = "stopped"
+    exit_code = 130
+
+    def __init__(self, message: str = "stopped before anything was sent") -> None:
+        super().__init__(message)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from levada import Project
-from levada_process import Ended, levada, small_project, write_customers
+from levada_process import Ended, levada, small_project, started, write_customers
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTS = {"added", "changed", "removed", "unchanged", "invalid"}
@@ -39,9 +39,9 @@ def test_the_getting_started_page_works_as_it_stands(tmp_path: Path) -> None:
         if word == "cd":
             folder = folder / arguments[0]
             continue
-        ended = levada(folder, *arguments)
+        ended = started(folder, *arguments)
         assert ended.code == 0, f"{command}: {ended}"
-    assert "All is well." in levada(folder, "status").out
+    assert "All is well." in started(folder, "status").out
 
 
 def test_a_first_run_an_idle_run_and_a_run_with_changes(tmp_path: Path) -> None:

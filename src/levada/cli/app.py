@@ -18,6 +18,8 @@ from levada import __version__
 from levada.cli.invocation import COMMON_OPTIONS, Group, Invocation
 from levada.cli.letters import knows_unicode
 from levada.errors import BusyError, ConfigErrors, FencedError, LevadaError
+from levada.legible import legible_json
+from levada.nearest import nearest
 
 #: command: (module in levada.cli, one line of help). The order is that of a user's first day.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -68,10 +70,8 @@ class Commands(Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            from difflib import get_close_matches
-
-            close = get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"did you mean levada {close[0]}?" if close else "`levada --help` lists the commands"
+            meant = nearest(args[0], COMMANDS)
+            hint = f"did you mean levada {meant}?" if meant else "`levada --help` lists the commands"
             raise UnknownCommand(args[0], hint)
         return super().resolve_command(ctx, args)
 
@@ -196,7 +196,8 @@ def _usage(error: click.UsageError, as_json: bool, invocation: Invocation) -> in
     message = error.format_message()
     if as_json:
         document = {"code": "usage", "message": message, "where": None, "hint": hint}
-        sys.stdout.write(json.dumps({"error": document}, ensure_ascii=not knows_unicode()) + "\n")
+        text = legible_json(json.dumps({"error": document}, ensure_ascii=not knows_unicode()))
+        sys.stdout.write(text + "\n")
     invocation.terminal.error(message[:1].lower() + message[1:].rstrip("."), hint)
     return 2
 

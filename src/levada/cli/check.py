@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from levada.cli.interruption import stopping
 from levada.cli.invocation import Invocation
 from levada.cli.invocation import command as declared
 from levada.cli.selection import SelectingCommand, chosen, selecting
@@ -20,7 +21,7 @@ def command(invocation: Invocation, names: tuple[str, ...], select: tuple[str, .
     document, whatever the number of syncs.
     """
     terminal = invocation.terminal
-    with invocation.open() as project:
+    with invocation.open() as project, stopping(project.stop, lambda: project.computing, sends=False):
         report = project.check(chosen(project, names, select, exclude))
     if terminal.json:
         terminal.document(report.as_dict())

@@ -47,7 +47,7 @@ _ERRORS: tuple[tuple[type[errors.LevadaError], str, str, Who], ...] = (
 _BUSY = (errors.BusyError, errors.FencedError)
 _RUNS: tuple[tuple[Status, str, str, Who], ...] = (
     ("succeeded", "", "everything was delivered, or there was nothing to do", "nobody"),
-    ("cancelled", "", "stopped before anything was sent", "nobody"),
+    ("cancelled", "", "stopped from Python before anything was sent", "nobody"),
     ("partial", "rejected, waiting", "the destination refuses records: `levada records SYNC`", "destination"),
     ("partial", "invalid", "rows cannot be sent: `levada records SYNC --outcome invalid`", "model"),
     ("partial", "unknown, unsent", "records have no known end; the next run asks or sends again", "nobody"),
@@ -70,6 +70,8 @@ def endings() -> Iterator[Ending]:
     """Every way in which a sync, or a command about one, ends."""
     for status, reason, says, who in _RUNS:
         yield Ending(EXIT_CODES[status], status, reason, says, who)
+    for code in KILLED:
+        yield Ending(code, "cancelled", "", "stopped by Ctrl-C or SIGTERM before anything was sent", "nobody")
     for pause, (who, says) in PAUSES.items():
         yield Ending(_PAUSED, "paused", pause, f"{says}; {_LATER}", who)
     for kind, reason, says, who in _ERRORS:
@@ -89,7 +91,8 @@ and who must act. Whatever the code: nothing is lost.
 * **2** means: somebody must change a file or a credential. **1**: somebody should look. **5**: it has not come to its
   end, and the next run goes on; most reasons pass by themselves, so cron and orchestrators just run again.
 * What cannot be reached is 5 whenever it happens: before the first request, in `check` and `plan` too, and amid a run.
-* `{killed}`: ended at once by a second Ctrl-C or SIGTERM; the next run resumes.
+* `{killed}`: stopped by Ctrl-C or SIGTERM before anything was sent, or ended at once by a second one; the next run
+  goes on.
 
 """
 _SEVERAL = """
@@ -103,6 +106,13 @@ guard would stop the run: its JSON says so. `check` ends with the first of {chec
 
 With `--json`, `run` and `plan` print one document for one sync and a line for each of several; `records` prints a line
 for each record; every other command prints one document.
+
+## Stopping
+
+The first Ctrl-C or SIGTERM stops cleanly, whatever goes on. While a source or a plan computes, the statement is
+cancelled, at the warehouse too: nothing was sent, the run is `cancelled`, and the exit code is the signal's. A step of
+an embedded database that hears nothing for 7 seconds is left behind by the end of the process. Once a plan is sent,
+what is under way is finished, and the run pauses (5). The second signal ends the process where it stands.
 
 ## What `levada status` says
 

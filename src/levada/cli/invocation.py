@@ -19,6 +19,7 @@ import click
 
 from levada import events
 from levada.cli.letters import fitted
+from levada.legible import legible
 from levada.wording import COMMAND
 
 if TYPE_CHECKING:
@@ -126,8 +127,8 @@ class Invocation:
         return self._opened
 
     def clean(self, text: str) -> str:
-        """The text without any secret of the project that was opened."""
-        return self._opened.redaction.clean(text) if self._opened is not None else text
+        """The text without any secret of the project that was opened, and without what a terminal obeys."""
+        return self._opened.redaction.clean(text) if self._opened is not None else legible(text, "\n\t")
 
 
 Function = Callable[..., int | None]

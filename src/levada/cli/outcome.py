@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from levada.cli.invocation import Invocation
     from levada.runner.project import Project
 
-WORST_FIRST = (2, 1, 4, 5, 3, 0)
+WORST_FIRST = (2, 1, 143, 130, 4, 5, 3, 0)
 """Which exit code stands for several syncs: who must act first. Someone edits (2), someone looks (1), someone
-approves (4), a run has not come to its end (5), someone reads records (3)."""
+stopped it (143, 130), someone approves (4), a run has not come to its end (5), someone reads records (3)."""
 
 
 def worst(codes: Iterable[int]) -> int:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from levada.cli.interruption import stopping
 from levada.cli.invocation import Invocation
 from levada.cli.invocation import command as declared
 from levada.cli.progress import Progress
 from levada.cli.selection import SelectingCommand, chosen, selecting
+from levada.errors import StoppedError
 
 if TYPE_CHECKING:
     from levada.cli.terminal import Terminal
@@ -32,11 +34,17 @@ def command(
 
     terminal = invocation.terminal
     codes = []
-    with Progress(terminal) as progress, invocation.open(progress) as project:
+    with (
+        Progress(terminal) as progress,
+        invocation.open(progress) as project,
+        stopping(project.stop, lambda: project.computing, sends=False),
+    ):
         selected = chosen(project, names, select, exclude)
         for name in selected:
             try:
                 view = project.plan(name, sample_size=sample)
+            except StoppedError:
+                raise
             except Exception as error:  # noqa: BLE001 -- a bug in one sync does not keep the others
                 codes.append(failed_line(invocation, project, name, error, several=len(selected) > 1))
                 continue
@@ -89,7 +97,8 @@ def draw(terminal: Terminal, view: PlanView) -> None:
         terminal.say(f"  notice: {notice}", "dim")
     if view.blocked:
         terminal.hint(f"nothing would be sent before: {view.next_command}")
-    elif counts.operations:
-        terminal.hint(f"{view.next_command}   sends {plural(counts.operations, 'record')}")
+    elif view.outlook.sent + view.outlook.held:
+        later = f", and {view.outlook.held:,} after a wait" if view.outlook.held else ""
+        terminal.hint(f"{view.next_command}   sends {plural(view.outlook.sent, 'record')}{later}")
     else:
-        terminal.say("  nothing to send")
+        terminal.say("  nothing to send" + (" now" if counts.operations else ""))

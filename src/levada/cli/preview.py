@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from levada.cli.interruption import stopping
 from levada.cli.invocation import Invocation
 from levada.cli.invocation import command as declared
 from levada.cli.terminal import shown
@@ -19,7 +20,7 @@ def command(invocation: Invocation, name: str, rows: int) -> int:
     Changes nothing and asks the destination only for its fields.
     """
     terminal = invocation.terminal
-    with invocation.open() as project:
+    with invocation.open() as project, stopping(project.stop, lambda: project.computing, sends=False):
         view = project.preview(name, rows)
     if terminal.json:
         terminal.document(view.as_dict())

@@ -32,11 +32,11 @@ def command(
     terminal = invocation.terminal
     with invocation.open() as project:
         if terminal.json:
-            any_found = False
+            any_shown = False
             for record in project.records(sync, run=run, outcome=outcome, key=key, limit=limit):
-                any_found = True
                 terminal.document(record.as_dict())
-            if not any_found:
+                any_shown = True
+            if not any_shown:
                 terminal.say(elsewhere(project, sync, run, outcome, key))
             return 0
         wanted = limit or SHOWN_DEFAULT

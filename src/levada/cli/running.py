@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from levada.cli.interruption import stopping
+from levada.cli.interruption import Signals, stopping
 from levada.cli.invocation import Invocation
 from levada.cli.outcome import failed_line, worst
 from levada.cli.progress import Progress
 from levada.cli.selection import chosen
-from levada.errors import BusyError
+from levada.errors import BusyError, StoppedError
 
 if TYPE_CHECKING:
     from levada.cli.terminal import Terminal
@@ -42,24 +42,35 @@ def run_each(
     """Do `act` with each chosen sync, one after the other. One that fails, or meets a bug, does not keep the others."""
     terminal = invocation.terminal
     codes: list[int] = []
-    with Progress(terminal) as progress, invocation.open(progress) as project, stopping(project.stop):
+    with (
+        Progress(terminal) as progress,
+        invocation.open(progress) as project,
+        stopping(project.stop, lambda: project.computing) as signals,
+    ):
         selected = chosen(project, names, select, exclude)
         width = max((len(name) for name in selected), default=0)
         for name in selected:
             if project.stopped:
                 codes.append(_not_begun(terminal, name))
                 continue
-            codes.append(_one(invocation, project, name, act, wait=wait, width=width, several=len(selected) > 1))
+            several = len(selected) > 1
+            codes.append(_one(invocation, project, name, act, signals, wait=wait, width=width, several=several))
     return worst(codes)
 
 
 def run_one(invocation: Invocation, act: Callable[[Project], RunResult], *, sync: str = "", wait: bool = False) -> int:
     """The same for a command about one thing. `sync` is its name, where it is known."""
-    with Progress(invocation.terminal) as progress, invocation.open(progress) as project, stopping(project.stop):
+    with (
+        Progress(invocation.terminal) as progress,
+        invocation.open(progress) as project,
+        stopping(project.stop, lambda: project.computing) as signals,
+    ):
         if not sync:
             result = _patiently(invocation.terminal, project, lambda: act(project), wait)
-            return show(invocation.terminal, result, len(result.sync))
-        return _one(invocation, project, sync, lambda found, _: act(found), wait=wait, width=len(sync), several=False)
+            return _code(result, show(invocation.terminal, result, len(result.sync)), signals)
+        return _one(
+            invocation, project, sync, lambda found, _: act(found), signals, wait=wait, width=len(sync), several=False
+        )
 
 
 def _one(
@@ -67,6 +78,7 @@ def _one(
     project: Project,
     name: str,
     act: Callable[[Project, str], RunResult],
+    signals: Signals,
     *,
     wait: bool,
     width: int,
@@ -74,11 +86,16 @@ def _one(
 ) -> int:
     try:
         result = _patiently(invocation.terminal, project, lambda: act(project, name), wait)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, StoppedError):
         raise
     except BaseException as error:  # noqa: BLE001 -- a bug, or sys.exit() in a user's function, ends one sync
         return failed_line(invocation, project, name, error, several=several)
-    return show(invocation.terminal, result, width)
+    return _code(result, show(invocation.terminal, result, width), signals)
+
+
+def _code(result: RunResult, code: int, signals: Signals) -> int:
+    """The exit code of a run: the signal's, if one ended it before anything was sent."""
+    return 128 + signals.number if signals.number and result.status == "cancelled" else code
 
 
 def _patiently(terminal: Terminal, project: Project, act: Callable[[], RunResult], wait: bool) -> RunResult:

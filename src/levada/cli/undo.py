@@ -63,8 +63,24 @@ def _agreed(invocation: Invocation, run: str, sample: int) -> str:
     view = _planned(invocation, run, sample)
     draw(invocation.terminal, view)
     if view.plan.counts.operations and not view.blocked:
-        click.confirm("Take this back?", abort=True, err=True)
+        _ask("Take this back?")
     return view.plan.plan_id
+
+
+def _ask(question: str) -> None:
+    """Go on after `y`. Waits in short turns: a read that has begun does not hear a Ctrl-C of the moment before.
+
+    Raises:
+        click.Abort: any other answer, and the end of the input.
+    """
+    import select
+    import sys
+
+    click.echo(f"{question} [y/N]: ", nl=False, err=True)
+    while not select.select([sys.stdin], [], [], 0.1)[0]:
+        pass
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise click.Abort
 
 
 def _planned(invocation: Invocation, run: str, sample: int) -> PlanView:

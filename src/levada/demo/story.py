@@ -100,8 +100,8 @@ class Story:
             f"{plural(counts.added, 'customer')} would be added to the CRM, "
             f"{plural(counts.invalid, 'row')} cannot be sent:"
         )
-        for key, reason in {_key(row.key): row.reason for row in view.invalid[:4]}.items():
-            self.say(f"  customer {key}: {reason}")
+        for row in view.invalid[:4]:
+            self.say(f"  customer {_key(row.key)}: {row.reason}")
         self.claim("planning sent nothing to anybody", not self.crm_stats().get("requests"))
 
     def first_run(self) -> None:
@@ -174,9 +174,22 @@ class Story:
         self.show(result)
         for reason in result.guard.reasons:
             self.say(f"  {reason.message}")
+        with self.project() as project:
+            known = project.ledger(CRM).rows
+        held = len(self.contacts())
+        if known > held:
+            self.say(
+                f"  Of the {known:,} the CRM holds {held:,}. It refused {known - held:,} after an answer was lost, and "
+                "Levada takes them for perhaps there."
+            )
+        removed = result.counts.removed
+        self.say(
+            f"  {lost:,} customers left the warehouse: those {removed:,}, and {lost - removed:,} that the CRM had "
+            "refused or that were invalid."
+        )
         self.say(f"Somebody who means it says: levada approve {result.plan_id}")
         self.claim(
-            f"{lost:,} customers were missing, and the CRM was not asked to delete one",
+            f"{removed:,} customers would have been deleted, and the CRM was not asked to delete one",
             result.status == "blocked" and self.crm_stats() == before,
         )
         mend_warehouse(self.ground.shop)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from levada.destination import Request, TableDestination, Talk
-from levada.errors import ConfigErrors, LevadaError
+from levada.errors import ConfigErrors, LevadaError, StoppedError
 from levada.model import Model
 from levada.runner.attempt import ISSUES, crash_of, words_of
 from levada.runner.ownership import overlaps
@@ -115,7 +115,8 @@ def check(project: Project, syncs: Sequence[str] | None = None) -> CheckReport:
         for name in declared
         for one in overlaps(project, name)
     ]
-    return CheckReport(tuple(findings))
+    clean = project.redaction.clean
+    return CheckReport(tuple(replace(one, message=clean(one.message), hint=clean(one.hint)) for one in findings))
 
 
 def _add(project: Project, findings: list[Finding], subject: str, look: Callable[[], Finding]) -> bool:
@@ -131,6 +132,9 @@ def _add(project: Project, findings: list[Finding], subject: str, look: Callable
 
 
 def _error(subject: str, error: LevadaError) -> Finding:
+    """What is wrong, as a finding. A stop is none, and is raised."""
+    if isinstance(error, StoppedError):
+        raise error
     where = str(error.where) if error.where else ""
     state: State = "bug" if error.code == "bug" else "away" if error.exit_code == EXIT_CODES["away"] else "wrong"
     return Finding(subject, state, error.message, error.hint or "", where, error.code)
@@ -179,14 +183,14 @@ def _key(project: Project, name: str, model: Model) -> Finding:
         columns = [column.name for column in model_columns(project, name, model)]
         missing = [key for key in model.key if key not in columns]
         if missing:
-            from levada.runner.resolve import nearest
+            from levada.nearest import nearest_hint
 
             where = str(project.model_position(name, "key"))
             return Finding(
                 subject,
                 "wrong",
                 f"the model has no column {missing[0]}, which is its key",
-                nearest(missing[0], columns),
+                nearest_hint(missing[0], columns),
                 where,
                 "config.missing_key_column",
             )

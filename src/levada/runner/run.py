@@ -18,9 +18,10 @@ import pyarrow as pa
 from levada import events
 from levada.change import Counts
 from levada.clock import isoformat
-from levada.delivery.account import Paused, as_destination_error
+from levada.delivery.account import Paused
 from levada.delivery.doubts import MARK, Keys
 from levada.delivery.order import DeliveryOrder, DeliveryReport
+from levada.delivery.pauses import as_destination_error
 from levada.delivery.settled import figures
 from levada.destination import Destination, TableDestination
 from levada.durable import private_folder, system_error
@@ -30,6 +31,7 @@ from levada.errors import (
     CorruptedError,
     FullError,
     LevadaError,
+    StoppedError,
     StoreError,
     UnavailableError,
     UnreachableError,
@@ -268,6 +270,9 @@ def _fresh(
         if not _was_begun(trip):
             _ended(trip, error)
         raise
+    except StoppedError as stop:
+        result = trip.result("cancelled", message=stop.message, notices=trip.notices)
+        _close(trip, result)
     except LevadaError as error:
         result = _ended(trip, error)
     except OSError as error:
@@ -316,7 +321,6 @@ def _planned(trip: Trip, resolved: Resolved, ledger: Ledger, errand: Errand | No
     order = replace(order, in_doubt=is_doubted(project.store, trip.sync))
     write_order(order, resolved.destination.name, schema)
     project.store.update_run(trip.lease, trip.run_id, phase="planned", plan_id=plan.plan_id, folder=trip.folder.name)
-    _wait_for_hold(trip)
     return _deliver(trip, order, resolved.destination, schema, ledger)
 
 
@@ -409,7 +413,7 @@ def _deliver(
     trip = replace(trip, notices=notices)
     clean = not (tally.rejected or tally.waiting or tally.unknown or tally.unsent or plan.counts.invalid)
     trip = replace(trip, notices=(*trip.notices, *_taken_over(order, tally)))
-    result = _result_of(trip, plan, "succeeded" if clean else "partial", tally)
+    result = _result_of(trip, plan, "succeeded" if clean else "partial", tally, waited=report.waited)
     project.store.commit(trip.lease, trip.run_id, folded, status=result.status, result=result.as_dict())
     remember_end(project, trip.sync, trip.run_id)
     if plan.purpose not in ("undo", "settle"):
@@ -460,7 +464,8 @@ def _paused(trip: Trip, plan: Plan, report: DeliveryReport) -> RunResult:
     assert report.pause is not None
     if report.untouched and report.pause in ("auth", "setup", "outage"):
         return _ended(trip, as_destination_error(Paused(report.pause, report.message)), plan)
-    result = _result_of(trip, plan, "paused", report.tally, pause=report.pause, message=report.message)
+    more: dict[str, Any] = {"pause": report.pause, "message": report.message, "waited": report.waited}
+    result = _result_of(trip, plan, "paused", report.tally, **more)
     trip.project.store.update_run(trip.lease, trip.run_id, phase="paused", status="paused", result=result.as_dict())
     return result
 
@@ -500,19 +505,6 @@ def _discard(project: Project, record: RunRecord, lease: Lease, hold_seconds: fl
         ledger = project.store.ledger(record.sync)
         project.store.distrust(lease, replace(ledger, generation=ledger.generation + 1, distrusted=True))
     project.store.update_run(lease, record.run_id, phase="closed", status="cancelled")
-
-
-def _wait_for_hold(trip: Trip) -> None:
-    """After a lost answer, nothing newer is sent before that request can no longer be applied (E10)."""
-    hold = trip.project.store.hold(trip.sync)
-    if hold is None or hold.seconds_left <= 0:
-        return
-    trip.project.listener(
-        events.DeliveryWaiting(
-            trip.sync, "hold", hold.seconds_left, "an earlier request without an answer may still be applied"
-        )
-    )
-    trip.project.dispatcher.halt.wait(hold.seconds_left)
 
 
 # -- ends

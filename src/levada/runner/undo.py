@@ -16,6 +16,7 @@ import pyarrow as pa
 from levada.change import KINDS, Kind, Verb
 from levada.delivery.before import verify_before
 from levada.delivery.order import DeliveryOrder
+from levada.delivery.outlook import Outlook
 from levada.delivery.settled import settle
 from levada.destination import TableDestination
 from levada.errors import ConfigError
@@ -171,6 +172,7 @@ def plan_undo(project: Project, run_id: str, *, sample_size: int = SAMPLE_DEFAUL
             first_run=False,
             notices=(*_unfinished(project, resolved.name), *made.notices),
             undoes=undone.record.run_id,
+            outlook=Outlook({kind: made.counts.of(kind) for kind in KINDS}),
         )
 
 
