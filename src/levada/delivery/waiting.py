@@ -16,7 +16,7 @@ import pyarrow as pa
 from levada.outcome import Outcome
 
 #: `end`: what the destination made of it when last asked, `rejected` or `suppressed`. `tries`: how often it was
-#: asked with these values. `left`: in how many runs, this one included, it is not asked. `moment`: the store's moment when
+#: asked with these values. `left`: in how many runs, this one included, it is not asked. `moment`: the store's, when
 #: it was last asked.
 _FIELDS: list[pa.Field[pa.DataType]] = [
     pa.field("sequence", pa.int64()),

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from levada.clock import isoformat
-from levada.errors import LevadaError, StoreError
+from levada.errors import LevadaError, StoppedError, StoreError
 from levada.run import RunResult
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def attempted(project: Project, sync: str, act: Callable[[], RunResult]) -> RunR
     status meets them, and another process that runs the sync says nothing of it."""
     try:
         result = act()
-    except StoreError:
+    except (StoreError, StoppedError):
         raise
     except LevadaError as error:
         _remember(project, sync, error)
