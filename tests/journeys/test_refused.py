@@ -76,7 +76,7 @@ def test_in_a_hundred_runs_a_refused_record_is_sent_eight_times(tmp_path: Path, 
     assert [(each.key, each.after) for each in listed] == [(3, {"id": 3, "score": 30})]
     assert listed[0].reason.startswith(f"no (asked {len(due)} times, asked again in ")
     assert view.notices == (
-        "1 of these were refused before and wait for their turn: `levada retry customers_to_crm` sends them now",
+        "1 of these was refused before and waits for its turn: `levada retry customers_to_crm` sends it now",
     )
 
 
