@@ -71,6 +71,25 @@ def test_several_syncs_end_with_the_code_of_what_must_be_mended_first(tmp_path: 
     assert ended.code == 2
 
 
+def test_a_wrong_file_of_one_sync_keeps_no_other_from_running(tmp_path: Path) -> None:
+    """It is one failed sync with its place, whether all are meant or it is named; exit code 2."""
+    wrong = {
+        "syncs/a_wrong.yml": "model: customers\nto: crm.others\nfeilds: {id: id}\n",
+        "models/unused.yml": "tabel: x\n",
+    }
+    folder = write(small_project(tmp_path, rows=3), wrong)
+    for command in (["run", "--json"], ["plan", "--json"], ["run", SYNC, "a_wrong", "--json"]):
+        ended = levada(folder, *command)
+        found = {one["sync"]: one.get("status") for one in ended.lines if "sync" in one}
+        assert (ended.code, found["a_wrong"], found[SYNC]) in (
+            (2, "failed", "succeeded"),
+            (2, "failed", None),
+        ), ended
+        assert "syncs/a_wrong.yml:3:1" in ended.talk
+        assert ("models/unused.yml" in ended.talk) == (SYNC not in command)
+    assert levada(folder, "run", "a_wrong", "--json").document["error"]["code"] == "config.unknown_key"
+
+
 def test_another_process_holds_the_sync(tmp_path: Path) -> None:
     """Exit code 5 and status busy; with --wait the command goes on once the other has ended."""
     folder = small_project(tmp_path, rows=3)

@@ -98,8 +98,8 @@ and who must act. Whatever the code: nothing is lost.
 _SEVERAL = """
 ## Several syncs in one command
 
-Each sync runs, whatever becomes of the others, and has its own line of JSON with its own `status`. The exit code is the
-first of these that any of them has: {order}. So 5 stands before 3: as long as a sync has not come to its end,
+Each sync runs, whatever becomes of the others, and has its own line of JSON with its own `status`; one whose own files
+are wrong fails alone. The exit code is the first of these that any of them has: {order}. So 5 stands before 3: as long as a sync has not come to its end,
 the command is to be run again; what was refused or invalid is told again by then. `plan` ends with 0 also where the
 guard would stop the run: its JSON says so. `check` ends with the first of {check}.
 `test` ends with 1 if a case fails.

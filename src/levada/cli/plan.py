@@ -10,7 +10,7 @@ from levada.cli.interruption import stopping
 from levada.cli.invocation import Invocation
 from levada.cli.invocation import command as declared
 from levada.cli.progress import Progress
-from levada.cli.selection import SelectingCommand, chosen, selecting
+from levada.cli.selection import SelectingCommand, selecting, started
 from levada.errors import StoppedError
 
 if TYPE_CHECKING:
@@ -33,13 +33,12 @@ def command(
     from levada.cli.outcome import failed_line, worst
 
     terminal = invocation.terminal
-    codes = []
     with (
         Progress(terminal) as progress,
         invocation.open(progress) as project,
         stopping(project.stop, lambda: project.computing, sends=False),
     ):
-        selected = chosen(project, names, select, exclude)
+        selected, codes = started(invocation, project, names, select, exclude)
         for name in selected:
             try:
                 view = project.plan(name, sample_size=sample)

@@ -11,7 +11,7 @@ from levada.cli.interruption import Signals, stopping
 from levada.cli.invocation import Invocation
 from levada.cli.outcome import failed_line, worst
 from levada.cli.progress import Progress
-from levada.cli.selection import chosen
+from levada.cli.selection import started
 from levada.errors import BusyError, StoppedError
 
 if TYPE_CHECKING:
@@ -41,13 +41,12 @@ def run_each(
 ) -> int:
     """Do `act` with each chosen sync, one after the other. One that fails, or meets a bug, does not keep the others."""
     terminal = invocation.terminal
-    codes: list[int] = []
     with (
         Progress(terminal) as progress,
         invocation.open(progress) as project,
         stopping(project.stop, lambda: project.computing) as signals,
     ):
-        selected = chosen(project, names, select, exclude)
+        selected, codes = started(invocation, project, names, select, exclude)
         width = max((len(name) for name in selected), default=0)
         for name in selected:
             if project.stopped:
@@ -58,18 +57,23 @@ def run_each(
     return worst(codes)
 
 
-def run_one(invocation: Invocation, act: Callable[[Project], RunResult], *, sync: str = "", wait: bool = False) -> int:
-    """The same for a command about one thing. `sync` is its name, where it is known."""
+def run_one(
+    invocation: Invocation,
+    act: Callable[[Project], RunResult],
+    *,
+    sync: str = "",
+    undoes: str = "",
+    wait: bool = False,
+) -> int:
+    """The same for a command about one sync: by its name, or by a run of it that is undone."""
     with (
         Progress(invocation.terminal) as progress,
         invocation.open(progress) as project,
         stopping(project.stop, lambda: project.computing) as signals,
     ):
-        if not sync:
-            result = _patiently(invocation.terminal, project, lambda: act(project), wait)
-            return _code(result, show(invocation.terminal, result, len(result.sync)), signals)
+        name = sync or project.store.run(undoes).sync
         return _one(
-            invocation, project, sync, lambda found, _: act(found), signals, wait=wait, width=len(sync), several=False
+            invocation, project, name, lambda found, _: act(found), signals, wait=wait, width=len(name), several=False
         )
 
 

@@ -34,7 +34,7 @@ def command(invocation: Invocation, run: str, plan_only: bool, yes: bool, sample
     agreed = None
     if not (yes or invocation.json) and _person_is_there(invocation):
         agreed = _agreed(invocation, run, sample)
-    return run_one(invocation, lambda project: project.undo(run, plan_id=agreed), wait=wait)
+    return run_one(invocation, lambda project: project.undo(run, plan_id=agreed), undoes=run, wait=wait)
 
 
 def _person_is_there(invocation: Invocation) -> bool:
