@@ -99,10 +99,10 @@ _SEVERAL = """
 ## Several syncs in one command
 
 Each sync runs, whatever becomes of the others, and has its own line of JSON with its own `status`; one whose own files
-are wrong fails alone. The exit code is the first of these that any of them has: {order}. So 5 stands before 3: as long as a sync has not come to its end,
-the command is to be run again; what was refused or invalid is told again by then. `plan` ends with 0 also where the
-guard would stop the run: its JSON says so. `check` ends with the first of {check}.
-`test` ends with 1 if a case fails.
+are wrong fails alone. The exit code is the first of these that any of them has: {order}.
+So 5 stands before 3: as long as a sync has not come to its end, the command is to be run again; what was refused or
+invalid is told again by then. `plan` ends with 0 also where the guard would stop the run: its JSON says so. `check`
+ends with the first of {check}. `test` ends with 1 if a case fails.
 
 With `--json`, `run` and `plan` print one document for one sync and a line for each of several; `records` prints a line
 for each record; every other command prints one document.
