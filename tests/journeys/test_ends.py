@@ -11,6 +11,7 @@ import pytest
 
 from levada import Project
 from levada.cli.app import execute
+from levada.errors import LevadaError
 from levada.planners.local import LocalPlanner
 from levada.runner.attempt import last_attempt
 from levada_process import environment, levada, small_project, write
@@ -52,6 +53,18 @@ def test_a_source_that_cannot_be_reached_is_5_and_a_mistake_in_its_url_2(tmp_pat
     assert levada(folder, "check", SYNC).code == 5
     write(folder, {"sources/shop.yml": "type: postgres\nurl: postgresql://u:p@127.0.0.1:9/db?sslmode=perhaps\n"})
     assert levada(folder, "run", SYNC).code == 2
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
+@pytest.mark.parametrize("path", ["nowhere/crm.db", "data", "levada.yml"])
+def test_a_path_that_can_be_no_database_is_a_mistake_in_a_file(tmp_path: Path, kind: str, path: str) -> None:
+    """A folder that is not there, a folder, another file: exit code 2 in `check` and `run`, and no outage."""
+    folder = small_project(tmp_path, changes={"destination": f"type: {kind}\npath: {path}\ncreate_tables: true\n"})
+    with Project.open(folder) as project:
+        assert project.check().exit_code == 2
+        with pytest.raises(LevadaError) as caught:
+            project.run(SYNC)
+    assert caught.value.exit_code == 2, caught.value
 
 
 def test_several_syncs_end_with_the_code_of_what_must_be_mended_first(tmp_path: Path) -> None:

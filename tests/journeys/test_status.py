@@ -63,8 +63,9 @@ def test_what_is_refused_or_invalid_is_told_whatever_came_after(tmp_path: Path, 
     assert (told(one), one.state, one.who, one.needs_you) == (left, "records", "destination", True)
     assert one.next_command == f"levada records {SYNC} --outcome rejected"
     assert (one.known.left["rejected"], one.known.left["invalid"]) == (1, 1)
+    write_customers(tmp_path, 4, changed=(1,), extra=",nobody@example.com,1\n")
     with Project.open(tmp_path) as project:
-        undone = project.undo(first.run_id)
+        undone = project.undo(project.run(SYNC).run_id)
     one = looked(tmp_path)
     assert told(one) == {*left, ("held", "you")}
     assert undone.run_id in one.sentence
@@ -111,7 +112,7 @@ def test_an_open_run_is_told_beside_what_earlier_runs_left(tmp_path: Path, recor
     one = looked(tmp_path)
     assert told(one) == {("paused", "you"), ("records", "destination")}
     assert f"resumes {paused.run_id}" in one.sentence
-    assert "1 delivered so far" in one.sentence
+    assert "2 delivered so far" in one.sentence
     assert one.as_dict()["open_run"] == paused.run_id
     # its plan is dropped: until the next run, more may be there than is known
     records.refuses = lambda record: True
