@@ -71,7 +71,8 @@ def endings() -> Iterator[Ending]:
     for status, reason, says, who in _RUNS:
         yield Ending(EXIT_CODES[status], status, reason, says, who)
     for code in KILLED:
-        yield Ending(code, "cancelled", "", "stopped by Ctrl-C or SIGTERM before anything was sent", "nobody")
+        words = "stopped by Ctrl-C or SIGTERM before anything was sent"
+        yield Ending(code, "cancelled", errors.StoppedError.code, words, "nobody")
     for pause, (who, says) in PAUSES.items():
         yield Ending(_PAUSED, "paused", pause, f"{says}; {_LATER}", who)
     for kind, reason, says, who in _ERRORS:
