@@ -164,6 +164,7 @@ def test_a_process_says_how_it_was_called(tmp_path: Path) -> None:
     assert levada(folder, "plan", "--json").document["next"] == f"{said} run customers_to_crm"
     assert f"{said} plan customers_to_crm" in levada(folder, "status").out
     assert f"did you mean {said} plan?" in levada(folder, "plam").talk
+    assert levada(folder, "plam", "--json").document["error"]["hint"] == f"did you mean {said} plan?"
 
 
 def test_a_home_that_is_missing_is_no_hindrance(tmp_path: Path) -> None:
