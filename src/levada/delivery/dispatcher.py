@@ -160,6 +160,8 @@ class Dispatcher:
             chance=self._clock.random,
             entitled=entitled,
             owner=owner_of(store.identity, order.object),
+            monotonic=self._clock.monotonic,
+            outage_seconds=self._patience.outage_seconds,
         )
         engine.deliver()
         return engine.writes, engine.pause, engine.message, tuple(engine.notices), ()
