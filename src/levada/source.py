@@ -137,7 +137,7 @@ class Source(Protocol):
         ...
 
     def read(self, query: str) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
-        """All rows of the query, in batches of at most BATCH_ROWS_MAX and about BATCH_BYTES, from one consistent snapshot.
+        """All rows of the query, of one consistent snapshot, in batches of BATCH_ROWS_MAX or about BATCH_BYTES.
 
         Types are exact: decimals stay decimals, instants keep their zone (UTC), nothing is rounded. An empty
         result is one batch without rows, so that its columns are known.
