@@ -22,7 +22,15 @@ from pydantic import Field
 
 from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import LevadaError, SourceError
-from levada.source import BATCH_ROWS_MAX, Attachment, Column, SourceAbilities, SourceDeclaration, SourceType
+from levada.source import (
+    BATCH_BYTES,
+    BATCH_ROWS_MAX,
+    Attachment,
+    Column,
+    SourceAbilities,
+    SourceDeclaration,
+    SourceType,
+)
 from levada.sources import sqlite_types
 from levada.sources.running import Running
 from levada.sources.sqlite_types import SqliteColumn
@@ -31,6 +39,10 @@ from levada.sources.statements import check_text, identifier, one_select, refuse
 BUSY_SECONDS = 15.0
 """How long a read waits for a writer that holds the whole file."""
 BATCH_ROWS = min(16_384, BATCH_ROWS_MAX)
+STEP_ROWS = 32
+"""So many rows are fetched before their weight is looked at."""
+VALUE_BYTES = 64
+"""What a value of Python's weighs besides its text."""
 _VIEW = '"levada model"'
 _READS = {
     sqlite3.SQLITE_SELECT,
@@ -94,17 +106,27 @@ class SQLiteSource:
     def _batches(self, cursor: sqlite3.Cursor, columns: tuple[SqliteColumn, ...]) -> Iterator[pa.RecordBatch]:
         schema = pa.schema([column.field for column in columns])
         empty = True
-        while True:
-            with self._translated():
-                rows = cursor.fetchmany(BATCH_ROWS)
-            if not rows:
-                break
+        while rows := self._rows(cursor, len(columns)):
             empty = False
             values = zip(*rows, strict=True)
             arrays = [column.array(cells) for column, cells in zip(columns, values, strict=True)]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
         if empty:
             yield pa.RecordBatch.from_pylist([], schema=schema)
+
+    def _rows(self, cursor: sqlite3.Cursor, columns: int) -> list[tuple[sqlite_types.Value, ...]]:
+        """The rows of the next batch, which is cut by what the values weigh as well."""
+        rows: list[tuple[sqlite_types.Value, ...]] = []
+        weight = 0
+        while len(rows) < BATCH_ROWS and weight < BATCH_BYTES:
+            with self._translated():
+                found: list[tuple[sqlite_types.Value, ...]] = cursor.fetchmany(STEP_ROWS)
+            if not found:
+                break
+            weight += len(found) * columns * VALUE_BYTES
+            weight += sum(len(value) for row in found for value in row if isinstance(value, str | bytes))
+            rows += found
+        return rows
 
     def _described(self, connection: sqlite3.Connection, query: str) -> tuple[SqliteColumn, ...]:
         """The query as a temporary view, in which SQLite's own grammar takes one SELECT only, and its columns."""
