@@ -37,6 +37,7 @@ format: .venv/.test
 
 docs: .venv/.test
 	.venv/bin/python -m levada.cli.reference docs/reference/cli.md
+	.venv/bin/python -m levada.cli.endings docs/reference/exit-codes.md
 	.venv/bin/python -m levada.testing.reference docs/reference/conformance-kit.md
 
 bench: .venv/.test

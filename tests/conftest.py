@@ -12,6 +12,8 @@ from components import require
 from servers.mariadb import MariadbServer
 from servers.postgres import PostgresServer, fresh_database
 
+pytest.register_assert_rewrite("contracts")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with a test that is given more time begin first, so that the processes of tests end together."""

@@ -20,10 +20,11 @@ from urllib.parse import quote
 import pyarrow as pa
 from pydantic import Field
 
+from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import LevadaError, SourceError
-from levada.model import Declaration
-from levada.source import BATCH_ROWS_MAX, Attachment, Column, SourceAbilities, SourceType
+from levada.source import BATCH_ROWS_MAX, Attachment, Column, SourceAbilities, SourceDeclaration, SourceType
 from levada.sources import sqlite_types
+from levada.sources.running import Running
 from levada.sources.sqlite_types import SqliteColumn
 from levada.sources.statements import check_text, identifier, one_select, refused, wrapped
 
@@ -39,13 +40,11 @@ _READS = {
 }
 
 
-class SQLiteOptions(Declaration):
+class SQLiteOptions(SourceDeclaration):
     type: Literal["sqlite"] = "sqlite"
     """A SQLite database file."""
     path: str = Field(min_length=1)
     """The file, absolute or from the project's folder. It must exist; it is opened read-only."""
-    description: str = ""
-    """For people."""
 
 
 @dataclass(slots=True)
@@ -53,6 +52,7 @@ class SQLiteSource:
     name: str
     path: Path
     abilities: SourceAbilities = field(default=SourceAbilities(dialect="sqlite"), init=False)
+    _running: Running = field(default_factory=Running, init=False, repr=False)
 
     def check(self) -> None:
         self.tables()
@@ -73,6 +73,9 @@ class SQLiteSource:
 
     def attachment(self, query: str | None = None) -> Attachment | None:
         return None
+
+    def interrupt(self) -> None:
+        self._running.interrupt()
 
     def close(self) -> None:
         """Nothing stays open between reads."""
@@ -158,7 +161,8 @@ class SQLiteSource:
                 connection.execute("PRAGMA trusted_schema = OFF")
                 connection.execute("BEGIN")
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            yield connection
+            with self._running.on(connection.interrupt):
+                yield connection
         finally:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
@@ -220,7 +224,7 @@ def _refuse_duplicates(names: list[str]) -> None:
             )
 
 
-def _open(name: str, options: SQLiteOptions, root: Path) -> SQLiteSource:
+def _open(name: str, options: SQLiteOptions, root: Path, policy: AddressPolicy = OWN_MACHINE) -> SQLiteSource:
     return SQLiteSource(name, (root / Path(options.path).expanduser()).absolute())
 
 
