@@ -257,9 +257,9 @@ def test_no_query_changes_postgresql(tmp_path: Path, postgres_url: str, figure: 
         for statement in (
             "create sequence s",
             "create function writes() returns int language sql volatile as 'insert into t values (9, ''x''); select 1'",
-            "create function runs_sql(q text) returns text language plpgsql stable as $$ declare r text; begin execute q into r; return r; end $$",
+            "create function runs_sql(q text) returns text language plpgsql stable as 'begin execute q; return q; end'",
             "create function runs_sql_below(q text) returns text language plpgsql as 'begin return runs_sql(q); end'",
-            "create function runs_sql_in_sql(q text) returns xml language sql as $$ select query_to_xml(q, true, true, '') $$",
+            "create function runs_sql_in_sql(q text) returns xml language sql as 'select query_to_xml(q, 1=1, 1=1, q)'",
             """create function "Runs_Sql"(q text) returns text language sql as 'select runs_sql_below (q)'""",
             "create function atomic(q text) returns text language sql return (select pg_notify(q, q)::text)",
             "create procedure written() language sql as 'delete from t'",
