@@ -137,6 +137,7 @@ class Dispatcher:
         else:
             keys = Keys(store, destination.spec)
             requests, pause, message, notices = self._over_http(order, destination, journal, entries, keys, entitled)
+        notices = tuple(self._redaction.clean(notice) for notice in notices)
         if pause is not None:
             tally = figures(order.plan, journal.entries(), requests)
             untouched = _is_untouched(journal.entries(), tally)
