@@ -8,7 +8,15 @@ import pytest
 
 import claims
 from components import require
+from servers.mariadb import MariadbServer
 from servers.postgres import PostgresServer, fresh_database
+
+pytest.register_assert_rewrite("contracts")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that are given more time begin first, so that the processes of tests end together."""
+    items.sort(key=lambda item: -max((marker.args[0] for marker in item.iter_markers("timeout")), default=0))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -30,6 +38,14 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     """A fresh, empty database of the real PostgreSQL: `postgresql://user:password@127.0.0.1:port/name`."""
     with fresh_database(postgres_server) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariadbServer]:
+    """The running MariaDB of this test process."""
+    require("mariadb")
+    with MariadbServer() as server:
+        yield server
 
 
 @pytest.fixture

@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
-from pydantic import BaseModel
+from pydantic import Field
 
 from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import SourceError
+from levada.model import Declaration
 
 BATCH_ROWS_MAX = 65_536
 """The most rows that a source may put into one Arrow batch."""
+
+STATEMENT_SECONDS = 3_600.0
+"""How long one statement of a source may take, unless the source says otherwise."""
 
 TYPE_KEY = b"levada.type"
 """Field metadata of `Source.read` that says what a text column holds: `json`, `uuid` or `numeric_text`.
@@ -42,6 +46,15 @@ def refused_in(text: str) -> SourceError | None:
     _, found, said = text.partition(_REFUSAL)
     message, _, hint = said.splitlines()[0].partition(_PART) if found else ("", "", "")
     return SourceError(message, code="source.value", hint=hint) if found else None
+
+
+def overdue(seconds: float) -> SourceError:
+    """The error for a statement that was ended because it took too long."""
+    return SourceError(
+        f"the source computed for {seconds:g} s, which is its limit, and was ended",
+        code="source.timeout",
+        hint="raise `statement_timeout_seconds:` of the source, or make the query faster",
+    )
 
 
 ZONED, ZONED_NANOSECONDS = "TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"
@@ -97,6 +110,8 @@ class Attachment:
 
     statements: tuple[str, ...]
     paths: tuple[Path, ...] = ()
+    #: how long the planner may compute a model's query; None: without end
+    timeout_seconds: float | None = None
 
 
 @runtime_checkable
@@ -135,6 +150,13 @@ class Source(Protocol):
         """
         ...
 
+    def interrupt(self) -> None:
+        """End whatever the source computes now, at the warehouse too. Called from another thread, also in vain.
+
+        What is ended raises some SourceError; the next statement runs as ever.
+        """
+        ...
+
     def close(self) -> None: ...
 
 
@@ -147,7 +169,16 @@ class Cautious(Protocol):
         ...
 
 
-Options = type[BaseModel]
+class SourceDeclaration(Declaration):
+    """What every source may declare."""
+
+    statement_timeout_seconds: float = Field(default=STATEMENT_SECONDS, gt=0, allow_inf_nan=False)
+    """A statement that takes longer is ended, at the warehouse too; of a streamed read, until its last row is there."""
+    description: str = ""
+    """For people."""
+
+
+Options = type[SourceDeclaration]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import claims
-from components import require
 from levada import Project
 from servers.mariadb import MariadbServer, fresh_mariadb
 from servers.postgres import PostgresServer, fresh_database
@@ -22,13 +21,11 @@ ROWS_FULL = 1_300
 
 
 @pytest.fixture(scope="module")
-def addresses(postgres_server: PostgresServer) -> Iterator[Addresses]:
+def addresses(postgres_server: PostgresServer, mariadb_server: MariadbServer) -> Iterator[Addresses]:
     """The servers of all tests of this module."""
-    require("mariadb")
     with (
-        MariadbServer() as mariadb,
         fresh_database(postgres_server) as postgres,
-        fresh_mariadb(mariadb) as mysql,
+        fresh_mariadb(mariadb_server) as mysql,
         tape() as received,
     ):
         yield Addresses(postgres, mysql, received)

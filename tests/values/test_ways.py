@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from typing import Any
 import pytest
 
 import claims
-from components import require
 from levada import Project
 from levada_process import Ended, environment
 from servers.mariadb import MariadbServer, fresh_mariadb
@@ -86,17 +86,14 @@ class Arrived:
 
 
 @pytest.fixture(scope="module")
-def servers(postgres_server: PostgresServer) -> Iterator[Callable[[], Addresses]]:
+def servers(postgres_server: PostgresServer, mariadb_server: MariadbServer) -> Iterator[Callable[[], Addresses]]:
     """Fresh databases for each project."""
-    require("mariadb")
-    from contextlib import ExitStack
-
-    with MariadbServer() as mariadb, ExitStack() as stack:
+    with ExitStack() as stack:
 
         def fresh() -> Addresses:
             return Addresses(
                 stack.enter_context(fresh_database(postgres_server)),
-                stack.enter_context(fresh_mariadb(mariadb)),
+                stack.enter_context(fresh_mariadb(mariadb_server)),
                 stack.enter_context(tape()),
             )
 

@@ -9,6 +9,7 @@ from levada import events
 from levada.cli.terminal import Terminal, duration
 from levada.clock import SystemClock
 from levada.legible import legible
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -62,7 +63,7 @@ class Progress:
                 self._begin(event.sync)
             case events.ModelRead():
                 if self._terminal.verbose:
-                    self._line(f"{event.sync}: read {event.rows:,} rows in {duration(event.seconds)}")
+                    self._line(f"{event.sync}: read {plural(event.rows, 'row')} in {duration(event.seconds)}")
             case events.PlanMade():
                 counts = event.counts
                 figures = f"+{counts.added:,} ~{counts.changed:,} −{counts.removed:,} !{counts.invalid:,}"
@@ -117,7 +118,7 @@ class Progress:
         text = f"{event.sync}: waiting {duration(event.seconds)} ({event.reason}){words}"
         if self._bars is not None and self._task is not None:
             self._bars.update(self._task, note=f"waiting {duration(event.seconds)}: {event.reason}")
-        else:
+        if self._bars is None or self._task is None or event.option:
             self._line(text)
 
     def _line(self, text: str) -> None:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from levada.cli.invocation import Command
+
 if TYPE_CHECKING:
     from levada.runner.project import Project
 
 _LISTS = ("--select", "-s", "--exclude")
 
 
-class SelectingCommand(click.Command):
+class SelectingCommand(Command):
     """Lets `--select a b c` take several words, up to the next option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

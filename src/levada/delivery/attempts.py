@@ -36,6 +36,10 @@ BISECTION_PARTS_MAX = 400
 """A batch refused as a whole is divided into at most so many parts; what is left is refused as it stands."""
 
 
+class PutOff(Exception):
+    """This batch stays open until the wait is over."""
+
+
 class Attempts:
     """Sends the batches of one order, each until its end is known or patience is over."""
 
@@ -64,9 +68,14 @@ class Attempts:
         self._vouched = False
 
     async def settled(self, batch: Batch, journal: JournalTask, phase: Phase) -> Outcomes:
-        """Send until no record's end is open or patience is over; what is open then stays unknown."""
-        if batch.number in self._course.doubtful and self._class_of(batch) == "C":
-            await self._hold()
+        """Send until no record's end is open or patience is over; what is open then stays unknown.
+
+        Raises PutOff for a batch that was sent before and has to wait before it is sent again.
+        """
+        held = self._course.held.of(batch.sequence, len(batch))
+        self._course.put_off = self._course.put_off or bool(held)
+        if held and batch.number in self._course.doubtful:
+            raise PutOff
         ends = self._known(batch, phase)
         untouched = not ends.outcomes and not ends.lost
         left = ends.open
@@ -112,6 +121,7 @@ class Attempts:
             ends.leave(dict.fromkeys(sent, AT_MOST_ONCE))
         ends.leave(self._order.waiting.of(batch.sequence, len(batch)))
         ends.leave(self._left_out(batch, phase))
+        ends.leave(self._course.held.of(batch.sequence, len(batch)))
         return ends
 
     def _left_out(self, batch: Batch, phase: Phase) -> dict[int, Outcome]:
@@ -286,6 +296,11 @@ class Attempts:
 
     async def _hold(self) -> None:
         """Class C: wait until a lost request can no longer be applied, and an applied one be found."""
-        wait = self._destination.spec.settling_seconds
-        self._listener(events.DeliveryWaiting(self._order.sync, "hold", wait))
+        spec = self._destination.spec
+        wait = spec.settling_seconds
+        why = (
+            "a request was not answered and may still be applied; `max_server_seconds` of "
+            f"{self._destination.name} says for how long, and less shortens the wait"
+        )
+        self._listener(events.DeliveryWaiting(self._order.sync, "hold", wait, why, option="max_server_seconds"))
         await asyncio.sleep(wait)

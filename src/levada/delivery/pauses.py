@@ -21,4 +21,6 @@ def as_destination_error(paused: Paused) -> DestinationError:
             hint = "see that the tool is up and has room, and that its file in destinations/ leads to it"
             return UnavailableError(paused.message, hint=hint)
         case _:
-            return DestinationError(paused.message, code=f"destination.{paused.reason}")
+            error = DestinationError(paused.message, code=f"destination.{paused.reason}")
+            error.exit_code = UnavailableError.exit_code  # time, or a person's stop: nothing has to be mended
+            return error

@@ -25,13 +25,24 @@ from levada.delivery.pauses import as_destination_error
 from levada.delivery.settled import figures
 from levada.destination import Destination, TableDestination
 from levada.durable import private_folder, system_error
-from levada.errors import AuthError, ConfigError, CorruptedError, FullError, LevadaError, StoreError, UnavailableError
+from levada.errors import (
+    AuthError,
+    ConfigError,
+    CorruptedError,
+    FullError,
+    LevadaError,
+    StoppedError,
+    StoreError,
+    UnavailableError,
+    UnreachableError,
+)
 from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
 from levada.planner import REMOVAL, Ledger, PlanRequest
 from levada.run import PauseReason, RunResult, Status, Tally
 from levada.runner import refused
 from levada.runner.approve import standing_approval
+from levada.runner.attempt import words_of
 from levada.runner.columns import remember_columns
 from levada.runner.doubt import doubt, is_doubted, settle_doubt
 from levada.runner.guarding import decide
@@ -45,6 +56,7 @@ from levada.runner.target import check_target, remember_target
 from levada.runner.undone import forget_undone, undone_runs
 from levada.runner.unremembered import without_guess
 from levada.store import Lease, RunRecord
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -64,6 +76,8 @@ class Trip:
     purpose: Purpose = "sync"
     notices: tuple[str, ...] = ()
     entitled: Callable[[], bool] = lambda: True
+    #: runs that the same command has finished before
+    finished: tuple[str, ...] = ()
 
     def result(
         self,
@@ -138,7 +152,8 @@ def run(
             before: tuple[RunResult, ...] = (*((earlier,) if earlier is not None else ()), *settled)
             if settled and settled[-1].status in ("paused", "failed"):
                 return replace(settled[-1], resumed=before[:-1])
-            fresh = _fresh(project, resolved, lease, purpose, errand, heartbeat.holds)
+            finished = tuple(result.run_id for result in before)
+            fresh = _fresh(project, resolved, lease, purpose, errand, heartbeat.holds, finished)
     except OSError as error:
         raise system_error(store.folder, error) from error
     finally:
@@ -229,12 +244,13 @@ def _fresh(
     purpose: Purpose,
     errand: Errand | None,
     entitled: Callable[[], bool],
+    finished: tuple[str, ...],
 ) -> RunResult:
     store, clock = project.store, project.clock
     run_id = clock.new_id("run")
     folder = store.folder / "plans" / run_id
     began, told = (clock.now(), clock.monotonic()), resolved.notices
-    trip = Trip(project, resolved.name, run_id, lease, folder, *began, purpose, told, entitled)
+    trip = Trip(project, resolved.name, run_id, lease, folder, *began, purpose, told, entitled, finished)
     store.create_run(lease, run_id, purpose)
     project.listener(events.RunStarted(resolved.name, run_id))
     try:
@@ -252,15 +268,22 @@ def _fresh(
             result = _planned(trip, resolved, ledger, errand)
     except StoreError as error:
         if not _was_begun(trip):
-            _failed(trip, error)
+            _ended(trip, error)
         raise
+    except StoppedError as stop:
+        result = trip.result("cancelled", message=stop.message, notices=trip.notices)
+        _close(trip, result)
     except LevadaError as error:
-        result = _failed(trip, error)
+        result = _ended(trip, error)
     except OSError as error:
         found = system_error(trip.folder, error)
         if not _was_begun(trip):
-            _failed(trip, found)
+            _ended(trip, found)
         raise found from error
+    except Exception as error:
+        if not _was_begun(trip):
+            _ended(trip, LevadaError(words_of(error, project.redaction.clean), code="bug"))
+        raise
     except BaseException:
         if not _was_begun(trip):
             _close(trip, trip.result("cancelled", message="stopped before anything was sent"))
@@ -298,7 +321,6 @@ def _planned(trip: Trip, resolved: Resolved, ledger: Ledger, errand: Errand | No
     order = replace(order, in_doubt=is_doubted(project.store, trip.sync))
     write_order(order, resolved.destination.name, schema)
     project.store.update_run(trip.lease, trip.run_id, phase="planned", plan_id=plan.plan_id, folder=trip.folder.name)
-    _wait_for_hold(trip)
     return _deliver(trip, order, resolved.destination, schema, ledger)
 
 
@@ -342,7 +364,7 @@ def _guarded(trip: Trip, resolved: Resolved, plan: Plan, ledger: Ledger) -> Guar
 def _skipped(trip: Trip, resolved: Resolved, ledger: Ledger) -> RunResult:
     """first_run: skip. The model is taken as synced."""
     folded = trip.project.planner.confirmed(_request(trip, resolved, ledger))
-    notice = f"first_run: skip took {folded.rows:,} rows as already synced and sent nothing"
+    notice = f"first_run: skip took {plural(folded.rows, 'row')} as already synced and sent nothing"
     result = trip.result("succeeded", counts=Counts(unchanged=folded.rows), notices=(*trip.notices, notice))
     shutil.rmtree(trip.folder, ignore_errors=True)
     trip.project.store.commit(trip.lease, trip.run_id, folded, status="succeeded", result=result.as_dict())
@@ -361,8 +383,10 @@ def _deliver(
     ledger: Ledger,
 ) -> RunResult:
     project, plan = trip.project, order.plan
-    if trip.purpose == "sync":
-        order = replace(order, waiting=refused.waiting(project.store, trip.sync, plan, trip.folder))
+    if trip.purpose == "sync" or (trip.purpose == "resync" and trip.finished):
+        only = trip.purpose == "resync"
+        left_out = refused.waiting(project.store, trip.sync, plan, trip.folder, trip.finished, only_just=only)
+        order = replace(order, waiting=left_out)
     place = Place.of_order(order, destination, schema)
     expect_plan(project, place, plan.plan_id)
     project.store.update_run(trip.lease, trip.run_id, phase="delivering")
@@ -374,7 +398,7 @@ def _deliver(
         raise
     except LevadaError as error:
         if not _was_begun(trip):
-            return _failed(trip, error, plan)
+            return _ended(trip, error, plan)
         message = project.redaction.clean(error.message)
         tally = figures(plan, project.store.journal_entries(trip.run_id), requests=0)
         report = DeliveryReport(tally, None, pause=_pause_of(error), message=message)
@@ -389,7 +413,7 @@ def _deliver(
     trip = replace(trip, notices=notices)
     clean = not (tally.rejected or tally.waiting or tally.unknown or tally.unsent or plan.counts.invalid)
     trip = replace(trip, notices=(*trip.notices, *_taken_over(order, tally)))
-    result = _result_of(trip, plan, "succeeded" if clean else "partial", tally)
+    result = _result_of(trip, plan, "succeeded" if clean else "partial", tally, waited=report.waited)
     project.store.commit(trip.lease, trip.run_id, folded, status=result.status, result=result.as_dict())
     remember_end(project, trip.sync, trip.run_id)
     if plan.purpose not in ("undo", "settle"):
@@ -424,7 +448,7 @@ def _pause_of(error: LevadaError) -> PauseReason:
             return "auth"
         case FullError():
             return "full"
-        case UnavailableError():
+        case UnavailableError() | UnreachableError():
             return "outage"
         case _:
             return "setup"
@@ -436,11 +460,12 @@ def _was_begun(trip: Trip) -> bool:
 
 
 def _paused(trip: Trip, plan: Plan, report: DeliveryReport) -> RunResult:
-    """A pause; or, where nothing can have been applied and a person has to act, a failure without a trace."""
+    """A pause; or, where nothing can have been applied, an end without a trace: the next run plans anew."""
     assert report.pause is not None
     if report.untouched and report.pause in ("auth", "setup", "outage"):
-        return _failed(trip, as_destination_error(Paused(report.pause, report.message)), plan)
-    result = _result_of(trip, plan, "paused", report.tally, pause=report.pause, message=report.message)
+        return _ended(trip, as_destination_error(Paused(report.pause, report.message)), plan)
+    more: dict[str, Any] = {"pause": report.pause, "message": report.message, "waited": report.waited}
+    result = _result_of(trip, plan, "paused", report.tally, **more)
     trip.project.store.update_run(trip.lease, trip.run_id, phase="paused", status="paused", result=result.as_dict())
     return result
 
@@ -482,19 +507,6 @@ def _discard(project: Project, record: RunRecord, lease: Lease, hold_seconds: fl
     project.store.update_run(lease, record.run_id, phase="closed", status="cancelled")
 
 
-def _wait_for_hold(trip: Trip) -> None:
-    """After a lost answer, nothing newer is sent before that request can no longer be applied (E10)."""
-    hold = trip.project.store.hold(trip.sync)
-    if hold is None or hold.seconds_left <= 0:
-        return
-    trip.project.listener(
-        events.DeliveryWaiting(
-            trip.sync, "hold", hold.seconds_left, "an earlier request without an answer may still be applied"
-        )
-    )
-    trip.project.dispatcher.halt.wait(hold.seconds_left)
-
-
 # -- ends
 
 
@@ -519,12 +531,19 @@ def _close(trip: Trip, result: RunResult, plan: Plan | None = None) -> None:
         shutil.rmtree(trip.folder, ignore_errors=True)
 
 
-def _failed(trip: Trip, error: LevadaError, plan: Plan | None = None) -> RunResult:
-    """Nothing was sent, and nothing is changed."""
+def _ended(trip: Trip, error: LevadaError, plan: Plan | None = None) -> RunResult:
+    """Nothing was sent, and nothing is changed: paused, where only something has to be reached again; else failed."""
     error.message = trip.project.redaction.clean(error.message)
     counts = plan.counts if plan else Counts()
-    tally = Tally(unsent=counts.operations)
-    plan_id = plan.plan_id if plan else ""
-    result = trip.result("failed", counts=counts, tally=tally, plan_id=plan_id, error=error, notices=trip.notices)
+    weather = isinstance(error, UnavailableError | UnreachableError)
+    result = trip.result(
+        "paused" if weather else "failed",
+        counts=counts,
+        tally=Tally(unsent=counts.operations),
+        plan_id=plan.plan_id if plan else "",
+        pause=_pause_of(error) if weather else None,
+        error=error,
+        notices=trip.notices,
+    )
     _close(trip, result)
     return result

@@ -24,13 +24,14 @@ from pydantic import Field
 
 from levada.addresses import OWN_MACHINE, AddressPolicy, look_up
 from levada.database import DatabaseAddress, DatabaseOptions, database_address
-from levada.errors import AccessError, ConfigError, LevadaError, SourceError
+from levada.errors import AccessError, ConfigError, LevadaError, SourceError, UnreachableError
 from levada.libpq import PARAMETERS, conninfo, without_environment
 from levada.redaction import Redactor
-from levada.source import BATCH_ROWS_MAX, Attachment, Column, SourceAbilities, SourceType
+from levada.source import BATCH_ROWS_MAX, Attachment, Column, SourceAbilities, SourceDeclaration, SourceType
 from levada.sources import postgres_functions, postgres_types
 from levada.sources.postgres_functions import check_calls
 from levada.sources.postgres_types import Reading
+from levada.sources.running import Running
 from levada.sources.statements import identifier, one_select, refused, wrapped
 
 if TYPE_CHECKING:
@@ -55,15 +56,11 @@ WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p') AND NOT c.relispartition
 """
 
 
-class PostgresOptions(DatabaseOptions):
+class PostgresOptions(SourceDeclaration, DatabaseOptions):
     type: Literal["postgres"] = "postgres"
     """A PostgreSQL database, or one that speaks its protocol and COPY."""
     schema_: str | None = Field(default=None, alias="schema", min_length=1)
     """The schema in which names without one are looked up first; then `public`."""
-    statement_timeout_seconds: float | None = Field(default=None, gt=0)
-    """A read that takes longer is stopped by the server. Without it the server's own setting holds."""
-    description: str = ""
-    """For people."""
 
 
 @dataclass(slots=True)
@@ -74,6 +71,7 @@ class PostgresSource:
     statement_timeout_seconds: float | None = None
     policy: AddressPolicy = OWN_MACHINE
     abilities: SourceAbilities = field(default=SourceAbilities(dialect="postgres"), init=False)
+    _running: Running = field(default_factory=Running, init=False, repr=False)
 
     def check(self) -> None:
         with self._transaction() as cursor:
@@ -109,6 +107,9 @@ class PostgresSource:
 
     def attachment(self, query: str | None = None) -> Attachment | None:
         return None
+
+    def interrupt(self) -> None:
+        self._running.interrupt()
 
     def close(self) -> None:
         """Nothing stays open between reads."""
@@ -174,7 +175,8 @@ class PostgresSource:
                     # the first query takes the snapshot; from then on the transaction cannot be made to write again
                     cursor.execute(self._session())
                     cursor.fetchall()
-                yield cursor
+                with self._running.on(cursor.adbc_cancel):
+                    yield cursor
         finally:
             with contextlib.suppress(Exception):
                 connection.close()
@@ -260,11 +262,19 @@ def explained(message: str, hint: str | None, state: str, connecting: bool) -> L
         )
     if re.fullmatch(r'.*database "[^"]*" does not exist', text):
         return SourceError(message, code="source.missing", hint="check the database's name in the source's file")
+    if connecting and re.search(
+        r"\binvalid (sslmode|uri|port|conn|integer|\w+ value)|not support ssl|certificate", text
+    ):
+        return ConfigError(
+            f"PostgreSQL cannot be asked: {message}",
+            code="source.url",
+            hint="check the settings in the source's file, sslmode and sslrootcert among them",
+        )
     if connecting:
-        return SourceError(
+        return UnreachableError(
             f"PostgreSQL cannot be reached: {message}",
-            code="source.unreachable",
-            hint="check host, port and sslmode in the source's file, and that the server runs",
+            hint="see that the server runs and that host and port in the source's file lead to it; the next run "
+            "tries again",
         )
     if state == "25006" or "read-only transaction" in text or "data-modifying statement" in text:
         return refused(message)
@@ -284,8 +294,11 @@ def explained(message: str, hint: str | None, state: str, connecting: bool) -> L
 
 
 def _open(name: str, options: PostgresOptions, root: Path, policy: AddressPolicy = OWN_MACHINE) -> PostgresSource:
+    # the server's own limit holds beside the default, and not beside what was declared
+    declared = "statement_timeout_seconds" in options.model_fields_set
+    seconds = options.statement_timeout_seconds if declared else None
     address = database_address(options, PARAMETERS, code="source.url", root=root, policy=policy)
-    return PostgresSource(name, address, options.schema_, options.statement_timeout_seconds, policy)
+    return PostgresSource(name, address, options.schema_, seconds, policy)
 
 
 TYPE = SourceType(

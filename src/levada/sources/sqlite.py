@@ -22,9 +22,9 @@ from pydantic import Field
 
 from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import LevadaError, SourceError
-from levada.model import Declaration
-from levada.source import BATCH_ROWS_MAX, Attachment, Column, SourceAbilities, SourceType
+from levada.source import BATCH_ROWS_MAX, Attachment, Column, SourceAbilities, SourceDeclaration, SourceType
 from levada.sources import sqlite_types
+from levada.sources.running import Running
 from levada.sources.sqlite_types import SqliteColumn
 from levada.sources.statements import check_text, identifier, one_select, refused, wrapped
 
@@ -43,13 +43,11 @@ _DIRECT_ONLY = 0x80000
 _KNOWN_ACTING = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "sqlite_dbpage"})
 
 
-class SQLiteOptions(Declaration):
+class SQLiteOptions(SourceDeclaration):
     type: Literal["sqlite"] = "sqlite"
     """A SQLite database file."""
     path: str = Field(min_length=1)
     """The file, absolute or from the project's folder. It must exist; it is opened read-only."""
-    description: str = ""
-    """For people."""
 
 
 @dataclass(slots=True)
@@ -57,6 +55,7 @@ class SQLiteSource:
     name: str
     path: Path
     abilities: SourceAbilities = field(default=SourceAbilities(dialect="sqlite"), init=False)
+    _running: Running = field(default_factory=Running, init=False, repr=False)
 
     def check(self) -> None:
         self.tables()
@@ -77,6 +76,9 @@ class SQLiteSource:
 
     def attachment(self, query: str | None = None) -> Attachment | None:
         return None
+
+    def interrupt(self) -> None:
+        self._running.interrupt()
 
     def close(self) -> None:
         """Nothing stays open between reads."""
@@ -162,7 +164,8 @@ class SQLiteSource:
                 connection.execute("PRAGMA trusted_schema = OFF")
                 connection.execute("BEGIN")
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            yield connection
+            with self._running.on(connection.interrupt):
+                yield connection
         finally:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()

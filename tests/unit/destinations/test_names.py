@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from levada.destinations.tables.names import TableName, nearest, quoted, table_name
+from levada.destinations.tables.names import TableName, quoted, table_name
 from levada.errors import ConfigError
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=15)
@@ -61,9 +61,3 @@ def test_an_object_that_is_no_table_is_refused(text: str) -> None:
     """One or two parts, each with a name."""
     with pytest.raises(ConfigError):
         table_name(text)
-
-
-def test_the_nearest_name_is_the_one_that_was_meant() -> None:
-    """Letter case does not matter; a name that is far off suggests nothing."""
-    assert nearest("custmers", ["Customers", "orders"]) == "Customers"
-    assert nearest("zzz", ["customers"]) is None

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts.sources import table_of
 from levada.database import read_url
 from levada.destinations.postgres import PostgresEngine
 from levada.errors import AccessError, ConfigError, LevadaError, SourceError
 from levada.libpq import PARAMETERS
 from levada.source import TYPE_KEY
 from levada.sources.postgres import TYPE, PostgresSource
-from levada.testing.sources import table_of
 from servers.fault_proxy import ALL, Fault, FaultProxy
 from servers.postgres import PASSWORD, PostgresServer
 

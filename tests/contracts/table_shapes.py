@@ -1,6 +1,6 @@
 """More of the contract of a database as destination: what is created, what is missing, names, values, mode replace.
 
-Used as `levada.testing.tables`, whose bench it shares.
+Used as `contracts.tables`, whose bench it shares.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from contracts.tables import ALICE, BOB, SCHEMA, TableBench, columns_of, gathered, records, write
 from levada.change import Kind
 from levada.errors import ConfigError
-from levada.testing.tables import ALICE, BOB, SCHEMA, TableBench, columns_of, gathered, records, write
 
 ODD_NAMES = (
     'a "quoted" name',

@@ -5,7 +5,7 @@
         check(my_bench)
 
 A check gets a bench with an empty database, and an independent way to look into it. More checks, of mode
-replace and of what is created, are in `levada.testing.table_shapes`, of what a writing changed in
+replace and of what is created, are in `contracts.table_shapes`, of what a writing changed in
 `table_effects`, of what a table proves in `table_proofs`. What is not here: what only one database has (privileges,
 its ways of failing).
 """

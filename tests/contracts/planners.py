@@ -20,13 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from levada.change import KINDS
-from levada.errors import ConfigError, CorruptedError, SourceError
-from levada.mapping import FieldMapping, ValueLimits
-from levada.mapping import Mapping as FieldMappings
-from levada.plan import Plan
-from levada.planner import REMOVAL, KindPolicy, Settled
-from levada.testing.planner_bench import (
+from contracts.planner_bench import (
     BOTH,
     PlannerBench,
     everything,
@@ -34,8 +28,14 @@ from levada.testing.planner_bench import (
     mapped,
     people,
 )
-from levada.testing.planner_mappings import MAPPING_CHECKS
-from levada.testing.planner_undo import UNDO_CHECKS
+from contracts.planner_mappings import MAPPING_CHECKS
+from contracts.planner_undo import UNDO_CHECKS
+from levada.change import KINDS
+from levada.errors import ConfigError, CorruptedError, SourceError
+from levada.mapping import FieldMapping, ValueLimits
+from levada.mapping import Mapping as FieldMappings
+from levada.plan import Plan
+from levada.planner import REMOVAL, KindPolicy, Settled
 
 HISTORIES = 3
 HISTORY_STEPS = 10

@@ -1,16 +1,16 @@
 """Checks of a planner's contract about what changes between runs besides rows: the mapping and the model's columns.
 
-They are part of `levada.testing.planners.CHECKS`.
+They are part of `contracts.planners.CHECKS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from contracts.planner_bench import BOTH, PlannerBench, everything, exceptions, mapped, people
 from levada.mapping import FieldMapping
 from levada.mapping import Mapping as FieldMappings
 from levada.planner import Settled
-from levada.testing.planner_bench import BOTH, PlannerBench, everything, exceptions, mapped, people
 
 NAME = mapped("name")
 

@@ -1,6 +1,6 @@
-"""The contract of a source as checks that anyone can run over a source of their own.
+"""The contract of a source as checks, to be run over every source.
 
-    from levada.testing.sources import CHECKS, SourceCase, name_of
+    from contracts.sources import CHECKS, SourceCase, name_of
 
     @pytest.mark.parametrize("check", CHECKS, ids=name_of)
     def test_my_source(check, my_case: SourceCase) -> None:
@@ -13,6 +13,7 @@ that writes, and which values it has. What is not here: how fast a source is, an
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from levada.sql.connection import connect
 
 MANY = 2 * BATCH_ROWS_MAX + 1
 """Rows enough for three batches."""
+INTERRUPT_SECONDS = 0.2
 STOP_SECONDS = 10.0
 """How long a warehouse may take to notice that nobody reads any more."""
 
@@ -232,6 +234,26 @@ def _comes_to_rest(case: SourceCase) -> bool:
     return case.running() == 0
 
 
+def what_computes_ends_when_it_is_interrupted(case: SourceCase) -> None:
+    """Also before its first row; the warehouse computes no longer either, and the source is as good as before."""
+    ended = threading.Event()
+
+    def interrupt() -> None:
+        while not ended.wait(INTERRUPT_SECONDS):
+            case.source.interrupt()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(SourceError):
+            table_of(case.source, f"SELECT count(*) AS n FROM ({case.endless}) AS q WHERE q.n % 7 = 1")
+    finally:
+        ended.set()
+        thread.join()
+    assert _comes_to_rest(case)
+    assert table_of(case.source, case.counting(3)).num_rows == 3
+
+
 def two_reads_go_on_at_once(case: SourceCase) -> None:
     with case.source.read(case.counting(MANY)) as first, case.source.read(case.counting(MANY)) as second:
         seen = [next(first).num_rows, next(second).num_rows]
@@ -288,6 +310,7 @@ CHECKS: tuple[Check, ...] = (
     nothing_can_be_written,
     a_read_is_of_one_moment_or_fails,
     leaving_early_stops_the_query,
+    what_computes_ends_when_it_is_interrupted,
     two_reads_go_on_at_once,
     the_readers_own_error_stays_its_own,
     a_closed_source_has_left_nothing_open,

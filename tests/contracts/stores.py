@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from levada.testing import store_ledgers, store_runs
-from levada.testing.store_bench import Check, StoreBench, name_of
+from contracts import store_ledgers, store_runs
+from contracts.store_bench import Check, StoreBench, name_of
 
 __all__ = ["CHECKS", "Check", "StoreBench", "name_of"]
 

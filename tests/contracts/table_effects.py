@@ -1,6 +1,6 @@
 """More of the contract of a database as destination: what each record's writing changed, and what stood there before.
 
-Checks as in `levada.testing.tables`.
+Checks as in `contracts.tables`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from contracts.tables import ALICE, BOB, SCHEMA, TableBench, batch, columns_of, gathered, records, write
 from levada.destination import WriteOrder, Writer
 from levada.outcome import Effect, Outcomes
 from levada.proof import Already, Foretelling
-from levada.testing.tables import ALICE, BOB, SCHEMA, TableBench, batch, columns_of, gathered, records, write
 
 CAROL = (3, "carol@example.com", 30)
 

@@ -1,4 +1,4 @@
-"""The contract of a store, second half: ledgers, facts, upkeep. To be run by way of `levada.testing.stores`."""
+"""The contract of a store, second half: ledgers, facts, upkeep. To be run by way of `contracts.stores`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from typing import Any
 
 import pytest
 
-from levada.errors import BusyError, CorruptedError, StoreError
-from levada.outcome import DELIVERED, Outcomes
-from levada.store import Approval, AuditEntry, Store
-from levada.testing.store_bench import (
+from contracts.store_bench import (
     SYNC,
     StoreBench,
     begun,
@@ -20,6 +17,9 @@ from levada.testing.store_bench import (
     intents,
     with_segment,
 )
+from levada.errors import BusyError, CorruptedError, StoreError
+from levada.outcome import DELIVERED, Outcomes
+from levada.store import Approval, AuditEntry, Store
 
 # -- ledgers
 

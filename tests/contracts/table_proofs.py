@@ -1,15 +1,15 @@
 """More of the contract of a database as destination: what it proves of a table before a run.
 
-Checks as in `levada.testing.tables`.
+Checks as in `contracts.tables`.
 """
 
 from __future__ import annotations
 
 import pyarrow as pa
 
+from contracts.tables import ALICE, BOB, SCHEMA, SYNC, TableBench, gathered, records, write
 from levada.destination import WriteOrder
 from levada.proof import Countable, Proof, Provable
-from levada.testing.tables import ALICE, BOB, SCHEMA, SYNC, TableBench, gathered, records, write
 
 CAROL = (3, "carol@example.com", 30)
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from contracts.planner_bench import BOTH, Planned, PlannerBench, exceptions, mapped, people, told
 from levada.planner import KindPolicy, Settled
-from levada.testing.planner_bench import BOTH, Planned, PlannerBench, exceptions, mapped, people, told
 
 
 def _undo(bench: PlannerBench, planned: Planned, settled: Settled) -> Planned:

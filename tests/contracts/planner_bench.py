@@ -1,5 +1,5 @@
 """What the contract of planners is tried with: a source of Arrow tables, a bench that plans and folds, and short
-ways to write models, mappings and outcomes. The checks themselves are in `levada.testing.planners`.
+ways to write models, mappings and outcomes. The checks themselves are in `contracts.planners`.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class ArrowSource:
 
     def attachment(self, query: str | None = None) -> Attachment | None:
         return None
+
+    def interrupt(self) -> None: ...
 
     def close(self) -> None: ...
 

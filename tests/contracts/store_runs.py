@@ -1,4 +1,4 @@
-"""The contract of a store, first half: leases, runs, the journal. To be run by way of `levada.testing.stores`."""
+"""The contract of a store, first half: leases, runs, the journal. To be run by way of `contracts.stores`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from typing import Any
 
 import pytest
 
-from levada.clock import isoformat
-from levada.errors import BusyError, ConfigError, CorruptedError, FencedError, StoreError
-from levada.outcome import DELIVERED, UNKNOWN, Effects, Outcome, Outcomes
-from levada.store import LEASE_SECONDS, JournalEntry
-from levada.testing.store_bench import (
+from contracts.store_bench import (
     SYNC,
     StoreBench,
     begun,
@@ -20,6 +16,10 @@ from levada.testing.store_bench import (
     intents,
     with_segment,
 )
+from levada.clock import isoformat
+from levada.errors import BusyError, ConfigError, CorruptedError, FencedError, StoreError
+from levada.outcome import DELIVERED, UNKNOWN, Effects, Outcome, Outcomes
+from levada.store import LEASE_SECONDS, JournalEntry
 
 # -- leases
 
@@ -283,6 +283,7 @@ def a_doubt_holds_the_sync_for_its_time(bench: StoreBench) -> None:
     hold = bench.open().hold(SYNC)
     assert hold is not None
     assert hold.seconds_left == pytest.approx(20)
+    assert hold.runs == ("run_1",)
     journal.doubt([0], 5)
     still = store.hold(SYNC)
     assert still is not None

@@ -1,8 +1,9 @@
 """Starts commands of Levada by forking a process that has imported everything and opened nothing.
 
 So a start costs a hundredth of a second instead of one, and thousands of crash points can be tried. Reads one JSON
-document a line: arguments, folder, environment, output files, the step to be struck at, constants to be set.
-Answers `{"pid": …}` at once and `{"pid": …, "code": …}` when the command has ended (negative: the signal).
+document a line: arguments, folder, the whole environment, input and output files; for those who count steps also the
+file of the trace, the step to be struck at, constants to be set. Answers `{"pid": …}` at once and
+`{"pid": …, "code": …}` when the command has ended (negative: the signal).
 """
 
 from __future__ import annotations
@@ -39,14 +40,16 @@ def run(asked: dict[str, Any]) -> int:
 
     for number, name in ((1, "out"), (2, "talk")):
         os.dup2(os.open(asked[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(asked.get("input", os.devnull), os.O_RDONLY), 0)
     os.chdir(asked["folder"])
+    sys.path[0] = ""  # as `python -m levada` has it
+    os.environ.clear()
     os.environ.update(asked["environment"])
-    for name, value in asked["constants"].items():
+    for name, value in asked.get("constants", {}).items():
         module, _, constant = name.rpartition(".")
         assert hasattr(sys.modules[module], constant), name
         setattr(sys.modules[module], constant, value)
-    if asked["trace"]:
+    if "trace" in asked:
         steps = ctypes.CDLL(os.environ["LD_PRELOAD"])
         strike = asked["strike"] or {"number": -1, "after": False, "signal": 0, "only": ""}
         steps.steps_arm(
