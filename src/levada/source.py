@@ -163,6 +163,15 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class Cautious(Protocol):
+    """A source whose account has rights of its own."""
+
+    def cautions(self) -> tuple[str, ...]:
+        """What the account may do that a reader need not, each as what follows "the account …"."""
+        ...
+
+
 class SourceDeclaration(Declaration):
     """What every source may declare."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,9 @@ _READS = {
     sqlite3.SQLITE_FUNCTION,
     sqlite3.SQLITE_RECURSIVE,
 }
+
+_DIRECT_ONLY = 0x80000
+_KNOWN_ACTING = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "sqlite_dbpage"})
 
 
 class SQLiteOptions(SourceDeclaration):
@@ -135,7 +138,7 @@ class SQLiteSource:
         try:
             connection.execute(f"CREATE TEMP VIEW {_VIEW} AS {wrapped(text)}")
             found = connection.execute(f"PRAGMA temp.table_xinfo({_VIEW})").fetchall()
-            connection.set_authorizer(_authorize)
+            connection.set_authorizer(_authorizer(_acting(connection)))
             connection.execute(f"SELECT * FROM {_VIEW} LIMIT 0").close()
         except (sqlite3.Error, sqlite3.Warning) as error:
             if "locked" in str(error):
@@ -219,10 +222,23 @@ class SQLiteSource:
         return SourceError(f"the read broke off: {message}", code="source.read", hint="nothing was taken from it")
 
 
-def _authorize(action: int, first: str | None, second: str | None, database: str | None, inner: str | None) -> int:
-    if action not in _READS or (action == sqlite3.SQLITE_FUNCTION and (second or "").lower() == "load_extension"):
-        return sqlite3.SQLITE_DENY
-    return sqlite3.SQLITE_OK
+def _acting(connection: sqlite3.Connection) -> frozenset[str]:
+    """The functions of this SQLite that do more than compute, by its own word (SQLITE_DIRECTONLY), in lower case."""
+    with contextlib.suppress(sqlite3.Error):
+        rows = connection.execute("SELECT name, flags FROM pragma_function_list").fetchall()
+        return frozenset(str(name).lower() for name, flags in rows if int(flags) & _DIRECT_ONLY) | _KNOWN_ACTING
+    return _KNOWN_ACTING
+
+
+def _authorizer(acting: frozenset[str]) -> Callable[[int, str | None, str | None, str | None, str | None], int]:
+    """Takes what reads and calls nothing that acts."""
+
+    def authorize(action: int, first: str | None, second: str | None, database: str | None, inner: str | None) -> int:
+        if action not in _READS or (action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in acting):
+            return sqlite3.SQLITE_DENY
+        return sqlite3.SQLITE_OK
+
+    return authorize
 
 
 def _written(connection: sqlite3.Connection, name: str) -> str:
