@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +16,12 @@ pytest.register_assert_rewrite("contracts")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that are given more time begin first, so that the processes of tests end together."""
-    items.sort(key=lambda item: -max((marker.args[0] for marker in item.iter_markers("timeout")), default=0))
+    """Files with a test that is given more time begin first, so that the processes of tests end together."""
+    longest: dict[Path, float] = {}
+    for item in items:
+        given = max((marker.args[0] for marker in item.iter_markers("timeout")), default=0)
+        longest[item.path] = max(given, longest.get(item.path, 0))
+    items.sort(key=lambda item: -longest[item.path])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -16,7 +16,7 @@ from levada.database import DatabaseAddress, Parameters
 
 CONNECTION_DEFAULTS = {
     "application_name": "levada",
-    "connect_timeout": "15",
+    "connect_timeout": "10",
     "keepalives_idle": "30",
     "keepalives_interval": "10",
     "keepalives_count": "4",

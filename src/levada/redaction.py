@@ -44,6 +44,9 @@ CUT_MIN = 6
 """So many characters of a long secret are masked where a text ends with them."""
 CUT_MAX = 2_000
 
+ESCAPE_MAX = 20
+"""The longest escape that may be cut off in the middle."""
+
 _CORE_MIN = 6
 _LINE_MIN = 16
 _BASE64 = string.ascii_letters + string.digits + "+/-_"
@@ -170,7 +173,8 @@ class Redactor:
 
     def _cut(self, bare: str) -> int:
         """How many characters at the end are the beginning of a long secret, that somebody has cut off."""
-        body = _BROKEN.sub("", bare.rstrip("… "))
+        body = bare.rstrip("… ")
+        body = body[:-ESCAPE_MAX] + _BROKEN.sub("", body[-ESCAPE_MAX:])
         if body[-CUT_MIN:] not in self._pieces:
             return 0
         for size in range(min(len(body), CUT_MAX), CUT_MIN - 1, -1):

@@ -15,12 +15,11 @@ _SECONDS = re.compile(r"[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|inf(inity)?)", re.IGNO
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential back-off with full jitter, bounded in attempts and in time."""
+    """Exponential back-off with jitter, bounded in attempts: the waits between all of them are at most 15.5 seconds."""
 
-    attempts_max: int = 8
+    attempts_max: int = 6
     base_seconds: float = 0.5
     wait_max_seconds: float = 60.0
-    elapsed_max_seconds: float = 900.0
 
     def wait_seconds(self, attempt: int, chance: float) -> float:
         """How long to wait after the `attempt`-th try (from 1) failed; `chance` in [0, 1)."""

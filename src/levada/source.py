@@ -23,6 +23,9 @@ from levada.model import Declaration
 BATCH_ROWS_MAX = 65_536
 """The most rows that a source may put into one Arrow batch."""
 
+BATCH_BYTES = 16 << 20
+"""About the most bytes of one batch, however heavy or wide its rows are; a heavier row is a batch by itself."""
+
 STATEMENT_SECONDS = 3_600.0
 """How long one statement of a source may take, unless the source says otherwise."""
 
@@ -135,7 +138,7 @@ class Source(Protocol):
         ...
 
     def read(self, query: str) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
-        """All rows of the query, in batches of at most BATCH_ROWS_MAX, from one consistent snapshot.
+        """All rows of the query, of one consistent snapshot, in batches of BATCH_ROWS_MAX or about BATCH_BYTES.
 
         Types are exact: decimals stay decimals, instants keep their zone (UTC), nothing is rounded. An empty
         result is one batch without rows, so that its columns are known.
@@ -158,6 +161,15 @@ class Source(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Cautious(Protocol):
+    """A source whose account has rights of its own."""
+
+    def cautions(self) -> tuple[str, ...]:
+        """What the account may do that a reader need not, each as what follows "the account …"."""
+        ...
 
 
 class SourceDeclaration(Declaration):

@@ -17,9 +17,9 @@ _UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u20
 _LAYER = re.compile(
     r"(?P<percent>(?:%[0-9A-Fa-f]{2})+)"
     r"|(?P<entity>&(?:\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?)"
-    r"|(?P<escape>(?:\\+u(?:[0-9A-Fa-f]{4}|\{[0-9A-Fa-f]{1,6}\}))+)"
-    r"|(?P<bytes>(?:\\+x[0-9A-Fa-f]{2})+)"
-    r"|\\+(?P<plain>[\"'\\/&%])"
+    r"|(?P<escape>(?<!\\)(?:\\+u(?:[0-9A-Fa-f]{4}|\{[0-9A-Fa-f]{1,6}\}))+)"
+    r"|(?P<bytes>(?<!\\)(?:\\+x[0-9A-Fa-f]{2})+)"
+    r"|(?<!\\)\\+(?P<plain>[\"'\\/&%])"
 )
 _ESCAPE = re.compile(r"\\+u\{?([0-9A-Fa-f]{1,6})\}?")
 _BYTE = re.compile(r"(?:%|\\+x)([0-9A-Fa-f]{2})")

@@ -9,15 +9,13 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TextIO
 
 from claims import note
 from simulation.coverage import Cell, impossible, reachable, table
-from simulation.drawing import aim_of, pair_of
-from simulation.pairs import named
+from simulation.drawing import aim_of
 from simulation.play import Played, campaign, of_seed, play, shrunk
-from simulation.schedule import LETTERS
 
 CHUNK = 20
 SAY_SECONDS = 60
@@ -67,17 +65,8 @@ def replay(seed: int, rows: int, *, small: bool) -> int:
 
 
 def wanted(seeds: range) -> set[Cell]:
-    """The cells that a campaign must reach: those that its schedules aim at; of a large one all there are."""
-    return {*reachable(len(seeds)), *(cell for seed in seeds for cell in aims(seed))}
-
-
-def aims(seed: int) -> Iterator[Cell]:
-    """The cell that the schedule of a seed aims at, if it aims at one."""
-    if (cell := aim_of(seed)) is not None:
-        yield cell
-    if (pair := pair_of(seed)) is not None:
-        one, other, kind = pair
-        yield named(one, other), kind, LETTERS[seed % len(LETTERS)]
+    """The cells that a campaign must reach: the faults that its schedules aim at; of a large one all there are."""
+    return {*reachable(len(seeds)), *(cell for seed in seeds if (cell := aim_of(seed)) is not None)}
 
 
 def run_campaign(first: int, seeds: int, rows: int, jobs: int) -> int:

@@ -44,7 +44,7 @@ def played(wanted: Schedule) -> Played:
 @pytest.mark.claim("H1")
 @pytest.mark.timeout(1_800)
 def test_no_schedule_of_faults_breaks_a_guarantee() -> None:
-    """What `make simulate` does: nothing lost, doubled, stale, backwards or leaked, and each cell met that is aimed at.
+    """What `make simulate` does: nothing lost, doubled, stale, backwards or leaked, each fault met that is aimed at.
 
     In CI these are all cells there are.
     """

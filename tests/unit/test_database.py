@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from levada.addresses import OWN_MACHINE, AddressPolicy
+from levada.addresses import OWN_MACHINE, AddressPolicy, look_up
 from levada.database import DatabaseAddress, DatabaseOptions, Parameters, database_address
 from levada.destinations.mysql import PARAMETERS as MYSQL
 from levada.errors import ConfigError
@@ -146,6 +146,17 @@ def test_hosts_are_admitted_as_requests_are(host: str) -> None:
     allowed = AddressPolicy(private=False, allowed_hosts=(host.strip("[]"),))
     if host != "2130706433":
         address({"url": f"postgresql://u@{host}/shop"}, PARAMETERS, allowed)
+
+
+def test_a_name_is_looked_up_once_and_every_address_checked() -> None:
+    """What a name leads to is known when it is asked for; the connection goes to the addresses that were checked."""
+    with pytest.raises(ConfigError) as caught:
+        look_up("localhost", 5432, AddressPolicy(private=False))
+    assert caught.value.code == "config.address_refused"
+    assert set(look_up("localhost", 5432, OWN_MACHINE)) <= {"127.0.0.1", "::1"}
+    assert look_up("127.0.0.1", 1, AddressPolicy(private=False, allowed_hosts=("127.0.0.1",))) == ["127.0.0.1"]
+    with pytest.raises(OSError, match=r"."):
+        look_up("no-such-host.invalid", 1, OWN_MACHINE)
 
 
 @pytest.mark.parametrize(

@@ -37,13 +37,18 @@ def addresses(postgres_server: PostgresServer, mariadb_server: MariadbServer) ->
 def test_every_value_arrives_exactly_or_is_refused_by_name(
     tmp_path: Path, addresses: Addresses, figure: claims.Figure
 ) -> None:
-    """Six sources, twelve ways out, and every value judged by a reader that is not the engine's."""
+    """Six sources, twelve ways out, and every value judged by a reader that is not the engine's.
+
+    In `make test` each source but DuckDB goes out by every third way, and each way takes from some; in CI by all.
+    """
     total, shown = Tally(), Tally()
     count = ROWS_FULL if claims.full() else ROWS
     for number, warehouse in enumerate(WAREHOUSES.values()):
         folder = tmp_path / warehouse.name
         generated = warehouse.rows(count, seed=number)
         witnesses = WITNESSES | (MORE_WITNESSES if warehouse.name == "duckdb" else {})
+        if not (claims.full() or claims.campaign() or warehouse.name == "duckdb"):
+            witnesses = dict(list(witnesses.items())[number % 3 :: 3])
         lay_out(folder, warehouse, addresses, warehouse.kinds, witnesses)
         (folder / "functions.py").write_text(FUNCTION)
         warehouse.fill(folder, warehouse.kinds, generated)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import pyarrow as pa
@@ -34,6 +35,10 @@ RECORD_GONE = Outcome("rejected", "the tool knows no such record any more: the n
 NOT_APPLIED = Outcomes(Outcome("not_applied"))
 BISECTION_PARTS_MAX = 400
 """A batch refused as a whole is divided into at most so many parts; what is left is refused as it stands."""
+
+
+PROBED_FROM_SECONDS = 5.0
+"""Before a hold that is longer than this, the tool is asked whether it is there."""
 
 
 class PutOff(Exception):
@@ -147,14 +152,23 @@ class Attempts:
         unsure = any(each.end == "unknown" for each in left)
         if self._course.pause is not None and not unsure:
             return False  # after a pause in the middle of a halved batch, what is left of it stays unsent
+        holds = unsure and self._class_of(batch) == "C"
         try:
             await self._account.wait_before_resend(attempt)
+            if holds:
+                await self._probe(batch)
         except Paused as paused:
             self._course.stop(paused.reason, paused.message)
             return False
-        if unsure and self._class_of(batch) == "C":
+        if holds:
             await self._hold()
         return True
+
+    async def _probe(self, batch: Batch) -> None:
+        """Before a long wait: is the tool there at all? A question that changes nothing. Raises Paused if it is not."""
+        if batch.verb == "create" and self._destination.spec.settling_seconds > PROBED_FROM_SECONDS:
+            with suppress(DestinationError):
+                await self._account.talk(self._destination.look_up(batch))
 
     def _give_up(self, left: Sequence[Outcome], number: int, failed: Outcome | None) -> None:
         """Patience with a batch is over. Where no batch of this process was ever answered for, that is an outage.

@@ -122,6 +122,7 @@ class Dispatcher:
             keys = Keys(store, destination.spec)
             sent = self._over_http(order, destination, journal, entries, keys, entitled, self._held(order, destination))
             requests, pause, message, notices, waited = sent
+        notices = tuple(self._redaction.clean(notice) for notice in notices)
         if pause is not None:
             tally = figures(order.plan, journal.entries(), requests)
             untouched = _is_untouched(journal.entries(), tally)
@@ -160,6 +161,8 @@ class Dispatcher:
             chance=self._clock.random,
             entitled=entitled,
             owner=owner_of(store.identity, order.object),
+            monotonic=self._clock.monotonic,
+            outage_seconds=self._patience.outage_seconds,
         )
         engine.deliver()
         return engine.writes, engine.pause, engine.message, tuple(engine.notices), ()

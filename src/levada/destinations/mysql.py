@@ -31,17 +31,13 @@ TITLE = "MySQL"
 DOCS = "docs/reference/table-destinations.md"
 RECORDS_PER_BATCH = 20_000
 STATEMENT_BYTES_MAX = 8_000_000
-CONNECT_SECONDS = 15
+CONNECT_SECONDS = 10
 ANSWER_SECONDS = 600
 LOCK_SECONDS = 60
 INDEX_CHARACTERS_MAX = 768
 """InnoDB indexes hold 3,072 bytes, four for a character."""
-PARAMETERS = Parameters(
-    schemes=("mysql", "mariadb"),
-    port=3306,
-    known=frozenset({"ssl_mode", "ssl_ca", "ssl_cert", "ssl_key"}),
-    files=frozenset({"ssl_ca", "ssl_cert", "ssl_key"}),
-)
+FILES = frozenset({"ssl_ca", "ssl_cert", "ssl_key"})
+PARAMETERS = Parameters(("mysql", "mariadb"), 3306, FILES | {"ssl_mode"}, FILES)
 SQL_MODE = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 
 GRAMMAR = Grammar(
@@ -170,6 +166,10 @@ class MysqlSession:
             raise ours from error
         except (UnicodeError, ValueError) as error:
             raise Refused(str(error), "value") from error
+        except RuntimeError as error:
+            # a server that asks for a file of this machine (LOAD DATA LOCAL) is answered by nobody
+            self.alive = False
+            raise DestinationError(f"{TITLE} at {self.shown}: {error}", code="destination.statement") from error
         except OSError as error:
             self.alive = False
             raise UnavailableError(f"{TITLE} at {self.shown}: {error}", hint="it is tried again later") from error
@@ -216,7 +216,6 @@ class MysqlEngine:
         try:
             connection = pymysql.connect(
                 defer_connect=True,
-                read_default_file=None,
                 host=self.address.host,
                 port=self.address.port,
                 user=self.address.user,

@@ -17,6 +17,7 @@ from levada.runner.proof import Place, check_proof
 from levada.runner.resolve import model_columns, model_query, resolve
 from levada.runner.sending import Sending, sendings
 from levada.runner.target import check_target
+from levada.source import Cautious
 from levada.wording import plural
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def check(project: Project, syncs: Sequence[str] | None = None) -> CheckReport:
         models = sorted(files.models)
     sources = sorted({files.models[name].model.source for name in models} & set(files.sources))
     reached = {name for name in sources if _add(project, findings, f"source {name}", partial(_source, project, name))}
+    for name in sorted(reached):
+        findings += _cautions(project, name)
     keyed = {
         name
         for name in models
@@ -147,6 +150,17 @@ def _source(project: Project, name: str) -> Finding:
     except LevadaError as error:
         return _error(subject, error)
     return Finding(subject, "ok", "answers")
+
+
+def _cautions(project: Project, name: str) -> list[Finding]:
+    """What the account of a source may do that it need not: the last wall is its own rights."""
+    source = project.source(name)
+    try:
+        found = source.cautions() if isinstance(source, Cautious) else ()
+    except LevadaError:
+        return []
+    hint = "give Levada an account that may only SELECT: docs/guides/reading-account.md"
+    return [Finding(f"source {name}", "notice", f"its account {words}", hint, code="access.wide") for words in found]
 
 
 def _destination(project: Project, name: str) -> Finding:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,7 +28,8 @@ from levada.errors import AccessError, ConfigError, LevadaError, SourceError, Un
 from levada.libpq import PARAMETERS, conninfo, without_environment
 from levada.redaction import Redactor
 from levada.source import BATCH_ROWS_MAX, Attachment, Column, SourceAbilities, SourceDeclaration, SourceType
-from levada.sources import postgres_types
+from levada.sources import postgres_functions, postgres_types
+from levada.sources.postgres_functions import check_calls
 from levada.sources.postgres_types import Reading
 from levada.sources.running import Running
 from levada.sources.statements import identifier, one_select, refused, wrapped
@@ -84,6 +86,11 @@ class PostgresSource:
                     code="source.missing",
                     hint="check `schema:` and the rights of the account: GRANT USAGE ON SCHEMA",
                 )
+
+    def cautions(self) -> tuple[str, ...]:
+        """See `levada.source.Cautious`."""
+        with self._transaction() as cursor, self._translated():
+            return postgres_functions.cautions(_rows(cursor, postgres_functions.CAUTIONS))
 
     def tables(self) -> tuple[str, ...]:
         with self._transaction() as cursor, self._translated():
@@ -142,6 +149,7 @@ class PostgresSource:
     def _described(self, cursor: Cursor, text: str) -> Reading:
         """What the query's columns are, from the server's own description of it; no row is computed."""
         with self._translated():
+            check_calls(text, partial(_rows, cursor), refused)
             schema = cursor.adbc_execute_schema(wrapped(text))
             return postgres_types.reading(schema, text, self._type_names(cursor, schema))
 
@@ -216,6 +224,11 @@ class PostgresSource:
         message = Redactor(self.address.secrets).clean(message)
         state = str(getattr(error, "sqlstate", None) or "")
         return explained(message, hint, state, connecting)
+
+
+def _rows(cursor: Cursor, statement: str) -> list[tuple[object, ...]]:
+    cursor.execute(statement)
+    return cursor.fetchall()
 
 
 def said(text: str) -> tuple[str, str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -423,7 +424,9 @@ assert planned.counts == (0, rows, 0), planned.counts
 
 def test_a_plan_larger_than_its_memory_spills_to_disk(tmp_path: Path) -> None:
     """With a memory limit far below the data, a plan in which everything changed is complete, and leaves no spill."""
-    subprocess.run([sys.executable, "-c", SPILLING, str(tmp_path)], check=True, timeout=120)
+    tests = Path(__file__).parents[2]
+    command = [sys.executable, "-c", SPILLING, str(tmp_path)]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tests)}, check=True, timeout=120)
     assert not list(tmp_path.glob("plan-*/work"))
     assert Plan.read(tmp_path / "plan-2").counts.changed == 300_000
 

@@ -78,8 +78,8 @@ def test_a_server_that_ends_the_session_is_an_error(postgres_url: str, execute: 
         (("127.0.0.1", "levada.invalid"), SourceError, "source.unreachable"),
         ((r":\d+/", ":1/"), SourceError, "source.unreachable"),
         ((r"/t_\w+", "/no_such_database"), SourceError, "source.missing"),
-        ((r"$", "?sslmode=require"), SourceError, "source.unreachable"),
-        ((r"$", "?sslmode=sometimes"), SourceError, "source.unreachable"),
+        ((r"$", "?sslmode=require"), ConfigError, "source.url"),
+        ((r"$", "?sslmode=sometimes"), ConfigError, "source.url"),
     ],
 )
 def test_what_cannot_be_opened_says_who_must_act(
