@@ -14,7 +14,7 @@ import pytest
 from levada.cli.invocation import command_of
 from levada.cli.letters import knows_only_ascii
 from levada.wording import called, called_in
-from levada_process import environment, levada, small_project
+from levada_process import environment, levada, small_project, started
 
 #: a name, an arrow, a character outside the basic plane, and one that is wider than it looks
 ODD = "Müller→😀表"
@@ -160,10 +160,10 @@ def test_a_process_says_how_it_was_called(tmp_path: Path) -> None:
     """In hints, in status, and in JSON."""
     folder = small_project(tmp_path, rows=2)
     said = f"{sys.executable} -m levada"
-    assert f"{said} run customers_to_crm   sends 2 records" in levada(folder, "plan").talk
-    assert levada(folder, "plan", "--json").document["next"] == f"{said} run customers_to_crm"
-    assert f"{said} plan customers_to_crm" in levada(folder, "status").out
-    assert f"did you mean {said} plan?" in levada(folder, "plam").talk
+    assert f"{said} run customers_to_crm   sends 2 records" in started(folder, "plan").talk
+    assert started(folder, "plan", "--json").document["next"] == f"{said} run customers_to_crm"
+    assert f"{said} plan customers_to_crm" in started(folder, "status").out
+    assert f"did you mean {said} plan?" in started(folder, "plam").talk
 
 
 def test_a_home_that_is_missing_is_no_hindrance(tmp_path: Path) -> None:
