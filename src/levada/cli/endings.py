@@ -70,9 +70,8 @@ def endings() -> Iterator[Ending]:
     """Every way in which a sync, or a command about one, ends."""
     for status, reason, says, who in _RUNS:
         yield Ending(EXIT_CODES[status], status, reason, says, who)
-    for code in KILLED:
-        words = "stopped by Ctrl-C or SIGTERM before anything was sent"
-        yield Ending(code, "cancelled", errors.StoppedError.code, words, "nobody")
+    for code in reversed(KILLED):
+        yield Ending(code, "cancelled", "stopped", "stopped by Ctrl-C or SIGTERM before anything was sent", "nobody")
     for pause, (who, says) in PAUSES.items():
         yield Ending(_PAUSED, "paused", pause, f"{says}; {_LATER}", who)
     for kind, reason, says, who in _ERRORS:
