@@ -4,15 +4,17 @@
     ├── ConfigError            the project's files are wrong: whoever edits them
     ├── AccessError            a credential or a permission is missing or wrong: whoever holds it
     ├── SourceError            the warehouse did not answer a read in full
+    │   └── UnreachableError   it cannot be reached
     ├── DestinationError       the tool did not take what it was sent
     │   ├── AuthError          its credential is refused
     │   ├── ThrottledError     it asks for more time than a run may wait
     │   └── UnavailableError   it cannot be reached, or answers as one that is down
     │       └── FullError      it has no room left
-    └── StoreError             Levada's own state cannot be read or written
-        ├── BusyError          another process runs this sync
-        ├── FencedError        another process took this sync over
-        └── CorruptedError     a file or row of the state is not what was written
+    ├── StoreError             Levada's own state cannot be read or written
+    │   ├── BusyError          another process runs this sync
+    │   ├── FencedError        another process took this sync over
+    │   └── CorruptedError     a file or row of the state is not what was written
+    └── StoppedError           somebody asked the process to stop: nobody
 
 A refused record is a value (`levada.outcome`), not an error. A bug is an assertion.
 Each error has a stable `code`; `docs/reference/errors.md` has a section for each of them.
@@ -98,6 +100,13 @@ class SourceError(LevadaError):
     exit_code = 1
 
 
+class UnreachableError(SourceError):
+    """The warehouse cannot be reached: nobody has to change a file, the next run tries again."""
+
+    code = "source.unreachable"
+    exit_code = 5
+
+
 class DestinationError(LevadaError):
     code = "destination"
     exit_code = 2
@@ -111,6 +120,7 @@ class ThrottledError(DestinationError):
     """`retry_after_seconds`: how long the destination asked to be left alone."""
 
     code = "destination.throttled"
+    exit_code = 5
 
     def __init__(self, message: str, *, retry_after_seconds: float, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -119,6 +129,7 @@ class ThrottledError(DestinationError):
 
 class UnavailableError(DestinationError):
     code = "destination.unavailable"
+    exit_code = 5
 
 
 class FullError(UnavailableError):
@@ -136,15 +147,29 @@ class BusyError(StoreError):
     """`run_id` is the run that holds the sync, if one was already created."""
 
     code = "store.busy"
+    exit_code = 5
 
-    def __init__(self, message: str, *, run_id: str | None = None, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(
+        self, message: str, *, run_id: str | None = None, code: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, code=code, hint=hint)
         self.run_id = run_id
 
 
 class FencedError(StoreError):
     code = "store.fenced"
+    exit_code = 5
 
 
 class CorruptedError(StoreError):
     code = "store.corrupted"
+
+
+class StoppedError(LevadaError):
+    """What computed was ended by Ctrl-C, SIGTERM or `Project.stop`; nothing was sent."""
+
+    code = "stopped"
+    exit_code = 130
+
+    def __init__(self, message: str = "stopped before anything was sent") -> None:
+        super().__init__(message)

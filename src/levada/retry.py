@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 RETRY_AFTER_MAX_SECONDS = 3600.0
 """A destination that asks for more than this pauses the run instead."""
+_SECONDS = re.compile(r"[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|inf(inity)?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,10 @@ def retry_after_seconds(header: str | None, *, date: str | None, now: datetime) 
     """
     if header is None:
         return None
-    text = header.strip()
-    try:
+    text = header.strip()[:100]
+    if _SECONDS.fullmatch(text):
         seconds = float(text)
-    except ValueError:
+    else:
         moment = _http_date(text)
         if moment is None:
             return None

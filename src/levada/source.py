@@ -14,12 +14,20 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
-from pydantic import BaseModel
+from pydantic import Field
 
+from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import SourceError
+from levada.model import Declaration
 
 BATCH_ROWS_MAX = 65_536
 """The most rows that a source may put into one Arrow batch."""
+
+BATCH_BYTES = 16 << 20
+"""About the most bytes of one batch, however heavy or wide its rows are; a heavier row is a batch by itself."""
+
+STATEMENT_SECONDS = 3_600.0
+"""How long one statement of a source may take, unless the source says otherwise."""
 
 TYPE_KEY = b"levada.type"
 """Field metadata of `Source.read` that says what a text column holds: `json`, `uuid` or `numeric_text`.
@@ -41,6 +49,15 @@ def refused_in(text: str) -> SourceError | None:
     _, found, said = text.partition(_REFUSAL)
     message, _, hint = said.splitlines()[0].partition(_PART) if found else ("", "", "")
     return SourceError(message, code="source.value", hint=hint) if found else None
+
+
+def overdue(seconds: float) -> SourceError:
+    """The error for a statement that was ended because it took too long."""
+    return SourceError(
+        f"the source computed for {seconds:g} s, which is its limit, and was ended",
+        code="source.timeout",
+        hint="raise `statement_timeout_seconds:` of the source, or make the query faster",
+    )
 
 
 ZONED, ZONED_NANOSECONDS = "TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"
@@ -96,6 +113,8 @@ class Attachment:
 
     statements: tuple[str, ...]
     paths: tuple[Path, ...] = ()
+    #: how long the planner may compute a model's query; None: without end
+    timeout_seconds: float | None = None
 
 
 @runtime_checkable
@@ -119,7 +138,7 @@ class Source(Protocol):
         ...
 
     def read(self, query: str) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
-        """All rows of the query, in batches of at most BATCH_ROWS_MAX, from one consistent snapshot.
+        """All rows of the query, of one consistent snapshot, in batches of BATCH_ROWS_MAX or about BATCH_BYTES.
 
         Types are exact: decimals stay decimals, instants keep their zone (UTC), nothing is rounded. An empty
         result is one batch without rows, so that its columns are known.
@@ -134,17 +153,43 @@ class Source(Protocol):
         """
         ...
 
+    def interrupt(self) -> None:
+        """End whatever the source computes now, at the warehouse too. Called from another thread, also in vain.
+
+        What is ended raises some SourceError; the next statement runs as ever.
+        """
+        ...
+
     def close(self) -> None: ...
 
 
-Options = type[BaseModel]
+@runtime_checkable
+class Cautious(Protocol):
+    """A source whose account has rights of its own."""
+
+    def cautions(self) -> tuple[str, ...]:
+        """What the account may do that a reader need not, each as what follows "the account …"."""
+        ...
+
+
+class SourceDeclaration(Declaration):
+    """What every source may declare."""
+
+    statement_timeout_seconds: float = Field(default=STATEMENT_SECONDS, gt=0, allow_inf_nan=False)
+    """A statement that takes longer is ended, at the warehouse too; of a streamed read, until its last row is there."""
+    description: str = ""
+    """For people."""
+
+
+Options = type[SourceDeclaration]
 
 
 @dataclass(frozen=True, slots=True)
 class SourceType:
     """One kind of source: its name in `type:`, the pydantic class of its options, and how it is opened.
 
-    `open(name, options, root)`: `root` is the project's folder, against which relative paths are read.
+    `open(name, options, root, policy)`: `root` is the project's folder, against which relative paths are read; `policy`
+    says where connections may go.
     """
 
     type: str
@@ -155,4 +200,4 @@ class SourceType:
 
 
 class SourceOpener(Protocol):
-    def __call__(self, name: str, options: Any, root: Path) -> Source: ...
+    def __call__(self, name: str, options: Any, root: Path, policy: AddressPolicy = OWN_MACHINE) -> Source: ...

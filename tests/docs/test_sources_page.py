@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from contracts.sources import table_of
 from levada.sources import source_type, source_types
 from levada.sources.csv_files import DELIMITERS
 from levada.sources.files import TYPE as FILES
 from levada.sources.files import FilesOptions
 from levada.sources.postgres import TYPE as POSTGRES
 from levada.sources.postgres import PostgresOptions
-from levada.testing.sources import table_of
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/sources.md").read_text(encoding="utf-8")
 
@@ -31,14 +31,14 @@ def rows_below(heading: str) -> list[list[str]]:
 
 
 def test_every_option_is_documented() -> None:
-    """The first table has each kind of source with each of its options."""
+    """The first table has each kind of source with each of its own options."""
     documented = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in rows_below("| type | options")}
     assert set(documented) == set(source_types())
     for name in source_types():
         found = source_type(name)
         assert found is not None
         names = {field.alias or key for key, field in found.options.model_fields.items()}
-        assert names - {"type", "description"} == documented[name]
+        assert names - {"type", "description", "statement_timeout_seconds"} == documented[name]
 
 
 @pytest.mark.parametrize("row", rows_below("| written | becomes"), ids=lambda row: str(row[0]))

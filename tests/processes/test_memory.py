@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -238,6 +239,59 @@ def test_memory_does_not_grow_with_what_a_stop_leaves(tmp_path: Path, figure: cl
         "H9",
         f"{ROWS_STOPPED:,} rows: {stopped // MIB:,} MiB at most in a run that is stopped at its beginning, "
         f"{resumed // MIB:,} MiB in the one that finishes it; under a limit of {LIMIT_BYTES // MIB} MiB",
+    )
+
+
+HEAVY_ROWS = 6_000 if claims.full() else 1_500
+HEAVY_CHARACTERS = 200_000
+WIDE_COLUMNS = 1_000
+WIDE_ROWS = 20_000 if claims.full() else 200
+
+
+def heavy(folder: Path) -> int:
+    """Rows of 200 KB in SQLite."""
+    with sqlite3.connect(folder / "shop.db") as connection:
+        connection.execute("create table people (id integer primary key, note text)")
+        connection.execute(
+            "insert into people with recursive r(i) as (select 1 union all select i + 1 from r where i < ?)"
+            " select i, hex(randomblob(?)) from r",
+            (HEAVY_ROWS, HEAVY_CHARACTERS // 2),
+        )
+    write(folder, {"sources/shop.yml": "type: sqlite\npath: shop.db\n"})
+    return HEAVY_ROWS
+
+
+def wide(folder: Path) -> int:
+    """Rows of 1,000 columns in a CSV file."""
+    (folder / "data").mkdir()
+    with (folder / "data" / "people.csv").open("w", encoding="utf-8") as file:
+        file.write("id," + ",".join(f"c{number}" for number in range(WIDE_COLUMNS)) + "\n")
+        for row in range(WIDE_ROWS):
+            file.write(f"{row}," + ",".join(f"{row}-{number}" for number in range(WIDE_COLUMNS)) + "\n")
+    return WIDE_ROWS
+
+
+@pytest.mark.needs("memory limit")
+@pytest.mark.claim("H9")
+@pytest.mark.timeout(4 * 3600)
+@pytest.mark.parametrize("shape", [heavy, wide])
+@pytest.mark.parametrize("there", ["http", "sqlite"])
+def test_memory_does_not_grow_with_what_a_row_weighs(
+    shape: Callable[[Path], int], there: str, tmp_path: Path, figure: claims.Figure
+) -> None:
+    """Batches are cut by bytes, not by rows alone: where they are read, planned, rendered and written."""
+    with counting() as counter, limited(LIMIT_BYTES) as group:
+        project(tmp_path, counter.url)
+        rows = shape(tmp_path)
+        if there == "sqlite":
+            write(tmp_path, {"destinations/there.yml": "type: sqlite\npath: there.db\ncreate_tables: true\n"})
+        most, report = peak(tmp_path, group)
+    assert report["delivered"]["added"] == rows
+    assert there == "sqlite" or counter.records == rows
+    assert most <= LIMIT_BYTES
+    what = {"heavy": f"of {HEAVY_CHARACTERS:,} characters", "wide": f"of {WIDE_COLUMNS:,} columns"}[shape.__name__]
+    figure(
+        "H9", f"{rows:,} rows {what} to {there}: {most // MIB:,} MiB at most; under a limit of {LIMIT_BYTES // MIB} MiB"
     )
 
 

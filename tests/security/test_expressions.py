@@ -7,13 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 import claims
+from contracts.planner_bench import PlannerBench
 from levada import Project
 from levada.errors import ConfigError, LevadaError
 from levada.mapping import FieldMapping, Mapping
 from levada.planners.expressions import checked
+from levada.planners.local import LocalPlanner
 from levada_process import small_project
 
 FILES = """
@@ -297,6 +300,32 @@ def test_every_expression_of_a_mapping_passes_the_check(tmp_path: Path) -> None:
         assert caught.value.code == "config.expression"
 
 
+@pytest.mark.parametrize(
+    ("text", "characters"),
+    [
+        ("levenshtein(email, score)", 10_000),
+        ("hex(repeat(email, 100))", 100_000),
+        ("upper(email)", 10_000_000),
+        ("replace(email, 'a', email)", 10_000),
+    ],
+)
+def test_a_row_with_a_long_text_is_invalid_where_an_expression_would_compute_for_long(
+    text: str, characters: int, tmp_path: Path
+) -> None:
+    """DuckDB hears nothing inside of one call: how long it takes is bounded by how long the texts of a row may be."""
+    text_type: pa.DataType = pa.string()
+    columns = pa.schema([("id", text_type), ("email", text_type), ("score", text_type)])
+    rows = [("1", "a", "b"), ("2", "a" * (characters + 1), "b" * (characters + 1)), ("3", None, None)]
+    table = pa.Table.from_pylist([dict(zip(columns.names, row, strict=True)) for row in rows], schema=columns)
+    assert checked(text, columns.names).characters_max == characters
+    fields = (FieldMapping("id", "column", "id"), FieldMapping("x", "sql", text))
+    planned = PlannerBench(LocalPlanner(tmp_path / "spool"), tmp_path).plan(table, Mapping(fields, ("id",)))
+    assert (planned.plan.counts.added, planned.plan.counts.invalid) == (2, 1)
+    [row] = planned.invalid
+    assert (row["code"], row["field"]) == ("too_long", "x")
+    assert f"{characters:,} characters" in row["reason"]
+
+
 HEAVY = [
     "repeat(name, 1000)",
     "lpad(name, 10000, 'x')",
@@ -314,6 +343,8 @@ import re, sys
 from pathlib import Path
 import duckdb
 from levada.planners.expressions import checked
+from levada.planners.local import LocalPlanner
+from contracts.planner_bench import PlannerBench
 
 connection = duckdb.connect(config={"memory_limit": "256MB", "threads": 1})
 connection.execute("CREATE TABLE model AS SELECT 'n' || i AS name FROM range(2500) t(i)")

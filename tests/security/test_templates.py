@@ -14,6 +14,8 @@ import pytest
 import claims
 from levada.destinations.paths import read_json
 from levada.errors import ConfigError
+from levada.planners import template_process
+from levada.planners.template_process import TemplateProcess
 from levada.planners.templates import rendered, variables
 from levada.project import yaml
 from levada.template import Names, json_text, parse
@@ -129,6 +131,49 @@ def test_what_people_write_still_works(source: str, text: str) -> None:
     row = {"name": "Ann", "n": 5}
     assert variables(source, ["name", "n"], subject="x") is not None
     assert rendered(source, json.dumps(row), "x") == text
+
+
+GROWN = "{% assign b = name %}{% for i in (1..15) %}{% assign b = b | append: b %}{% endfor %}"
+SLOW = {
+    "many filters": GROWN
+    + "{% for i in (1..9000) %}{% assign c = b | split: '' | sort_natural | uniq | join: ',' %}{% endfor %}",
+    "one filter": "{% assign j = (1..9999) | join: ',' %}{% assign t = j %}{% for i in (1..8) %}"
+    "{% assign p = ',' | append: i | append: '_' %}{% assign k = j | replace: ',', p %}"
+    "{% assign t = t | append: p | append: k %}{% endfor %}{{ t | split: ',' | uniq | size }}",
+    "conditions": GROWN + "{% for i in (1..9999) %}{% if b contains 'AnnB' %}{% endif %}"
+    "{% assign c = b | upcase | downcase | escape | strip_html | url_encode | url_decode %}{% endfor %}",
+}
+"""Templates that keep to every other limit and compute for a minute or an hour."""
+
+
+@pytest.mark.claim("S21")
+def test_no_template_computes_for_long(figure: claims.Figure) -> None:
+    """The kernel ends it, its row is invalid with the reason, and the rows after it are rendered."""
+    rows = [json.dumps({"name": name, "slow": name == "Ann"}) for name in ("Ada", "Ann", "Bo")]
+    with TemplateProcess() as process:
+        for name, source in SLOW.items():
+            guarded = "{% if slow %}" + source + "{% endif %}Hi {{ name }}"
+            found = process.render(guarded, rows, "fields.x")
+            assert found == [("Hi Ada", None), (None, "the template takes longer than 2 s"), ("Hi Bo", None)], name
+    figure("S21", f"{len(SLOW)} Liquid templates that compute without end: {len(SLOW)} ended after 2 s a row")
+
+
+def test_a_template_that_is_always_slow_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some rows it is the template that is wrong: the model may have a million rows."""
+    monkeypatch.setattr(template_process, "OVERDUE_MAX", 1)
+    with TemplateProcess() as process, pytest.raises(ConfigError) as caught:
+        process.render(SLOW["one filter"], [json.dumps({"name": "Ann"})] * 3, "fields.x")
+    assert caught.value.code == "config.template"
+    assert caught.value.message.startswith("fields.x: the template takes longer than 2 s for a row")
+
+
+def test_a_template_cannot_take_the_memory_of_the_machine() -> None:
+    """A list of many references to a long text is short, until each becomes a text of its own."""
+    heavy = GROWN + "{% assign l = b | append: b | append: b | split: ',' %}" + "{% assign l = l | concat: l %}" * 16
+    with TemplateProcess() as process:
+        [found] = process.render(heavy + "{{ l | sort_natural | size }}", [json.dumps({"name": "Ann"})], "fields.x")
+        assert found in ((None, "the template needs too much memory"), (None, "the template takes longer than 2 s"))
+        assert process.render("{{ name }}", [json.dumps({"name": "Ann"})], "fields.x") == [("Ann", None)]
 
 
 def test_a_value_is_never_a_template() -> None:

@@ -40,6 +40,7 @@ from levada.planners.local import LocalPlanner
 from levada.planners.reading import Reading
 from levada.redaction import Redactor
 from levada.runner.heartbeat import Heartbeat
+from levada.runner.trip import result_of
 from levada.runner.undone import forget_undone
 from levada.stores.facts import Facts
 from levada.stores.highwater import Meta
@@ -327,12 +328,12 @@ def _gateway_errors_are_refusals() -> Sequence[tuple[Any, str, Any]]:
 
 
 def _partial_says_succeeded() -> Sequence[tuple[Any, str, Any]]:
-    real = running._result_of
+    real = result_of
 
     def mutated(trip: Any, plan: Any, status: Any, tally: Any, **more: Any) -> Any:
         return real(trip, plan, "succeeded" if status == "partial" else status, tally, **more)
 
-    return [(running, "_result_of", mutated)]
+    return [(running, "result_of", mutated)]
 
 
 def _states_are_not_cut() -> Sequence[tuple[Any, str, Any]]:

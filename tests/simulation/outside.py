@@ -69,6 +69,9 @@ class ModelSource:
     def attachment(self, query: str | None = None) -> Attachment | None:
         return None
 
+    def interrupt(self) -> None:
+        return
+
     def close(self) -> None:
         return
 

@@ -65,6 +65,9 @@ class Rows:
     def attachment(self, query: str | None = None) -> Attachment | None:
         return None
 
+    def interrupt(self) -> None:
+        return
+
     def close(self) -> None:
         return
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from levada.delivery.dispatcher import Halt
+from levada.halt import Halt
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 EPOCH_SECONDS = 1_000.0

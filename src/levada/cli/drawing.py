@@ -11,9 +11,10 @@ from typing import Any
 from rich.text import Text
 
 from levada.change import Counts
-from levada.cli.terminal import KEYS_WIDTH_MAX, duration, key_text, plural, shown
+from levada.cli.terminal import KEYS_WIDTH_MAX, duration, key_text, shown
 from levada.guard import GuardDecision
 from levada.run import RunResult
+from levada.wording import plural
 
 SIGNS = {
     "added": ("+", "green"),

@@ -25,6 +25,11 @@ def run_hints(terminal: Terminal, result: RunResult) -> None:
             terminal.hint(f"levada records {result.sync} --outcome {_left(result)}   shows which and why")
             if result.tally.waiting:
                 terminal.hint(f"levada retry {result.sync}   sends what waits now, once its reason is mended")
+        case "paused" if result.error is not None:  # nothing was sent, and nothing is left open
+            first = f"{result.error.hint}. " if result.error.hint else ""
+            terminal.error(
+                result.error.message, f"{first}Nothing was sent: the next `levada run {result.sync}` tries again"
+            )
         case "paused":
             match result.pause:
                 case "auth":

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from levada import events
 from levada.cli.terminal import Terminal, duration
 from levada.clock import SystemClock
+from levada.legible import legible
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -60,7 +62,7 @@ class Progress:
                 self._begin(event.sync)
             case events.ModelRead():
                 if self._terminal.verbose:
-                    self._line(f"{event.sync}: read {event.rows:,} rows in {duration(event.seconds)}")
+                    self._line(f"{event.sync}: read {plural(event.rows, 'row')} in {duration(event.seconds)}")
             case events.PlanMade():
                 counts = event.counts
                 figures = f"+{counts.added:,} ~{counts.changed:,} −{counts.removed:,} !{counts.invalid:,}"
@@ -125,6 +127,8 @@ class Progress:
 
     def _line(self, text: str) -> None:
         if self._bars is not None:
-            self._bars.console.print(text, style="dim", markup=False, highlight=False)
+            self._bars.console.print(
+                legible(self._terminal.said(text), "\n\t"), style="dim", markup=False, highlight=False
+            )
         else:
             self._terminal.say(text)

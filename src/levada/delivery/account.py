@@ -19,7 +19,7 @@ from levada.clock import Clock
 from levada.delivery.refusals import Refusals
 from levada.delivery.wire import Lost, NotSent, Outgoing, Overtaken, Untrusted, Wire
 from levada.destination import Auth, Credential, Destination, Request, Response, Talk, fits_header, resumed
-from levada.errors import AuthError, DestinationError, FullError, UnavailableError
+from levada.errors import AuthError, DestinationError
 from levada.limits import RATE_MARGIN, Pace
 from levada.redaction import without_echo
 from levada.retry import RETRY_AFTER_MAX_SECONDS, RetryPolicy, retry_after_seconds
@@ -203,14 +203,10 @@ class Account:
             if answer.status == 403 and not request.anonymous and self._forbids_all():
                 raise Paused("auth", self._refusal(request, answer))
             if answer.status in (425, 429):
-                await self._throttled(answer, attempt)
+                self._throttled(answer, attempt)
                 continue
             if answer.status == 408 or answer.status >= 500:
-                if write and answer.status not in self.destination.spec.not_applied_statuses:
-                    self._count_failure()
-                    raise Lost(f"answer {answer.status}: {self._words(answer, request)}")
-                reason = f"answer {answer.status}: {self._words(answer, request)}"
-                await self._after_failure(attempt, reason)
+                await self._failed(request, answer, attempt, write=write)
                 continue
             self._count_success()
             if answer.ok:
@@ -330,15 +326,22 @@ class Account:
                 await asyncio.sleep(wait)
             self._left_at = loop.time()
 
-    async def _throttled(self, answer: Response, attempt: int) -> None:
-        asked = retry_after_seconds(
+    def _asked_to_wait(self, answer: Response) -> float | None:
+        return retry_after_seconds(
             answer.headers.get("retry-after"), date=answer.headers.get("date"), now=self._clock.now()
         )
+
+    def _throttled(self, answer: Response, attempt: int, *, doubtful: bool = False) -> None:
+        """Nobody sends before the time that an answer asks for. Raises Paused beyond the cap; `doubtful`: what was
+        sent may have been applied all the same."""
+        asked = self._asked_to_wait(answer)
         own = self._patience.policy.wait_seconds(attempt, self._clock.random())
         wait = max(asked or 0.0, own)
         loop = asyncio.get_running_loop()
         if wait > self._patience.throttle_seconds or attempt > 4 * self._patience.policy.attempts_max:
-            raise Paused("rate", f"{self.destination.name} asks to wait {wait:,.0f} seconds")
+            paused = Paused("rate", f"{self.destination.name} asks to wait {wait:,.0f} seconds")
+            paused.written = doubtful
+            raise paused
         if loop.time() >= self._slowed_at:
             self._pace.slow_down()
             self._slowed_at = loop.time() + wait
@@ -347,6 +350,21 @@ class Account:
             self._listener(events.DeliveryWaiting(self._sync, "rate", wait))
 
     # -- failures
+
+    async def _failed(self, request: Request, answer: Response, attempt: int, *, write: bool) -> None:
+        """After an answer that says the server could not: wait, or raise Lost or Paused. One that says when to come
+        again (`Retry-After`) is obeyed as a 429 is, and is no outage."""
+        reason = f"answer {answer.status}: {self._words(answer, request)}"
+        doubtful = write and answer.status not in self.destination.spec.not_applied_statuses
+        told = self._asked_to_wait(answer) is not None
+        if told:
+            self._throttled(answer, attempt, doubtful=doubtful)
+        if doubtful:
+            if not told:
+                self._count_failure()
+            raise Lost(reason)
+        if not told:
+            await self._after_failure(attempt, reason)
 
     def _count_failure(self, seconds: float = 0.0) -> None:
         """One more failure in a row, of a request that had left so long before."""
@@ -487,22 +505,3 @@ def account_name(destination: Destination) -> str:
     secrets = destination.auth.secrets() if destination.auth else ()
     text = json.dumps([destination.base_url, *secrets])
     return f"{destination.spec.type}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-
-def as_destination_error(paused: Paused) -> DestinationError:
-    """What a pause means before anything was sent."""
-
-    match paused.reason:
-        case "auth":
-            return AuthError(paused.message, hint="check the credential in the destination's file")
-        case "setup":
-            return DestinationError(
-                paused.message, code="destination.setup", hint="mend the destination's file or function, and run again"
-            )
-        case "full":
-            return FullError(paused.message, hint="make room at the destination, and run again: nothing is lost")
-        case "outage":
-            hint = "see that the tool is up and has room, and that its file in destinations/ leads to it"
-            return UnavailableError(paused.message, hint=hint)
-        case _:
-            return DestinationError(paused.message, code=f"destination.{paused.reason}")

@@ -7,7 +7,6 @@ process; `halt` stops its deliveries cleanly from any thread or signal handler.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -15,18 +14,20 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 
 from levada import events
+from levada.addresses import AddressPolicy
 from levada.clock import Clock
-from levada.delivery.account import Account, Patience, Paused, as_destination_error
-from levada.delivery.addresses import AddressPolicy
+from levada.delivery.account import Account, Patience, Paused
 from levada.delivery.doubts import Keys, stamps, was_begun
 from levada.delivery.held import Held, held
 from levada.delivery.order import DeliveryOrder, DeliveryReport, owner_of
+from levada.delivery.pauses import as_destination_error
 from levada.delivery.refusals import Refusals
 from levada.delivery.remains import Remains
 from levada.delivery.render import PlanReader
 from levada.delivery.settled import figures, settle
 from levada.delivery.wire import HttpWire, Wire
 from levada.destination import Destination, TableDestination, Talk
+from levada.halt import Halt
 from levada.run import PauseReason, Tally, Wait
 from levada.store import Journal, JournalEntry, Lease, Store
 
@@ -47,24 +48,6 @@ class Redaction(Protocol):
 
 DRAIN_SECONDS = 6.0
 """How long requests that are under way may take when a stop was asked for; then their records are in doubt."""
-
-
-class Halt(threading.Event):
-    """Set from any thread or signal handler; `call` is then called once, also if it was set before."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._calls: list[Callable[[], object]] = []
-
-    def set(self) -> None:
-        super().set()
-        while self._calls:
-            self._calls.pop()()
-
-    def call(self, function: Callable[[], object]) -> None:
-        self._calls.append(function)
-        if self.is_set():
-            self.set()
 
 
 class Dispatcher:
@@ -139,6 +122,7 @@ class Dispatcher:
             keys = Keys(store, destination.spec)
             sent = self._over_http(order, destination, journal, entries, keys, entitled, self._held(order, destination))
             requests, pause, message, notices, waited = sent
+        notices = tuple(self._redaction.clean(notice) for notice in notices)
         if pause is not None:
             tally = figures(order.plan, journal.entries(), requests)
             untouched = _is_untouched(journal.entries(), tally)

@@ -35,6 +35,8 @@ CHUNK_ROWS = 20_480
 """Rows rendered at a time for small records."""
 WIDE_CHUNK_ROWS = 122_880
 """Rows read at a time for writers of tables."""
+CHUNK_BYTES = 16 << 20
+"""About the most bytes read at a time; a heavier record is read by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class PlanReader:
     ) -> Iterator[Chunk]:
         """The operations of a kind, from its `start`-th on, rendered for a verb if `node` is given.
 
+        At most `rows` in a chunk, and as many as weigh CHUNK_BYTES.
         `with_before`: with the values last confirmed too, where the plan has them and the records do not hold them.
         """
         connection = self._open()
@@ -86,7 +89,7 @@ class PlanReader:
         query = f"SELECT {select} FROM read_parquet({literal(str(path))}{numbered}){condition}"
         first = self.order.plan.first(kind) + start
         with connection.cursor() as cursor:
-            reader = cursor.sql(query).to_arrow_reader(rows)
+            reader = cursor.sql(query).to_arrow_reader(rows_within(path, rows))
             for batch in reader:
                 if batch.num_rows:
                     yield Chunk(kind, first, pa.Table.from_batches([batch]))
@@ -261,6 +264,19 @@ class PlanReader:
             f"{quoted('before.' + name)} IS DISTINCT FROM {quoted('after.' + name)})"
             for name in self.order.plan.fields
         }
+
+
+def rows_within(path: Path, rows: int) -> int:
+    """How many rows of a plan's file to read at a time: at most `rows`, and as many as weigh CHUNK_BYTES.
+
+    A file's row groups are cut by weight, so that the heaviest of them tells.
+    """
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetFile(path) as file:
+        groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
+    heaviest = max((group.total_byte_size / group.num_rows for group in groups if group.num_rows), default=1.0)
+    return max(1, min(rows, int(CHUNK_BYTES / max(1.0, heaviest))))
 
 
 def operation_sql(order: DeliveryOrder, kind: Kind, types: Mapping[str, Type] | Mapping[str, str]) -> str:

@@ -51,6 +51,10 @@ def write_order(order: DeliveryOrder, schema: pa.Schema) -> WriteOrder:
     )
 
 
+BATCH_BYTES = 32 << 20
+"""About the most bytes of one batch for a table; a heavier record is a batch by itself."""
+
+
 class _Ahead:
     """Reads chunks in a thread of its own, two ahead of the writer."""
 
@@ -204,7 +208,10 @@ class TableEngine:
                     return
 
     def _batches(self, kind: Kind, verb: Verb, start: int, stop: int, *, number: int | None = None) -> Iterator[Batch]:
-        """Operations [start, stop) of a kind as batches; with `number`, as the one batch of that number."""
+        """Operations [start, stop) of a kind as batches; with `number`, as the one batch of that number.
+
+        A batch holds as many records as the destination takes, or fewer that weigh BATCH_BYTES.
+        """
         limits = self._destination.limits(self._order.object, verb)
         step = stop - start if number is not None else limits.records_per_request
 
@@ -226,7 +233,11 @@ class TableEngine:
                 seen += len(chunk)
                 whole = joined(rest, chunk)
                 position = 0
-                while len(whole) - position >= step or (seen >= stop and position < len(whole)):
+                while position < len(whole) and (
+                    len(whole) - position >= step
+                    or seen >= stop
+                    or (number is None and whole.columns.slice(position).nbytes >= BATCH_BYTES)
+                ):
                     size = min(step, len(whole) - position)
                     yield self._maker.batch(whole, verb, self._number if number is None else number, position, size)
                     self._number += number is None

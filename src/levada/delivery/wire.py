@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from levada.delivery.addresses import AddressPolicy
+from levada.addresses import AddressPolicy
 from levada.destination import Response
 from levada.errors import ConfigError
 from levada.outcome import readable

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -50,6 +50,7 @@ class Engine:
     ) -> None:
         self.spill = spill
         self._ours = (spill, *folders)
+        self._interrupts: list[Callable[[], object]] = []
         self.connection: duckdb.DuckDBPyConnection = connect(
             memory_limit=memory,
             threads=threads or min(os.cpu_count() or 1, THREADS_MAX),
@@ -82,6 +83,21 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def interrupt(self) -> None:
+        """End what computes. Called from another thread."""
+        self.connection.interrupt()
+        for each in tuple(self._interrupts):
+            each()
+
+    @contextmanager
+    def interrupting(self, interrupt: Callable[[], object]) -> Iterator[None]:
+        """What runs inside, and is not DuckDB's, is ended by `interrupt`."""
+        self._interrupts.append(interrupt)
+        try:
+            yield
+        finally:
+            self._interrupts.remove(interrupt)
 
     def close(self) -> None:
         self.connection.close()

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 COLUMN_CHARACTERS = 100
@@ -52,30 +54,58 @@ class TooMuch(Exception):
         self.hint = hint
 
 
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """How long a column is taken to be, and what the expression may then come to."""
+
+    column: int
+    characters: int
+    pairs: int
+
+
+BOUNDS = _Bounds(COLUMN_CHARACTERS, CHARACTERS_MAX, PAIRS_MAX)
+"""Of an expression as it is written."""
+LONGEST = 10_000_000
+"""The longest text of a row that an expression takes."""
+LENGTHS = (LONGEST, LONGEST // 10, LONGEST // 100, LONGEST // 1_000, LONGEST // 10_000)
+LONG_CHARACTERS_MAX = 200_000_000
+"""The most that an expression may come to for a row with long texts."""
+LONG_PAIRS_MAX = 200_000_000
+
+
 def check(root: Node) -> None:
     """Raises TooMuch where an expression may come to more than CHARACTERS_MAX, and RecursionError if it is deep."""
-    _size(root)
+    _size(root, BOUNDS)
 
 
-def _size(node: Node) -> int:
+def longest(root: Node) -> int:
+    """How long the texts of a row may be for an expression that passes `check`: its time and memory stay bounded."""
+    for length in LENGTHS:
+        with suppress(TooMuch):
+            _size(root, _Bounds(length, LONG_CHARACTERS_MAX, LONG_PAIRS_MAX))
+            return length
+    return COLUMN_CHARACTERS
+
+
+def _size(node: Node, bounds: _Bounds) -> int:
     """The most characters of a node's value."""
     kind = str(node["class"])
     if kind == "COLUMN_REF":
-        return COLUMN_CHARACTERS
+        return bounds.column
     if kind == "CONSTANT":
         return max(1, len(_text(node)))
     if kind == "TYPE":
         return 0
     arguments = [each["expression"] for each in node.get("arguments", ()) if "expression" in each]
     if kind != "FUNCTION" or not arguments:
-        return SCALAR_CHARACTERS + sum(_size(part) for part in _parts(node))
+        return SCALAR_CHARACTERS + sum(_size(part, bounds) for part in _parts(node))
     name = str(node["function_name"]).lower()
-    sizes = [_size(each) for each in arguments]
-    size = _made(node, name, arguments, sizes)
-    if size > CHARACTERS_MAX:
+    sizes = [_size(each, bounds) for each in arguments]
+    size = _made(node, name, arguments, sizes, bounds)
+    if size > bounds.characters:
         raise TooMuch(
             node,
-            f"what {name} makes may become longer than {CHARACTERS_MAX:,} characters",
+            f"what {name} makes may become longer than {bounds.characters:,} characters",
             "calls that lengthen text inside one another multiply: compute it in the model",
         )
     return size
@@ -92,7 +122,7 @@ def _parts(value: Any) -> Sequence[Node]:
     return found
 
 
-def _made(node: Node, name: str, arguments: Sequence[Node], sizes: Sequence[int]) -> int:
+def _made(node: Node, name: str, arguments: Sequence[Node], sizes: Sequence[int], bounds: _Bounds) -> int:
     total = sum(sizes)
     if name in COUNTED and len(arguments) > 1:
         count = _count(node, name, arguments[1])
@@ -103,9 +133,11 @@ def _made(node: Node, name: str, arguments: Sequence[Node], sizes: Sequence[int]
         return total + _widths(node, name, arguments[0]) + SCALAR_CHARACTERS * len(arguments)
     if name in ("replace", "regexp_replace") and len(arguments) >= 3:
         return _replaced(name, arguments, sizes)
-    if name in COMPARING and sizes[0] * sizes[-1] > PAIRS_MAX:
+    if name in COMPARING and sizes[0] * sizes[-1] > bounds.pairs:
         raise TooMuch(
-            node, f"{name} would compare more than {PAIRS_MAX:,} pairs of characters", "compare shorter texts: left()"
+            node,
+            f"{name} would compare more than {bounds.pairs:,} pairs of characters",
+            "compare shorter texts: left()",
         )
     if name == "concat_ws":
         return total + sizes[0] * len(sizes)

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from levada.planners import sql, templates
+from levada.planners import sql
 from levada.planners.engine import Engine
 from levada.planners.kept import Problem
 from levada.planners.mapped import Layout, MappedField, field_problems, first_problem, subject
+from levada.planners.template_process import Rendered, TemplateProcess
+from levada.planners.transforms import Transform
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,11 +36,12 @@ def completed(engine: Engine, layout: Layout, source: Path, folder: Path) -> str
         f"SELECT * EXCLUDE ({replaced}), {inputs}, CAST(NULL AS VARCHAR) AS e "
         f"FROM (SELECT *, file_row_number AS n FROM {sql.parquet(source, 'file_row_number = true')})"
     )
-    for number in range(max(len(each.rounds) for each in late)):
-        active = [each for each in late if len(each.rounds) > number]
-        target = folder / f"late-{number}.parquet"
-        _write(engine, current, active, number, target)
-        current = _joined(current, active, number, target)
+    with TemplateProcess() as process, engine.interrupting(process.kill):
+        for number in range(max(len(each.rounds) for each in late)):
+            active = [each for each in late if len(each.rounds) > number]
+            target = folder / f"late-{number}.parquet"
+            _write(engine, current, active, number, target, process)
+            current = _joined(current, active, number, target)
     problems = [(name, problem) for each in late for name, problem in field_problems(each, layout.match)]
     finals = sql.listed(f"{each.coerced.sql} AS v{each.index}" for each in late)
     raw = sql.listed(f"t{each.index} AS r{each.index}" for each in late)
@@ -75,7 +78,14 @@ def _joined(current: str, active: Sequence[MappedField], number: int, target: Pa
     )
 
 
-def _write(engine: Engine, current: str, active: Sequence[MappedField], number: int, target: Path) -> None:
+def _write(
+    engine: Engine,
+    current: str,
+    active: Sequence[MappedField],
+    number: int,
+    target: Path,
+    process: TemplateProcess,
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -89,35 +99,33 @@ def _write(engine: Engine, current: str, active: Sequence[MappedField], number: 
         for batch in reader:
             columns: list[pa.Array[Any]] = [batch.column(0)]
             for position, each in enumerate(active, 1):
-                columns += _computed(each, number, batch.column(position))
+                columns += _computed(each, number, batch.column(position), process)
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
-def _computed(mapped: MappedField, number: int, column: pa.Array[Any]) -> list[pa.Array[Any]]:
+def _computed(mapped: MappedField, number: int, column: pa.Array[Any], process: TemplateProcess) -> list[pa.Array[Any]]:
     """The texts and the problems of one column; each distinct text is computed once."""
     import pyarrow as pa
 
     step = mapped.rounds[number]
     encoded = column.dictionary_encode()
-    results: list[str | None] = []
-    errors: list[str | None] = []
-    for value in encoded.dictionary.to_pylist():
-        assert isinstance(value, str)
-        result: str | None = None
-        error: str | None = None
-        try:
-            if step.transform is None:
-                result = templates.rendered(step.template, value, mapped.name)
-            else:
-                assert step.transform.python is not None
-                result = step.transform.python(value, step.transform.argument)
-        except ValueError as reason:
-            code = "template" if step.transform is None else "transform"
-            error = f"{code}\x1f{mapped.name}\x1f{subject(mapped)}: {reason}"
-        results.append(result)
-        errors.append(error)
+    values = [str(value) for value in encoded.dictionary.to_pylist()]
+    if step.transform is None:
+        code, found = "template", process.render(step.template, values, f"fields.{mapped.name}")
+    else:
+        code, found = "transform", [_transformed(step.transform, value) for value in values]
+    start = f"{code}\x1f{mapped.name}\x1f{subject(mapped)}: "
+    errors = [None if reason is None else start + reason for _, reason in found]
     indices = encoded.indices
     return [
-        pa.array(results, pa.string()).take(indices),
+        pa.array([text for text, _ in found], pa.string()).take(indices),
         pa.array(errors, pa.string()).take(indices),
     ]
+
+
+def _transformed(transform: Transform, value: str) -> Rendered:
+    assert transform.python is not None
+    try:
+        return transform.python(value, transform.argument), None
+    except ValueError as reason:
+        return None, str(reason)

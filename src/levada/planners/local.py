@@ -19,6 +19,7 @@ from levada.change import KINDS
 from levada.clock import Clock, SystemClock, isoformat
 from levada.durable import read_document, write_document
 from levada.errors import CorruptedError, StoreError
+from levada.halt import Halt
 from levada.mapping import Mapping
 from levada.plan import Plan
 from levada.planner import Ledger, PlanRequest, Settled
@@ -45,16 +46,23 @@ PREVIEW_ROWS_MAX = 10_000
 class LocalPlanner:
     """Fulfils `levada.planner.Planner`. `memory` is DuckDB's limit; what exceeds it spills to disk.
 
-    `spool` holds what previews and folds need for a moment; plans spill into their own folder.
+    `spool` holds what previews and folds need for a moment; plans spill into their own folder. `halt` ends what is
+    computed before anything is sent (StoppedError); what was delivered is folded to its end.
     """
 
     def __init__(
-        self, spool: Path, memory: str = MEMORY_DEFAULT, threads: int | None = None, clock: Clock | None = None
+        self,
+        spool: Path,
+        memory: str = MEMORY_DEFAULT,
+        threads: int | None = None,
+        clock: Clock | None = None,
+        halt: Halt | None = None,
     ) -> None:
         self.spool = spool.absolute()
         self.memory = memory
         self.threads = threads
         self.clock = clock or SystemClock()
+        self.halt = halt or Halt()
 
     def plan(self, request: PlanRequest) -> Plan:
         """See Planner.plan. An unchanged model makes a plan without files."""
@@ -64,9 +72,9 @@ class LocalPlanner:
         verification = Verification(request.ledger)
         attachment = request.source.attachment(query_of(request.model, request.source.abilities.dialect))
         folders = [folder, request.ledger.folder.absolute()]
-        with self._engine(folder / "work", folders, attachment, verification) as engine:
+        with self._planning(folder / "work", folders, attachment, verification) as engine:
             compared_as = partial(known_type, engine, request.ledger)
-            reading = Reading(engine, request.source, request.model, engine.spill, attachment, compared_as)
+            reading = Reading(engine, request.source, request.model, engine.spill, attachment, self.halt, compared_as)
             try:
                 layout = reading.prepare(request.mapping)
                 check_rewritten(engine, request.ledger, shape_of(layout), MAPPED)
@@ -140,8 +148,8 @@ class LocalPlanner:
 
         attachment = request.source.attachment(query_of(request.model, request.source.abilities.dialect))
         work = self.spool / self.clock.new_id("preview")
-        with self._engine(work, [], attachment) as engine:
-            reading = Reading(engine, request.source, request.model, work, attachment)
+        with self._planning(work, [], attachment) as engine:
+            reading = Reading(engine, request.source, request.model, work, attachment, self.halt)
             try:
                 layout = reading.prepare(request.mapping, limit=min(rows, PREVIEW_ROWS_MAX))
                 source = f"SELECT * FROM {MAPPED}"
@@ -238,12 +246,27 @@ class LocalPlanner:
         verification = Verification(request.ledger)
         recipe = read_recipe(plan, plan_folder)
         folders = [folder, plan_folder.absolute(), request.ledger.folder.absolute()]
-        with self._engine(folder / "work", folders, None, verification) as engine:
+        with self._planning(folder / "work", folders, None, verification) as engine:
             made = reversal.Reversal(engine, plan, plan_folder.absolute(), settled, request, recipe, folder).run()
             verification.finish()
         reversed_plan = replace(made, created_at=isoformat(self.clock.now()))
         write_plan(reversed_plan, folder, {**recipe, "everything": False, "refreshed": None})
         return reversed_plan
+
+    @contextmanager
+    def _planning(
+        self,
+        work: Path,
+        folders: Sequence[Path],
+        attachment: Attachment | None,
+        verification: Verification | None = None,
+    ) -> Iterator[Engine]:
+        """An engine whose work ends when the halt is set."""
+        with (
+            self._engine(work, folders, attachment, verification) as engine,
+            self.halt.watch(engine.interrupt),
+        ):
+            yield engine
 
     @contextmanager
     def _engine(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from typing import Any
 
 from levada.errors import ConfigError
 from levada.mapping import FieldMapping, Mapping
+from levada.nearest import nearest_hint
 from levada.planners import expressions, sql, templates, transforms, values
 from levada.planners.constants import constant
 from levada.planners.engine import Engine, first_line
@@ -354,7 +356,7 @@ class _Columns:
             raise ConfigError(
                 f"{subject}: the model has no column {name!r}",
                 code="config.unknown_column",
-                hint=expressions.nearest(name, self.types),
+                hint=nearest_hint(name, self.types),
             )
         if len(found) > 1:
             raise ConfigError(
@@ -407,7 +409,11 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns, type_of: Callable[
                 numbers = [known.texts[origin]]
         case "sql":
             expression = expressions.checked(mapped.origin, list(known.types), subject=subject)
-            start = expression.sql
+            too_large = _too_large(expression, known.types)
+            start = f"CASE WHEN NOT ({too_large}) THEN {expression.sql} END" if too_large else expression.sql
+            if too_large:
+                reason = f"a text of over {expression.characters_max:,} characters is too long for the expression"
+                misfits.append((too_large, "too_long", f"{mapped.field}: {reason}"))
             numbers = [known.texts[column] for column in expression.columns if column in known.texts]
         case "value":
             start = constant(mapped.constant, subject)
@@ -450,6 +456,14 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns, type_of: Callable[
     return _Draft(
         index, mapped.field, origin, start, tuple(rounds), tuple(failures), textual, tuple(misfits), unlimited, digits
     )
+
+
+def _too_large(expression: expressions.Expression, types: MappingOf[str, str]) -> str:
+    """A condition, never NULL: is a value of the row too long for the expression? Empty if none can be."""
+    texts = [name for name in expression.columns if re.search(r"VARCHAR|JSON|BLOB|BIT|BIGNUM|[\][]", types[name])]
+    limit = expression.characters_max
+    found = [f"coalesce(strlen(CAST({sql.quoted(name)} AS VARCHAR)) > {limit}, false)" for name in texts]
+    return sql.any_of(found) if found else ""
 
 
 def _formless(value: str, kind: str) -> list[tuple[str, str, str]]:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from levada.errors import ConfigError, LevadaError, SourceError
+from levada.halt import Halt
 from levada.mapping import Mapping
 from levada.model import Model
 from levada.planners import sql
 from levada.planners.engine import Engine, is_plain_scan
 from levada.planners.mapped import Layout, lay_out, model_column
-from levada.source import TYPE_KEY, Attachment, Source, instants
+from levada.source import TYPE_KEY, Attachment, Source, instants, overdue
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,6 +64,7 @@ class Reading:
         model: Model,
         folder: Path,
         attachment: Attachment | None,
+        halt: Halt,
         compared_as: Callable[[str, str], str] = lambda key, kind: kind,
     ) -> None:
         """`compared_as`: see `lay_out`."""
@@ -72,6 +74,7 @@ class Reading:
         self.keys = model.key
         self.folder = folder
         self.attachment = attachment
+        self.halt = halt
         self.compared_as = compared_as
         self.spooled: Path | None = None
         self.rows = 0
@@ -86,9 +89,11 @@ class Reading:
 
     def prepare(self, mapping: Mapping, *, limit: int | None = None) -> Layout:
         """Make the relation MAPPED and return its layout. With `limit`, only so many first rows are read."""
-        if self.attachment is not None:
+        if self.attachment is None:
+            return self._streamed(mapping, limit)
+        seconds = self.attachment.timeout_seconds
+        with self.halt.watch(self.engine.connection.interrupt, seconds, lambda: overdue(seconds or 0)):
             return self._in_place(mapping, limit)
-        return self._streamed(mapping, limit)
 
     def finish(self) -> None:
         """Prove that what was read stayed the same throughout. Call it after the last use of MAPPED."""

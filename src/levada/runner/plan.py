@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from levada.delivery.outlook import Outlook
+from levada.delivery.render import rows_within
 from levada.delivery.tables import write_order
 from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
@@ -165,8 +166,9 @@ def _records(file: Path, schema: pa.Schema) -> Iterator[pa.Table]:
     """The records of a plan's file, a piece at a time, in the destination's types."""
     import pyarrow.parquet as parquet
 
+    rows = rows_within(file, RECORDS_AT_ONCE)
     with parquet.ParquetFile(file) as opened:
-        for batch in opened.iter_batches(RECORDS_AT_ONCE, columns=[f"after.{name}" for name in schema.names]):
+        for batch in opened.iter_batches(rows, columns=[f"after.{name}" for name in schema.names]):
             table = pa.Table.from_batches([batch])
             yield table.select([f"after.{name}" for name in schema.names]).rename_columns(schema.names).cast(schema)
 

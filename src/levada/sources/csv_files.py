@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from levada.errors import SourceError
 from levada.sources import record_counts
@@ -22,6 +23,8 @@ from levada.sources.table_files import TableFiles, clashing, file_list
 if TYPE_CHECKING:
     import duckdb
 
+COLUMNS_AT_ONCE = 256
+"""So many columns are looked at in one pass over a file, however wide it is."""
 SAMPLE_ROWS = 5_000
 """From so many first rows a column's type is guessed, to be proven or dropped by all the others."""
 HEADER_CHARACTERS_MAX = 1_000_000
@@ -165,40 +168,49 @@ def _classify(
     connection: duckdb.DuckDBPyConnection, statement: str, columns: dict[str, tuple[str, ...]]
 ) -> dict[str, str | None]:
     """The first of each column's kinds that all its values are written as, or VARCHAR; None without values."""
-    if not columns:
-        return {}
-    items = []
-    for name, kinds in columns.items():
-        column = identifier(name)
-        items.append(f"count({column})")
+    found: dict[str, str | None] = {}
+    for names, kinds in _alike(columns):
+        tests = []
         for kind in kinds:
             pattern, cast = _WRITTEN[kind]
-            test = f"regexp_full_match({column}, {literal(pattern)})"
+            test = f"regexp_full_match(v, {literal(pattern)})"
             if cast:
-                test += f" AND ({column} IS NULL OR TRY_CAST({column} AS {cast}) IS NOT NULL)"
-            items.append(f"coalesce(bool_and({test}), true)")
-    (row,) = connection.sql(f"SELECT {', '.join(items)} FROM ({statement})").fetchall()
-    answers = iter(row)
-    found: dict[str, str | None] = {}
-    for name, kinds in columns.items():
-        values = next(answers)
-        fits = [kind for kind in kinds if next(answers)]
-        found[name] = None if not values else fits[0] if fits else "VARCHAR"
+                test += f" AND (v IS NULL OR TRY_CAST(v AS {cast}) IS NOT NULL)"
+            tests.append(f"coalesce(bool_and({test}), true)")
+        for name, (values, *fits) in _of_each(connection, statement, names, ["count(v)", *tests]):
+            fitting = [kind for kind, fit in zip(kinds, fits, strict=True) if fit]
+            found[name] = None if not values else fitting[0] if fitting else "VARCHAR"
     return found
+
+
+def _alike(columns: dict[str, tuple[str, ...]]) -> Iterator[tuple[list[str], tuple[str, ...]]]:
+    """Columns to be looked at together: of the same kinds, and only so many."""
+    for kinds in dict.fromkeys(columns.values()):
+        names = [name for name, each in columns.items() if each == kinds]
+        for start in range(0, len(names), COLUMNS_AT_ONCE):
+            yield names[start : start + COLUMNS_AT_ONCE], kinds
+
+
+def _of_each(
+    connection: duckdb.DuckDBPyConnection, statement: str, names: Sequence[str], aggregates: Sequence[str]
+) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Aggregates over the values `v` of each column. Written once for all columns, or the statement and its memory
+    would grow with their number."""
+    listed = ", ".join(identifier(name) for name in names)
+    values = f"SELECT unnest([{listed}]) AS v, unnest(range({len(names)})) AS i FROM ({statement})"
+    rows = connection.sql(f"SELECT i, {', '.join(aggregates)} FROM ({values}) GROUP BY i").fetchall()
+    answers = {index: tuple(row) for index, *row in rows}
+    for index, name in enumerate(names):
+        # a table without rows has no values
+        yield name, answers.get(index, (0,) + (True,) * (len(aggregates) - 1))
 
 
 def _decimals(connection: duckdb.DuckDBPyConnection, statement: str, columns: list[str]) -> dict[str, str]:
     """DECIMAL with the digits that the values have; text if they have more than 38 together."""
-    if not columns:
-        return {}
-    items = []
-    for name in columns:
-        column = identifier(name)
-        items.append(f"max(length(ltrim(split_part({column}, '.', 1), '-')))")
-        items.append(f"max(length(split_part({column}, '.', 2)))")
-    (row,) = connection.sql(f"SELECT {', '.join(items)} FROM ({statement})").fetchall()
     types = {}
-    for name, whole, scale in zip(columns, row[::2], row[1::2], strict=True):
-        digits = whole + scale
-        types[name] = "VARCHAR" if digits > 38 else f"DECIMAL({18 if digits <= 18 else 38},{scale})"
+    longest = ["max(length(ltrim(split_part(v, '.', 1), '-')))", "max(length(split_part(v, '.', 2)))"]
+    for names, _ in _alike(dict.fromkeys(columns, ())):
+        for name, (whole, scale) in _of_each(connection, statement, names, longest):
+            digits = whole + scale
+            types[name] = "VARCHAR" if digits > 38 else f"DECIMAL({18 if digits <= 18 else 38},{scale})"
     return types

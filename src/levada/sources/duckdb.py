@@ -14,23 +14,22 @@ from typing import Literal
 import pyarrow as pa
 from pydantic import Field
 
+from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import SourceError
-from levada.model import Declaration
-from levada.source import Attachment, Column, SourceAbilities, SourceType
+from levada.source import Attachment, Column, SourceAbilities, SourceDeclaration, SourceType
 from levada.sources import in_place
+from levada.sources.running import Running
 from levada.sources.statements import identifier, literal
 from levada.sql.connection import connect
 
 _RESERVED = {"main", "temp", "system", "memory", "pg_catalog", "information_schema"}
 
 
-class DuckDBOptions(Declaration):
+class DuckDBOptions(SourceDeclaration):
     type: Literal["duckdb"] = "duckdb"
     """A DuckDB database file."""
     path: str = Field(min_length=1)
     """The file, absolute or from the project's folder. It must exist; it is opened read-only."""
-    description: str = ""
-    """For people."""
 
 
 @dataclass(slots=True)
@@ -40,19 +39,20 @@ class DuckDBSource:
     name: str
     path: Path
     abilities: SourceAbilities = field(default=SourceAbilities(dialect="duckdb", in_place=True), init=False)
+    _running: Running = field(default_factory=Running, init=False, repr=False)
 
     def check(self) -> None:
         self.attachment()
 
     def tables(self) -> tuple[str, ...]:
-        with in_place.connected(self.attachment()) as connection, in_place.translated():
+        with in_place.connected(self.attachment(), self._running) as connection, in_place.translated():
             return in_place.tables_of(connection)
 
     def columns(self, query: str) -> tuple[Column, ...]:
-        return in_place.columns_of(self.attachment(), query)
+        return in_place.columns_of(self.attachment(), query, self._running)
 
     def read(self, query: str) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
-        return in_place.reading(self.attachment(), query)
+        return in_place.reading(self.attachment(), query, self._running)
 
     def attachment(self, query: str | None = None) -> Attachment:
         """The file under a catalog name that no schema of it has, since such a name would be ambiguous in a query."""
@@ -61,6 +61,9 @@ class DuckDBSource:
         while alias.lower() in _RESERVED | schemas:
             alias = f"{alias}_source"
         return Attachment((self._attach(alias), f"USE {identifier(alias)}"), (self.path,))
+
+    def interrupt(self) -> None:
+        self._running.interrupt()
 
     def close(self) -> None:
         """Nothing stays open between reads."""
@@ -105,7 +108,7 @@ class DuckDBSource:
         return error
 
 
-def _open(name: str, options: DuckDBOptions, root: Path) -> DuckDBSource:
+def _open(name: str, options: DuckDBOptions, root: Path, policy: AddressPolicy = OWN_MACHINE) -> DuckDBSource:
     return DuckDBSource(name, (root / Path(options.path).expanduser()).absolute())
 
 

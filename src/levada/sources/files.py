@@ -17,13 +17,14 @@ from typing import Literal
 import pyarrow as pa
 from pydantic import Field
 
+from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import SourceError
-from levada.model import Declaration
-from levada.source import Attachment, Column, SourceAbilities, SourceType
+from levada.source import Attachment, Column, SourceAbilities, SourceDeclaration, SourceType
 from levada.sources import in_place, inference
 from levada.sources.encoding import Encoding
 from levada.sources.inference import View
 from levada.sources.naming import tables_named
+from levada.sources.running import Running
 from levada.sources.statements import identifier
 from levada.sources.table_files import Format, TableFiles, escaped
 
@@ -38,7 +39,7 @@ SUFFIXES: dict[str, Format] = {
 _RESERVED = {"main", "temp", "system", "memory"}
 
 
-class FilesOptions(Declaration):
+class FilesOptions(SourceDeclaration):
     type: Literal["files"] = "files"
     """Parquet, CSV and JSON-lines files."""
     path: str = Field(min_length=1)
@@ -49,8 +50,6 @@ class FilesOptions(Declaration):
     """Columns of JSON files to be kept as JSON whatever they hold: `column`, or `table.column`."""
     encoding: Encoding = "utf-8"
     """How the text of CSV files is encoded, where no byte order mark tells it."""
-    description: str = ""
-    """For people."""
 
 
 @dataclass(slots=True)
@@ -63,6 +62,7 @@ class FilesSource:
     json: tuple[str, ...] = ()
     encoding: Encoding = "utf-8"
     abilities: SourceAbilities = field(default=SourceAbilities(dialect="duckdb", in_place=True), init=False)
+    _running: Running = field(default_factory=Running, init=False, repr=False)
     _known: dict[str, tuple[in_place.State, View]] = field(default_factory=dict, init=False, repr=False)
 
     def check(self) -> None:
@@ -76,14 +76,14 @@ class FilesSource:
     def tables(self) -> tuple[str, ...]:
         """As in the contract; no file is looked into."""
         names = tuple(f"CREATE VIEW {identifier(name)} AS SELECT 1" for name in self._found())
-        with in_place.connected(Attachment(names)) as connection, in_place.translated():
+        with in_place.connected(Attachment(names), self._running) as connection, in_place.translated():
             return in_place.tables_of(connection)
 
     def columns(self, query: str) -> tuple[Column, ...]:
-        return in_place.columns_of(self.attachment(query), query)
+        return in_place.columns_of(self.attachment(query), query, self._running)
 
     def read(self, query: str) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
-        return in_place.reading(self.attachment(query), query)
+        return in_place.reading(self.attachment(query), query, self._running)
 
     def attachment(self, query: str | None = None) -> Attachment:
         """Views over the files. Tables that the query does not name are not looked into."""
@@ -101,6 +101,9 @@ class FilesSource:
                 paths |= {path, Path(escaped(path))}
         return Attachment(tuple(statements), tuple(sorted(paths)))
 
+    def interrupt(self) -> None:
+        self._running.interrupt()
+
     def close(self) -> None:
         self._known.clear()
 
@@ -110,7 +113,7 @@ class FilesSource:
         if (known := self._known.get(name)) and known[0] == state:
             return known[1]
         with in_place.translated():
-            view = inference.view(table, _of(name, self.text), _of(name, self.json), self.encoding)
+            view = inference.view(table, _of(name, self.text), _of(name, self.json), self.encoding, self._running)
         in_place.check_unchanged(state)
         self._known[name] = (state, view)
         return view
@@ -187,7 +190,7 @@ def _folder(folder: Path) -> TableFiles | None:
     return TableFiles(formats.pop(), tuple(sorted(path.absolute() for path in found)), partitioned and nested)
 
 
-def _open(name: str, options: FilesOptions, root: Path) -> FilesSource:
+def _open(name: str, options: FilesOptions, root: Path, policy: AddressPolicy = OWN_MACHINE) -> FilesSource:
     path = (root / Path(options.path).expanduser()).absolute()
     return FilesSource(name, path, options.text, options.json_, options.encoding)
 

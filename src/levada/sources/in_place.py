@@ -18,6 +18,7 @@ import pyarrow as pa
 from levada.errors import SourceError
 from levada.nesting import NESTING_MAX, deepest
 from levada.source import BATCH_ROWS_MAX, TYPE_KEY, Attachment, Column, instants, refused_in
+from levada.sources.running import Running
 from levada.sources.statements import ONE_SELECT, check_text, identifier, literal, refused, wrapped
 from levada.sql.connection import connect
 
@@ -67,7 +68,7 @@ def check_unchanged(before: State) -> None:
 
 
 @contextmanager
-def connected(attachment: Attachment) -> Iterator[duckdb.DuckDBPyConnection]:
+def connected(attachment: Attachment, running: Running) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that sees the attached tables in UTC and can reach nothing else. Errors are SourceErrors."""
     with tempfile.TemporaryDirectory(prefix="levada-read-") as spill:
         connection = connect(**settings(spill))
@@ -79,7 +80,8 @@ def connected(attachment: Attachment) -> Iterator[duckdb.DuckDBPyConnection]:
                     connection.execute(statement)
                 for statement in closing_statements(attachment):
                     connection.execute(statement)
-            yield connection
+            with running.on(connection.interrupt):
+                yield connection
         finally:
             connection.interrupt()
             connection.close()
@@ -123,8 +125,8 @@ def tables_of(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
     return tuple(sorted(written(t) if s == "main" else f"{written(s)}.{written(t)}" for s, t in rows))
 
 
-def columns_of(attachment: Attachment, query: str) -> tuple[Column, ...]:
-    with connected(attachment) as connection, translated():
+def columns_of(attachment: Attachment, query: str, running: Running) -> tuple[Column, ...]:
+    with connected(attachment, running) as connection, translated():
         relation = _checked(connection, query)
         schema = _typed_schema(connection, query)[1]
         natives = [str(native) for native in relation.types]
@@ -132,9 +134,9 @@ def columns_of(attachment: Attachment, query: str) -> tuple[Column, ...]:
 
 
 @contextmanager
-def reading(attachment: Attachment, query: str) -> Iterator[Iterator[pa.RecordBatch]]:
+def reading(attachment: Attachment, query: str, running: Running) -> Iterator[Iterator[pa.RecordBatch]]:
     before = state_of(attachment.paths)
-    with connected(attachment) as connection:
+    with connected(attachment, running) as connection:
         with translated():
             statement, schema = _typed_schema(connection, query)
             reader = connection.sql(statement).to_arrow_reader(BATCH_ROWS_MAX)

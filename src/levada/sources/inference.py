@@ -12,6 +12,7 @@ from pathlib import Path
 from levada.sources import csv_files, json_files, parquet_files
 from levada.sources.encoding import Copies, Encoding, codec_of
 from levada.sources.json_files import Pinned
+from levada.sources.running import Running
 from levada.sources.table_files import TableFiles
 from levada.sql.connection import connect
 
@@ -27,11 +28,10 @@ class View:
     paths: tuple[Path, ...] = ()
 
 
-def view(table: TableFiles, text: Iterable[str], json: Iterable[str], encoding: Encoding) -> View:
+def view(table: TableFiles, text: Iterable[str], json: Iterable[str], encoding: Encoding, running: Running) -> View:
     """How the table is read. `text`, `json`: columns whose kind is declared. Raises SourceError or DuckDB's errors."""
     pinned = Pinned(frozenset(name.casefold() for name in text), frozenset(name.casefold() for name in json))
-    connection = connect(memory_limit=INFERENCE_MEMORY)
-    try:
+    with connect(memory_limit=INFERENCE_MEMORY) as connection, running.on(connection.interrupt):
         if table.format == "parquet":
             return View(parquet_files.select(connection, table))
         readable, copies = _in_utf8(table, encoding)
@@ -40,8 +40,6 @@ def view(table: TableFiles, text: Iterable[str], json: Iterable[str], encoding: 
         else:
             select = json_files.select(connection, table, pinned, readable)
         return View(select, copies, tuple(sorted(set(readable.values()))))
-    finally:
-        connection.close()
 
 
 def _in_utf8(table: TableFiles, encoding: Encoding) -> tuple[dict[Path, Path], Copies | None]:

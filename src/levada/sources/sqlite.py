@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,16 +20,29 @@ from urllib.parse import quote
 import pyarrow as pa
 from pydantic import Field
 
+from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import LevadaError, SourceError
-from levada.model import Declaration
-from levada.source import BATCH_ROWS_MAX, Attachment, Column, SourceAbilities, SourceType
+from levada.source import (
+    BATCH_BYTES,
+    BATCH_ROWS_MAX,
+    Attachment,
+    Column,
+    SourceAbilities,
+    SourceDeclaration,
+    SourceType,
+)
 from levada.sources import sqlite_types
+from levada.sources.running import Running
 from levada.sources.sqlite_types import SqliteColumn
 from levada.sources.statements import check_text, identifier, one_select, refused, wrapped
 
 BUSY_SECONDS = 15.0
 """How long a read waits for a writer that holds the whole file."""
 BATCH_ROWS = min(16_384, BATCH_ROWS_MAX)
+STEP_ROWS = 32
+"""So many rows are fetched before their weight is looked at."""
+VALUE_BYTES = 64
+"""What a value of Python's weighs besides its text."""
 _VIEW = '"levada model"'
 _READS = {
     sqlite3.SQLITE_SELECT,
@@ -38,14 +51,15 @@ _READS = {
     sqlite3.SQLITE_RECURSIVE,
 }
 
+_DIRECT_ONLY = 0x80000
+_KNOWN_ACTING = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "sqlite_dbpage"})
 
-class SQLiteOptions(Declaration):
+
+class SQLiteOptions(SourceDeclaration):
     type: Literal["sqlite"] = "sqlite"
     """A SQLite database file."""
     path: str = Field(min_length=1)
     """The file, absolute or from the project's folder. It must exist; it is opened read-only."""
-    description: str = ""
-    """For people."""
 
 
 @dataclass(slots=True)
@@ -53,6 +67,7 @@ class SQLiteSource:
     name: str
     path: Path
     abilities: SourceAbilities = field(default=SourceAbilities(dialect="sqlite"), init=False)
+    _running: Running = field(default_factory=Running, init=False, repr=False)
 
     def check(self) -> None:
         self.tables()
@@ -74,6 +89,9 @@ class SQLiteSource:
     def attachment(self, query: str | None = None) -> Attachment | None:
         return None
 
+    def interrupt(self) -> None:
+        self._running.interrupt()
+
     def close(self) -> None:
         """Nothing stays open between reads."""
 
@@ -91,17 +109,27 @@ class SQLiteSource:
     def _batches(self, cursor: sqlite3.Cursor, columns: tuple[SqliteColumn, ...]) -> Iterator[pa.RecordBatch]:
         schema = pa.schema([column.field for column in columns])
         empty = True
-        while True:
-            with self._translated():
-                rows = cursor.fetchmany(BATCH_ROWS)
-            if not rows:
-                break
+        while rows := self._rows(cursor, len(columns)):
             empty = False
             values = zip(*rows, strict=True)
             arrays = [column.array(cells) for column, cells in zip(columns, values, strict=True)]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
         if empty:
             yield pa.RecordBatch.from_pylist([], schema=schema)
+
+    def _rows(self, cursor: sqlite3.Cursor, columns: int) -> list[tuple[sqlite_types.Value, ...]]:
+        """The rows of the next batch, which is cut by what the values weigh as well."""
+        rows: list[tuple[sqlite_types.Value, ...]] = []
+        weight = 0
+        while len(rows) < BATCH_ROWS and weight < BATCH_BYTES:
+            with self._translated():
+                found: list[tuple[sqlite_types.Value, ...]] = cursor.fetchmany(STEP_ROWS)
+            if not found:
+                break
+            weight += len(found) * columns * VALUE_BYTES
+            weight += sum(len(value) for row in found for value in row if isinstance(value, str | bytes))
+            rows += found
+        return rows
 
     def _described(self, connection: sqlite3.Connection, query: str) -> tuple[SqliteColumn, ...]:
         """The query as a temporary view, in which SQLite's own grammar takes one SELECT only, and its columns."""
@@ -110,7 +138,7 @@ class SQLiteSource:
         try:
             connection.execute(f"CREATE TEMP VIEW {_VIEW} AS {wrapped(text)}")
             found = connection.execute(f"PRAGMA temp.table_xinfo({_VIEW})").fetchall()
-            connection.set_authorizer(_authorize)
+            connection.set_authorizer(_authorizer(_acting(connection)))
             connection.execute(f"SELECT * FROM {_VIEW} LIMIT 0").close()
         except (sqlite3.Error, sqlite3.Warning) as error:
             if "locked" in str(error):
@@ -158,7 +186,8 @@ class SQLiteSource:
                 connection.execute("PRAGMA trusted_schema = OFF")
                 connection.execute("BEGIN")
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            yield connection
+            with self._running.on(connection.interrupt):
+                yield connection
         finally:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
@@ -193,10 +222,23 @@ class SQLiteSource:
         return SourceError(f"the read broke off: {message}", code="source.read", hint="nothing was taken from it")
 
 
-def _authorize(action: int, first: str | None, second: str | None, database: str | None, inner: str | None) -> int:
-    if action not in _READS or (action == sqlite3.SQLITE_FUNCTION and (second or "").lower() == "load_extension"):
-        return sqlite3.SQLITE_DENY
-    return sqlite3.SQLITE_OK
+def _acting(connection: sqlite3.Connection) -> frozenset[str]:
+    """The functions of this SQLite that do more than compute, by its own word (SQLITE_DIRECTONLY), in lower case."""
+    with contextlib.suppress(sqlite3.Error):
+        rows = connection.execute("SELECT name, flags FROM pragma_function_list").fetchall()
+        return frozenset(str(name).lower() for name, flags in rows if int(flags) & _DIRECT_ONLY) | _KNOWN_ACTING
+    return _KNOWN_ACTING
+
+
+def _authorizer(acting: frozenset[str]) -> Callable[[int, str | None, str | None, str | None, str | None], int]:
+    """Takes what reads and calls nothing that acts."""
+
+    def authorize(action: int, first: str | None, second: str | None, database: str | None, inner: str | None) -> int:
+        if action not in _READS or (action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in acting):
+            return sqlite3.SQLITE_DENY
+        return sqlite3.SQLITE_OK
+
+    return authorize
 
 
 def _written(connection: sqlite3.Connection, name: str) -> str:
@@ -220,7 +262,7 @@ def _refuse_duplicates(names: list[str]) -> None:
             )
 
 
-def _open(name: str, options: SQLiteOptions, root: Path) -> SQLiteSource:
+def _open(name: str, options: SQLiteOptions, root: Path, policy: AddressPolicy = OWN_MACHINE) -> SQLiteSource:
     return SQLiteSource(name, (root / Path(options.path).expanduser()).absolute())
 
 

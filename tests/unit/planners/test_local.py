@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +16,10 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from contracts.planner_bench import BOTH, MIRROR, Planned, PlannerBench, exceptions, mapped, people
 from levada import events
-from levada.errors import ConfigError, CorruptedError, SourceError
+from levada.errors import ConfigError, CorruptedError, SourceError, StoppedError
+from levada.halt import Halt
 from levada.mapping import FieldMapping, Mapping
 from levada.model import Model
 from levada.plan import Plan
@@ -26,7 +29,6 @@ from levada.planners.engine import Engine, is_plain_scan
 from levada.planners.files import linked
 from levada.planners.local import LocalPlanner
 from levada.source import Attachment, Column, SourceAbilities
-from levada.testing.planner_bench import BOTH, MIRROR, Planned, PlannerBench, exceptions, mapped, people
 
 
 @dataclass(slots=True)
@@ -58,6 +60,8 @@ class Warehouse:
     def attachment(self, query: str | None = None) -> Attachment:
         attach = f"ATTACH '{self.path}' AS wh (READ_ONLY)"
         return Attachment((attach, "USE wh", *self.statements), (self.path, *self.extra))
+
+    def interrupt(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -405,7 +409,7 @@ import resource, sys
 from pathlib import Path
 import pyarrow as pa
 from levada.planners.local import LocalPlanner
-from levada.testing.planner_bench import BOTH, PlannerBench
+from contracts.planner_bench import BOTH, PlannerBench
 folder = Path(sys.argv[1])
 bench = PlannerBench(LocalPlanner(folder / "spool", memory="64MB", threads=2), folder)
 rows = 300_000
@@ -420,7 +424,9 @@ assert planned.counts == (0, rows, 0), planned.counts
 
 def test_a_plan_larger_than_its_memory_spills_to_disk(tmp_path: Path) -> None:
     """With a memory limit far below the data, a plan in which everything changed is complete, and leaves no spill."""
-    subprocess.run([sys.executable, "-c", SPILLING, str(tmp_path)], check=True, timeout=120)
+    tests = Path(__file__).parents[2]
+    command = [sys.executable, "-c", SPILLING, str(tmp_path)]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tests)}, check=True, timeout=120)
     assert not list(tmp_path.glob("plan-*/work"))
     assert Plan.read(tmp_path / "plan-2").counts.changed == 300_000
 
@@ -451,3 +457,14 @@ def test_fields_that_differ_only_in_case_are_refused(tmp_path: Path) -> None:
     both = Mapping((FieldMapping("Email", "column", "name"), FieldMapping("email", "column", "name")), ())
     with pytest.raises(ConfigError):
         bench.plan(people((1, "a", 1)), both)
+
+
+def test_a_plan_ends_when_the_halt_is_set(warehouse: Warehouse, tmp_path: Path) -> None:
+    """Also after the model was read, and if the plan is done before it hears of it."""
+    halt = Halt()
+    planner = LocalPlanner(tmp_path / "spool", halt=halt)
+    request = replace(asked(warehouse, tmp_path, "SELECT * FROM people", 1), listener=lambda event: halt.set())
+    with pytest.raises(StoppedError):
+        planner.plan(request)
+    with pytest.raises(StoppedError):
+        planner.preview(request, 5)

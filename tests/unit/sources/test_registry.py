@@ -42,4 +42,4 @@ def test_unknown_options_are_errors() -> None:
         found = source_type(name)
         assert found is not None
         with pytest.raises(ValidationError):
-            found.options(path="x", url="postgresql://x", pth="y")
+            found.options.model_validate({"path": "x", "url": "postgresql://x", "pth": "y"})

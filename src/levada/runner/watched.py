@@ -1,0 +1,71 @@
+"""A source under watch: whatever it computes ends when the project is stopped, or when its time is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from levada.halt import Halt, Watch
+from levada.source import Attachment, Column, Source, SourceAbilities, overdue
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedSource:
+    """Fulfils `levada.source.Source` by another one. Adds StoppedError and SourceError `source.timeout`."""
+
+    source: Source
+    halt: Halt
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def abilities(self) -> SourceAbilities:
+        return self.source.abilities
+
+    def check(self) -> None:
+        with self._watch():
+            self.source.check()
+
+    def tables(self) -> tuple[str, ...]:
+        with self._watch():
+            return self.source.tables()
+
+    def columns(self, query: str) -> tuple[Column, ...]:
+        with self._watch():
+            return self.source.columns(query)
+
+    @contextmanager
+    def read(self, query: str) -> Iterator[Iterator[pa.RecordBatch]]:
+        with self._watch() as watch, self.source.read(query) as batches:
+            yield _explained(batches, watch)
+
+    def attachment(self, query: str | None = None) -> Attachment | None:
+        with self._watch():
+            found = self.source.attachment(query)
+        return found and replace(found, timeout_seconds=self.seconds)
+
+    def interrupt(self) -> None:
+        self.source.interrupt()
+
+    def close(self) -> None:
+        self.source.close()
+
+    def _watch(self) -> AbstractContextManager[Watch]:
+        return self.halt.watch(self.source.interrupt, self.seconds, lambda: overdue(self.seconds))
+
+
+def _explained(batches: Iterator[pa.RecordBatch], watch: Watch) -> Iterator[pa.RecordBatch]:
+    """The batches; whoever reads them may keep an error and end the read without it."""
+    try:
+        yield from batches
+    except Exception as error:
+        found = watch.cause(error)
+        if found is error:
+            raise
+        raise found from error
