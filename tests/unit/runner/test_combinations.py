@@ -86,6 +86,7 @@ def contradictions(mode: str, nulls: str, removed: str | None, only: bool) -> se
     return ({"nulls"} if nulls == "skip" else set()) | ({"only"} if only else set())
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_destination_cannot_do_is_refused_by_name(tmp_path: Path, kind: str) -> None:
     """All 120 combinations: what the declarations allow resolves, any other is refused, naming what is impossible."""
@@ -163,6 +164,7 @@ def expected(mode: str, nulls: str, removed: str | None, only: bool) -> dict[int
     return held
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["sqlite"])
 def test_what_a_table_can_do_has_its_effect(tmp_path: Path, kind: str) -> None:
     """A record that was there, one that changes, one that leaves, with NULLs: by every combination that is allowed."""
