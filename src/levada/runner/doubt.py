@@ -2,7 +2,8 @@
 
 So it is after an older state was put back and after a plan was dropped: what a new plan would create may be there
 already. Where the tool can be asked, delivery asks; where it cannot, it creates nothing and reports the records. The
-memory goes once a run has committed with it: from then on the ledger holds each of those records as one in doubt.
+memory goes once a run has committed that asked for every record: from then on the ledger holds each of those that may
+be there as one in doubt. So no record waits in such a run for its turn after a refusal.
 """
 
 from __future__ import annotations

@@ -33,8 +33,9 @@ def foretell(project: Project, resolved: Resolved, plan: Plan, folder: Path, led
     store = project.stored
     order = ordered(resolved, "", plan, folder, resolved.verbs)
     if store is not None:
-        waiting = refused.waiting(store, plan.sync, plan, folder)
-        order = replace(order, waiting=waiting, in_doubt=is_doubted(store, plan.sync))
+        doubted = is_doubted(store, plan.sync)
+        waiting = refused.waiting(store, plan.sync, plan, folder, only_just=doubted)
+        order = replace(order, waiting=waiting, in_doubt=doubted)
     found = outlook(order, resolved.destination, store)
     unfinished = store.open_run(plan.sync) if store is not None else None
     resumes = unfinished.run_id if unfinished is not None else ""

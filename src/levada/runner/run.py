@@ -338,7 +338,7 @@ def _deliver(
 ) -> RunResult:
     project, plan = trip.project, order.plan
     if trip.purpose == "sync" or (trip.purpose == "resync" and trip.finished):
-        only = trip.purpose == "resync"
+        only = trip.purpose == "resync" or order.in_doubt  # a refusal of long ago says nothing of what was sent since
         left_out = refused.waiting(project.store, trip.sync, plan, trip.folder, trip.finished, only_just=only)
         order = replace(order, waiting=left_out)
     place = Place.of_order(order, destination, schema)
@@ -376,7 +376,7 @@ def _deliver(
         forget_undone(project, trip.sync)
     if plan.purpose in ("sync", "resync") and plan.counts.added:
         forget_rebuilt(project, trip.sync)
-    if order.in_doubt and not plan.counts.invalid:
+    if order.in_doubt and not (plan.counts.invalid or tally.unsent or len(order.waiting)):
         settle_doubt(project.store, trip.sync)
     return result
 

@@ -21,8 +21,8 @@ class Moments:
         self._machine = machine
 
     def now(self) -> str:
-        """This moment: wall clock, monotonic clock and boot."""
-        return f"{self._clock.now().timestamp():.3f}/{self._clock.monotonic():.3f}/{self._machine.boot}"
+        """This moment: wall clock, monotonic clock and boot. Never later than it is, so that no time is negative."""
+        return f"{_down(self._clock.now().timestamp())}/{_down(self._clock.monotonic())}/{self._machine.boot}"
 
     def seconds_since(self, moment: str) -> float:
         """At least so many seconds have passed; infinite where that cannot be told."""
@@ -36,3 +36,7 @@ class Moments:
         if turned_back or not self._machine.comparable(boot):
             return math.inf
         return max(by_wall, by_monotonic)
+
+
+def _down(seconds: float) -> str:
+    return f"{math.floor(seconds * 1000) / 1000:.3f}"
