@@ -268,7 +268,7 @@ REFUSED_THEN_RESTORED = Schedule(
     ),
     mode="insert",
 )
-"""Record 3 is refused twice, waits for its turn and is made at last; then a copy of the state from before that is put back."""
+"""Record 3 is refused twice, waits for its turn and is made at last; then the state from before that is put back."""
 
 
 def test_a_refusal_of_an_older_state_keeps_no_record_from_being_looked_up() -> None:
