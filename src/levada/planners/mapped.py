@@ -24,6 +24,7 @@ from levada.planners.constants import constant
 from levada.planners.engine import Engine, first_line
 from levada.planners.kept import Coerced, Problem, kept
 from levada.planners.transforms import Transform
+from levada.source import UNFIT, UNFIT_COLUMN, UNFIT_REASON
 from levada.sql.text import formless
 from levada.sql.types import type_of as parsed
 
@@ -215,6 +216,7 @@ def lay_out(
         + [f"{draft.raw} AS r{draft.index}" for draft in drafts]
         + [f"{draft.failed_sql} AS x{draft.index}" for draft in drafts if draft.failures]
         + [f"({misfit[0]}) AS m{d.index}_{number}" for d in drafts for number, misfit in enumerate(d.misfits)]
+        + ([f"{sql.quoted(UNFIT)} AS u"] if known.unfit else [])
     )
     if len(raw) > STATEMENT_CHARACTERS_MAX:
         raise ConfigError(
@@ -225,9 +227,9 @@ def lay_out(
     fields = [
         _finished(draft, each, types[f"r{draft.index}"]) for draft, each in zip(drafts, mapping.fields, strict=True)
     ]
-    problems = list(_key_problems(keys, key_coerced))
+    problems = list(_key_problems(keys, key_coerced, known.unfit))
     problems += [
-        (d.name, Problem(f"m{d.index}_{number}", code, sql.text(reason)))
+        (d.name, Problem(f"m{d.index}_{number}", code, reason))
         for d in drafts
         for number, (_, code, reason) in enumerate(d.misfits)
     ]
@@ -298,9 +300,12 @@ def first_problem(problems: Sequence[tuple[str, Problem]]) -> str:
     return _first_problem(problems)
 
 
-def _key_problems(keys: Sequence[str], coerced: Sequence[Coerced]) -> Sequence[tuple[str, Problem]]:
+def _key_problems(keys: Sequence[str], coerced: Sequence[Coerced], unfit: bool) -> Sequence[tuple[str, Problem]]:
     found: list[tuple[str, Problem]] = []
     for index, (key, value) in enumerate(zip(keys, coerced, strict=True)):
+        if unfit:
+            condition, code, reason = _unfit(key, "u")
+            found.append((key, Problem(condition, code, f"{sql.text(f'the key column {key}: ')} || {reason}")))
         reason = sql.text(f"the key column {key} is NULL")
         found.append((key, Problem(f"(r_k{index} IS NULL)", "null_key", reason)))
         found += [(key, problem) for problem in value.problems]
@@ -343,7 +348,8 @@ class _Columns:
     """
 
     def __init__(self, types: MappingOf[str, str]) -> None:
-        self.types = {name: kind for name, kind in types.items() if not name.endswith(DIGITS)}
+        self.unfit = UNFIT in types
+        self.types = {name: kind for name, kind in types.items() if not name.endswith(DIGITS) and name != UNFIT}
         self.texts = {name.removesuffix(DIGITS): name for name in types if name.endswith(DIGITS)}
         self.by_lower: dict[str, list[str]] = {}
         for name in self.types:
@@ -375,7 +381,8 @@ class _Draft:
     rounds: tuple[Round, ...]
     failures: tuple[tuple[str, str], ...]
     textual: bool
-    #: for rows whose value cannot become what the field is made of: condition over the model's columns, code, reason
+    #: for rows whose value cannot become what the field is made of: condition over the model's columns, code, and the
+    #: reason as SQL
     misfits: tuple[tuple[str, str, str], ...] = ()
     #: is it a column of numbers of unlimited size, as a number? and is that sent by its digits?
     unlimited: bool = False
@@ -396,10 +403,11 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns, type_of: Callable[
     numbers: list[str] = []
     misfits: list[tuple[str, str, str]] = []
     unlimited = digits = False
+    used: tuple[str, ...] = ()
     match mapped.kind:
         case "column":
             origin = known.find(mapped.origin, subject)
-            start = sql.quoted(origin)
+            start, used = sql.quoted(origin), (origin,)
             unlimited = origin in known.texts and not mapped.apply and mapped.type == "any"
             digits = unlimited and mapped.limits.decimal_unlimited
             if origin in known.texts and (digits or not unlimited):
@@ -412,13 +420,15 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns, type_of: Callable[
             start = f"CASE WHEN NOT ({too_large}) THEN {expression.sql} END" if too_large else expression.sql
             if too_large:
                 reason = f"a text of over {expression.characters_max:,} characters is too long for the expression"
-                misfits.append((too_large, "too_long", f"{mapped.field}: {reason}"))
+                misfits.append((too_large, "too_long", sql.text(f"{mapped.field}: {reason}")))
+            used = expression.columns
             numbers = [known.texts[column] for column in expression.columns if column in known.texts]
         case "value":
             start = constant(mapped.constant, subject)
         case "template":
             names = templates.variables(mapped.origin, list(known.types), subject=subject)
             found = [(name, known.find(column, subject)) for name, column in names]
+            used = tuple(column for _, column in found)
             names = tuple((name, known.texts.get(column, column)) for name, column in found)
             kinds = {**known.types, **dict.fromkeys(known.texts.values(), "VARCHAR")}
             plain = templates.as_sql(mapped.origin, kinds, names)
@@ -450,7 +460,9 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns, type_of: Callable[
             start = changed
             if len(start) > STATEMENT_CHARACTERS_MAX:
                 raise ConfigError(f"{subject}: too many transforms", code="config.transform")
-    misfits += [(too_long(sql.quoted(name)), "number_too_long", TOO_LONG_REASON) for name in numbers]
+    misfits += [(too_long(sql.quoted(name)), "number_too_long", sql.text(TOO_LONG_REASON)) for name in numbers]
+    if known.unfit:
+        misfits += [_unfit_of(mapped.field, column) for column in used]
     textual = bool(steps or rounds)
     return _Draft(
         index, mapped.field, origin, start, tuple(rounds), tuple(failures), textual, tuple(misfits), unlimited, digits
@@ -468,7 +480,23 @@ def _too_large(expression: expressions.Expression, types: MappingOf[str, str]) -
 def _formless(value: str, kind: str) -> list[tuple[str, str, str]]:
     """The misfit of a value that is to become text, if its type has values that have no form in it."""
     condition = formless(value, parsed(kind))
-    return [(condition, "nonfinite", f"{value}: NaN or an infinity, which has no form as text")] if condition else []
+    reason = sql.text(f"{value}: NaN or an infinity, which has no form as text")
+    return [(condition, "nonfinite", reason)] if condition else []
+
+
+def _unfit(column: str, unfit: str) -> tuple[str, str, str]:
+    """Has the source no value of a column, because its type cannot hold it? Condition over UNFIT, code, reason."""
+    mark = sql.text(UNFIT_COLUMN + column + UNFIT_REASON)
+    reason = f"split_part(split_part({unfit}, {mark}, 2), {sql.text(UNFIT_COLUMN)}, 1)"
+    return f"coalesce(contains({unfit}, {mark}), false)", "unfit", reason
+
+
+def _unfit_of(field: str, column: str) -> tuple[str, str, str]:
+    """The misfit of a field that is made of a column; its reason is over `u`."""
+    condition = _unfit(column, sql.quoted(UNFIT))[0]
+    _, code, reason = _unfit(column, "u")
+    named = field if field == column else f"{field} (from {column})"
+    return condition, code, f"{sql.text(named + ': ')} || {reason}"
 
 
 def _finished(draft: _Draft, mapped: FieldMapping, source: str) -> MappedField:

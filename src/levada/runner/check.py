@@ -15,6 +15,7 @@ from levada.runner.proof import Place, check_proof
 from levada.runner.resolve import model_columns, model_query, resolve
 from levada.runner.sending import Sending, sendings
 from levada.runner.target import check_target
+from levada.source import without_unfit
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -215,7 +216,7 @@ def _key_figures(project: Project, model: Model, query: str) -> tuple[int, int, 
 
 def _ask(project: Project, model: Model, statement: str) -> list[tuple[Any, ...]]:
     with project.source(model.source).read(statement) as batches:
-        return [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
+        return [tuple(row.values()) for batch in batches for row in without_unfit(batch)[0].to_pylist()]
 
 
 def _listed_keys(model: Model) -> str:
