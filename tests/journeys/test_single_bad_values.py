@@ -42,7 +42,6 @@ SQLITE = {
     "decimal(9,2)": ("'1.50'", "'NaN'"),
     "real": ("1.5", "'a lot'"),
     "text": ("'a'", "CAST(x'ff' AS TEXT)"),
-    "blob": ("x'01'", "'letters'"),
 }
 CASES = [
     *(("postgres", kind, *values) for kind, values in POSTGRES.items()),
