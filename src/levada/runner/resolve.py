@@ -75,6 +75,10 @@ def resolve(project: Project, name: str) -> Resolved:
     source = project.source(model.source)
     columns = model_columns(project, sync.model, model)
     drift = drift_of(project, name, columns)
+    just_came = drift.new
+    waiting = [each for each in left_out(project, name) if each in drift.now and each not in just_came]
+    # as new as on its first day, should the destination have a field for it by now
+    drift = replace(drift, new=(*just_came, *waiting))
 
     def resolved(left: Collection[str] = ()) -> Resolved:
         taken = [column for column in columns if column.name not in left]
@@ -85,13 +89,12 @@ def resolve(project: Project, name: str) -> Resolved:
     try:
         return resolved()
     except ConfigError as error:
-        newer = {*drift.new, *left_out(project, name)} & {column.name for column in columns}
+        newer = set(drift.new)
         if sync.fields != "all" or error.code not in FIELDLESS_CODES or not newer:
             raise renamed(error, drift) from error.__cause__
     left = tuple(sorted(each for each in newer if len(newer) > TRIED_MAX or not _takes(resolved, newer - {each})))
-    told = [
-        f"the model has a new column, which {sync.to} has no field for: {each}" for each in left if each in drift.new
-    ]
+    words = f"the model has a new column, which {sync.to} has no field for"
+    told = [f"{words}: {each}" for each in left if each in just_came]
     found = resolved(left)
     return replace(found, left_out=left, notices=(*found.notices, *told))
 
