@@ -3,6 +3,9 @@ ROWS ?= 1000000
 SEEDS ?= 2000
 FROM ?= 0
 
+# The processes that tests start read compiled modules: they take half a second less each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test simulate guarantees check format docs bench bench-peers clean
 
 setup: .venv/.test
@@ -11,7 +14,7 @@ demo: .venv/.core
 	.venv/bin/levada demo
 
 test: .venv/.test check
-	.venv/bin/python -m pytest -n 2 --dist loadgroup
+	.venv/bin/python -m pytest -n 2 --dist loadgroup --durations=15
 
 simulate: .venv/.test
 	PYTHONPATH=tests .venv/bin/python -m simulation --seeds $(SEEDS) --from $(FROM) $(if $(filter command line,$(origin ROWS)),--rows $(ROWS))
@@ -34,6 +37,7 @@ format: .venv/.test
 
 docs: .venv/.test
 	.venv/bin/python -m levada.cli.reference docs/reference/cli.md
+	.venv/bin/python -m levada.cli.endings docs/reference/exit-codes.md
 	.venv/bin/python -m levada.testing.reference docs/reference/conformance-kit.md
 
 bench: .venv/.test

@@ -22,6 +22,7 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 import pyarrow as pa
 from pydantic import BaseModel
 
+from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.batch import Batch
 from levada.change import Kind, Verb
 from levada.errors import DestinationError
@@ -395,6 +396,8 @@ class Surroundings:
     root: Path
     #: hosts that may be sent to though they are private or loopback addresses
     allowed_hosts: tuple[str, ...] = ()
+    #: where connections may go that the destination makes itself
+    policy: AddressPolicy = OWN_MACHINE
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
     ├── ConfigError            the project's files are wrong: whoever edits them
     ├── AccessError            a credential or a permission is missing or wrong: whoever holds it
     ├── SourceError            the warehouse did not answer a read in full
+    │   └── UnreachableError   it cannot be reached
     ├── DestinationError       the tool did not take what it was sent
     │   ├── AuthError          its credential is refused
     │   ├── ThrottledError     it asks for more time than a run may wait
@@ -99,6 +100,13 @@ class SourceError(LevadaError):
     exit_code = 1
 
 
+class UnreachableError(SourceError):
+    """The warehouse cannot be reached: nobody has to change a file, the next run tries again."""
+
+    code = "source.unreachable"
+    exit_code = 5
+
+
 class DestinationError(LevadaError):
     code = "destination"
     exit_code = 2
@@ -112,6 +120,7 @@ class ThrottledError(DestinationError):
     """`retry_after_seconds`: how long the destination asked to be left alone."""
 
     code = "destination.throttled"
+    exit_code = 5
 
     def __init__(self, message: str, *, retry_after_seconds: float, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -120,6 +129,7 @@ class ThrottledError(DestinationError):
 
 class UnavailableError(DestinationError):
     code = "destination.unavailable"
+    exit_code = 5
 
 
 class FullError(UnavailableError):
@@ -137,14 +147,18 @@ class BusyError(StoreError):
     """`run_id` is the run that holds the sync, if one was already created."""
 
     code = "store.busy"
+    exit_code = 5
 
-    def __init__(self, message: str, *, run_id: str | None = None, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(
+        self, message: str, *, run_id: str | None = None, code: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, code=code, hint=hint)
         self.run_id = run_id
 
 
 class FencedError(StoreError):
     code = "store.fenced"
+    exit_code = 5
 
 
 class CorruptedError(StoreError):

@@ -49,12 +49,17 @@ class BatchSettled:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryWaiting:
-    """Nothing is sent for a while. `reason`: rate, retry, outage, auth, hold or quota."""
+    """Nothing is sent for a while. `reason`: rate, retry, outage, auth, hold or quota.
+
+    `records`: how many wait, where it is not all that is left. `option`: the destination's option that says how long.
+    """
 
     sync: str
     reason: str
     seconds: float
     message: str = ""
+    records: int = 0
+    option: str = ""
 
 
 @dataclass(frozen=True, slots=True)

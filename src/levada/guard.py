@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from levada.change import Counts
 from levada.model import Declaration
+from levada.wording import plural
 
 REMOVED_SHARE_DEFAULT = 10
 REMOVED_ROWS_DEFAULT = 1_000
@@ -129,12 +130,12 @@ class GuardFacts:
 def _exceeds(rule: str, what: str, rows: int, of: int, limit: str, keys: tuple[object, ...]) -> GuardReason | None:
     share_max, rows_max = parse_limit(limit)
     if rows_max is not None and rows > rows_max:
-        return GuardReason(rule, f"{rows:,} rows {what}; the limit is {rows_max:,}", rows, rows_max, keys)
+        return GuardReason(rule, f"{plural(rows, 'row')} {what}; the limit is {rows_max:,}", rows, rows_max, keys)
     if share_max is not None and of > 0 and rows * 100 > share_max * of:
         share = rows * 100 / of
         return GuardReason(
             rule,
-            f"{rows:,} of {of:,} rows {what} ({share:.1f} %); the limit is {share_max:g} %",
+            f"{rows:,} of {plural(of, 'row')} {what} ({share:.1f} %); the limit is {share_max:g} %",
             share,
             share_max,
             keys,
@@ -165,9 +166,13 @@ def judge(declared: GuardDeclaration, facts: GuardFacts) -> GuardDecision:
     counts, present = facts.counts, facts.present
     rows_min = declared.rows_min if declared.rows_min is not None else (1 if present else 0)
     if facts.model_rows == 0 and (present or rows_min) and not declared.allow_empty:
-        reasons.append(GuardReason("empty", f"the model is empty; {present:,} rows are synced", 0, max(rows_min, 1)))
+        reasons.append(
+            GuardReason(
+                "empty", f"the model is empty; {plural(present, 'row is', 'rows are')} synced", 0, max(rows_min, 1)
+            )
+        )
     elif facts.model_rows < rows_min and not (declared.allow_empty and facts.model_rows == 0):
-        message = f"the model has {facts.model_rows:,} rows; at least {rows_min:,} are expected"
+        message = f"the model has {plural(facts.model_rows, 'row')}; at least {rows_min:,} expected"
         reasons.append(GuardReason("rows_min", message, facts.model_rows, rows_min))
     if declared.removed_max is not None:
         limits = [declared.removed_max]

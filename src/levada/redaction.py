@@ -2,8 +2,10 @@
 
 A secret is found as it stands and in the forms in which libraries and destinations quote it: URL-encoded, as
 JSON (also JSON inside JSON), HTML-escaped, in hex, and in base64, alone or inside a longer text such as the
-`user:secret` of basic authentication. Besides the known secrets, credentials in an Authorization header and
-in a URL (`//user:password@host`) are always taken out.
+`user:secret` of basic authentication. A long secret is also found in other letter case, with spaces or line breaks
+in it, and in every mixture of percent-encoding, entities and escapes (`levada.unwritten`), up to LAYERS of them.
+Besides the known secrets, credentials in an Authorization header and in a URL (`//user:password@host`) are always
+taken out, and characters that a terminal obeys are shown as escapes.
 
 The rule for short secrets, which are also everyday words: from SHORT_MIN characters up to LONG_MIN they are
 masked as whole words only, below SHORT_MIN not at all. Whoever shortens a text before it is cleaned may cut a secret in
@@ -23,6 +25,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
+from levada.legible import legible
+from levada.unwritten import Unwritten, as_written, folded, layers, unseen_removed
+
 MASK = "***"
 LONG_MIN = 8
 """From this length on, a secret is masked wherever it stands."""
@@ -33,13 +38,20 @@ DEPTH_MAX = 64
 
 JSON_LEVELS = 3
 """JSON inside JSON inside JSON: so deep is a secret still found."""
+LAYERS = 3
+"""So many writings over one another are taken off: percent-encoded entities inside of JSON."""
 CUT_MIN = 6
 """So many characters of a long secret are masked where a text ends with them."""
 CUT_MAX = 2_000
 
+ESCAPE_MAX = 20
+"""The longest escape that may be cut off in the middle."""
+
 _CORE_MIN = 6
 _LINE_MIN = 16
 _BASE64 = string.ascii_letters + string.digits + "+/-_"
+_BROKEN = re.compile(r"(?:%[0-9a-f]?|\\+(?:u[0-9a-f]{0,3}|x[0-9a-f]?)?|&(?:\#?x?[0-9a-z]{0,8})?)\Z")
+"""An escape that is cut off in the middle."""
 _WORD_START = r"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4}))"
 _ALWAYS = re.compile(
     r"(?i:(?P<header>\b(?:proxy-)?authorization\b[\"']?\s{0,9}[:=,]\s{0,9}[\"']?(?:basic|bearer|token|digest)\s{1,9})"
@@ -55,8 +67,12 @@ class Redactor:
         self._anywhere: set[str] = set()
         self._words: set[str] = set()
         self._cores: set[str] = set()
+        self._folded: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
+        self._rewritten: re.Pattern[str] | None = None
         self._long: list[str] = []
+        self._long_folded: list[str] = []
+        self._pieces: set[str] = set()
         for secret in secrets:
             self.add(secret)
 
@@ -72,11 +88,15 @@ class Redactor:
                 continue
             (self._anywhere if len(part) >= LONG_MIN else self._words).update(_written_forms(part))
             self._cores.update(_base64_cores(part.encode("utf-8", "surrogatepass")))
+            if len(unseen_removed(part)) >= LONG_MIN:
+                self._folded.update(_bare_forms(part))
         self._pattern = None
 
     def clean(self, text: str) -> str:
-        """The text with MASK in place of each secret. Linear in the length of the text."""
-        return _ALWAYS.sub(_masked, self._without_cut(self._without_secrets(text)))
+        """The text with MASK in place of each secret, and without characters that a terminal obeys (`legible`) but for
+        line breaks and tabs. Linear in the length of the text."""
+        plain = self._without_cut(self._without_rewritten(self._without_secrets(text)))
+        return legible(_ALWAYS.sub(_masked, plain), "\n\t")
 
     def clean_value(self, value: Any) -> Any:
         """The same for text, bytes, mappings (keys too), lists and tuples; other values stay, unless they read
@@ -109,20 +129,60 @@ class Redactor:
     def _without_secrets(self, text: str) -> str:
         if not (self._anywhere or self._words or self._cores):
             return text
-        pattern = self._pattern
-        if pattern is None:
-            pattern = self._pattern = self._compiled()
-        pieces: list[str] = []
-        at = 0
-        for match in pattern.finditer(text):
+        if self._pattern is None:
+            self._pattern = self._compiled()
+        return _without(text, list(self._exact(text)))
+
+    def _exact(self, text: str, *, words: bool = True) -> Iterator[tuple[int, int]]:
+        """Where a secret stands in one of its written forms; short ones only with `words`."""
+        for match in self._pattern.finditer(text) if self._pattern is not None else ():
             start = match.start()
+            if match.lastgroup == "word" and not words:
+                continue
             # The character before a base64 core holds some bits of the secret's first byte.
-            if match.lastgroup == "core" and start > at and text[start - 1] in _BASE64:
+            if match.lastgroup == "core" and start and text[start - 1] in _BASE64:
                 start -= 1
-            pieces += (text[at:start], MASK)
-            at = match.end()
-        pieces.append(text[at:])
-        return "".join(pieces)
+            yield start, match.end()
+
+    def _without_rewritten(self, text: str) -> str:
+        """The text without the secrets that stand in it in another writing than those of `_written_forms`."""
+        if not any(self._holds(one) for one in layers(text, LAYERS)):
+            return text
+        spans: list[tuple[int, int]] = []
+        layer = as_written(text)
+        for _ in range(LAYERS + 1):
+            for one in (layer, layer.without_unseen()):
+                spans += [one.span(start, end) for start, end in self._rewritten_in(one.text) if start < end]
+            inner = layer.unwritten()
+            if inner is None:
+                break
+            layer = inner
+        return _without(text, spans)
+
+    def _holds(self, text: str) -> bool:
+        return next(self._rewritten_in(text), None) is not None
+
+    def _rewritten_in(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where a long secret stands in one layer of a text, in any letter case, or the beginning of one at its end."""
+        bare = folded(text)
+        if self._rewritten is not None:
+            yield from (match.span() for match in self._rewritten.finditer(bare))
+        yield from self._exact(text, words=False)
+        if cut := self._cut(bare):
+            yield len(bare) - cut, len(bare)
+
+    def _cut(self, bare: str) -> int:
+        """How many characters at the end are the beginning of a long secret, that somebody has cut off."""
+        body = bare.rstrip("… ")
+        body = body[:-ESCAPE_MAX] + _BROKEN.sub("", body[-ESCAPE_MAX:])
+        if body[-CUT_MIN:] not in self._pieces:
+            return 0
+        for size in range(min(len(body), CUT_MAX), CUT_MIN - 1, -1):
+            tail = body[-size:]
+            at = bisect.bisect_left(self._long_folded, tail)
+            if at < len(self._long_folded) and self._long_folded[at].startswith(tail):
+                return size + len(bare) - len(body)
+        return 0
 
     def _without_cut(self, text: str) -> str:
         """The text without the beginning of a long secret at its end, where somebody has cut it off."""
@@ -138,6 +198,9 @@ class Redactor:
     def _compiled(self) -> re.Pattern[str]:
         parts: list[str] = []
         self._long = sorted(self._anywhere | self._cores)
+        self._long_folded = sorted(self._folded)
+        self._pieces = {one[at : at + CUT_MIN] for one in self._folded for at in range(len(one))}
+        self._rewritten = re.compile(_alternatives(self._folded)) if self._folded else None
         if self._anywhere:
             parts.append(f"(?P<anywhere>{_alternatives(self._anywhere)})")
         if self._cores:
@@ -145,6 +208,20 @@ class Redactor:
         if self._words:
             parts.append(f"(?P<word>{_WORD_START}{_alternatives(self._words)}(?!\\w))")
         return re.compile("|".join(parts))
+
+
+def _without(text: str, spans: list[tuple[int, int]]) -> str:
+    """The text with MASK in place of these parts, which may overlap."""
+    pieces: list[str] = []
+    at = 0
+    for start, end in sorted(spans):
+        if end <= at:
+            continue
+        if start >= at:
+            pieces += (text[at:start], MASK)
+        at = max(at, end)
+    pieces.append(text[at:])
+    return "".join(pieces)
 
 
 _TOKEN = re.compile(r"[^\s\"'\\,;:{}\[\]()<>=&?#/|]{3,}")
@@ -207,6 +284,19 @@ def _written_forms(secret: str) -> Iterator[str]:
     yield from (form.replace("/", "\\/") for form in quoted)
     yield html.escape(secret)
     yield html.escape(secret, quote=False)
+
+
+def _bare_forms(secret: str) -> Iterator[str]:
+    """The secret in one letter case, as it is and without its spaces, and as what is left of it where somebody takes
+    its own `%41` or `&amp;` for a writing."""
+    layer: Unwritten | None = as_written(secret)
+    for _ in range(LAYERS + 1):
+        if layer is None:
+            return
+        for text in (layer.text, unseen_removed(layer.text)):
+            if len(text) >= LONG_MIN:
+                yield folded(text)
+        layer = layer.unwritten()
 
 
 def _base64_cores(data: bytes) -> Iterator[str]:

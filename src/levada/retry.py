@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 RETRY_AFTER_MAX_SECONDS = 3600.0
 """A destination that asks for more than this pauses the run instead."""
+_SECONDS = re.compile(r"[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|inf(inity)?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential back-off with full jitter, bounded in attempts and in time."""
+    """Exponential back-off with jitter, bounded in attempts: the waits between all of them are at most 15.5 seconds."""
 
-    attempts_max: int = 8
+    attempts_max: int = 6
     base_seconds: float = 0.5
     wait_max_seconds: float = 60.0
-    elapsed_max_seconds: float = 900.0
 
     def wait_seconds(self, attempt: int, chance: float) -> float:
         """How long to wait after the `attempt`-th try (from 1) failed; `chance` in [0, 1)."""
@@ -35,10 +36,10 @@ def retry_after_seconds(header: str | None, *, date: str | None, now: datetime) 
     """
     if header is None:
         return None
-    text = header.strip()
-    try:
+    text = header.strip()[:100]
+    if _SECONDS.fullmatch(text):
         seconds = float(text)
-    except ValueError:
+    else:
         moment = _http_date(text)
         if moment is None:
             return None

@@ -62,6 +62,26 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """A wait of a run before it could send what was left. `option`: the destination's option that says how long."""
+
+    reason: Literal["hold"]
+    seconds: float
+    message: str
+    records: int = 0
+    option: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "reason": self.reason,
+            "seconds": round(self.seconds, 3),
+            "records": self.records,
+            "option": self.option,
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """What a run did: the same figures on the command line, in the API and in Python."""
 
@@ -81,6 +101,8 @@ class RunResult:
     notices: tuple[str, ...] = ()
     #: the run that an earlier process had left open and that was finished first
     resumed: tuple[RunResult, ...] = ()
+    #: how long it had to wait, and why
+    waited: tuple[Wait, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -122,6 +144,8 @@ class RunResult:
             found["message"] = self.message
         if self.error:
             found["error"] = self.error.as_dict()
+        if self.waited:
+            found["waited"] = [wait.as_dict() for wait in self.waited]
         if self.notices:
             found["notices"] = list(self.notices)
         if self.resumed:

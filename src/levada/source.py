@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 from pydantic import Field
 
+from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import SourceError
 from levada.model import Declaration
 
@@ -215,6 +216,15 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class Cautious(Protocol):
+    """A source whose account has rights of its own."""
+
+    def cautions(self) -> tuple[str, ...]:
+        """What the account may do that a reader need not, each as what follows "the account …"."""
+        ...
+
+
 class SourceDeclaration(Declaration):
     """What every source may declare."""
 
@@ -231,7 +241,8 @@ Options = type[SourceDeclaration]
 class SourceType:
     """One kind of source: its name in `type:`, the pydantic class of its options, and how it is opened.
 
-    `open(name, options, root)`: `root` is the project's folder, against which relative paths are read.
+    `open(name, options, root, policy)`: `root` is the project's folder, against which relative paths are read; `policy`
+    says where connections may go.
     """
 
     type: str
@@ -242,4 +253,4 @@ class SourceType:
 
 
 class SourceOpener(Protocol):
-    def __call__(self, name: str, options: Any, root: Path) -> Source: ...
+    def __call__(self, name: str, options: Any, root: Path, policy: AddressPolicy = OWN_MACHINE) -> Source: ...

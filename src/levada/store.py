@@ -90,9 +90,13 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """After a lost answer: nothing newer may be sent for the sync until `seconds` have passed (E10)."""
+    """After a lost answer: nothing newer may be sent for the records concerned before `seconds_left` have passed.
+
+    `runs`: those whose batches were in doubt, and still may be applied; empty where the store cannot tell.
+    """
 
     seconds_left: float
+    runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,8 @@ class Journal(Protocol):
         ...
 
     def doubt(self, numbers: Sequence[int], hold_seconds: float) -> None:
-        """An attempt at these batches was lost: one more attempt, doubtful, and the sync is held."""
+        """An attempt at these batches was lost: one more attempt, doubtful, and the run's doubtful batches may still
+        be applied for so long."""
         ...
 
     def settle(self, outcomes: Sequence[tuple[int, Outcomes]]) -> None:
@@ -141,6 +146,10 @@ class Store(Protocol):
 
         A dead owner on this host is recognised at once; one elsewhere, or stopped, after its lease's time.
         """
+        ...
+
+    def holder(self, sync: str) -> str | None:
+        """The living process that holds the sync, in words; None if there is none."""
         ...
 
     def renew(self, lease: Lease) -> None: ...

@@ -44,6 +44,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from levada.errors import ConfigError
+from levada.nearest import nearest
 
 Source = Literal[
     "fields", "fields_all", "match", "before", "key", "key_field", "destination_id", "operation",
@@ -200,11 +201,9 @@ def _named(name: str, names: Names) -> Placeholder | Constant:
 
 
 def _nearest(name: str, names: Names) -> str:
-    from difflib import get_close_matches
-
     known = sorted({*SIMPLE, *GROUPS, *names.others, *names.constants, *(names.fields or ())})
-    near = get_close_matches(name, known, n=1)
-    return f"did you mean {{{near[0]}}}?" if near else f"known are {', '.join(known)}"
+    meant = nearest(name, known)
+    return f"did you mean {{{meant}}}?" if meant else f"known are {', '.join(known)}"
 
 
 def _key(key: object) -> str:

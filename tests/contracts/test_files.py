@@ -10,11 +10,11 @@ import duckdb
 import pytest
 
 from claims import Figure
+from contracts import table_shapes, tables
+from contracts.tables import Check, TableBench, name_of
 from levada.destination import Surroundings, TableDestination
 from levada.destinations.files import TYPE
-from levada.testing import table_shapes, tables
 from levada.testing.plugin import NOTED, noted_line
-from levada.testing.tables import Check, TableBench, name_of
 
 CHECKS = (*tables.CHECKS, *table_shapes.CHECKS)
 FORMATS = {

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from contracts.planner_bench import PlannerBench
+from contracts.planners import CHECKS, name_of
 from levada.planners.local import LocalPlanner
-from levada.testing.planner_bench import PlannerBench
-from levada.testing.planners import CHECKS, name_of
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=name_of)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from contracts.sources import CHECKS, Check, Exact, SourceCase, name_of
 from levada.source import BATCH_ROWS_MAX, Source
 from levada.sources import source_type
-from levada.testing.sources import CHECKS, Check, Exact, SourceCase, name_of
 
 GROWN = 3 * BATCH_ROWS_MAX
 UTC_MICROSECONDS = pa.timestamp("us", "UTC")

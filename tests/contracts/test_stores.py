@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from contracts import store_ledgers, store_runs
+from contracts.stores import CHECKS, Check, StoreBench, name_of
 from levada.stores.sqlite import SqliteStore
-from levada.testing import store_ledgers, store_runs
-from levada.testing.stores import CHECKS, Check, StoreBench, name_of
 
 
 @pytest.fixture

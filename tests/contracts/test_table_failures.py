@@ -18,13 +18,12 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from components import require
+from contracts.tables import ALICE, BOB, SCHEMA, TableBench, batch, columns_of, records, write
 from contracts.test_tables import mysql_bench, postgres_bench, sqlite_bench
 from levada.destination import Surroundings
 from levada.destinations import destination_type
 from levada.destinations.tables.engine import Session
 from levada.errors import AccessError, ConfigError, LevadaError, UnavailableError
-from levada.testing.tables import ALICE, BOB, SCHEMA, TableBench, batch, columns_of, records, write
 from servers.mariadb import MariadbServer, fresh_mariadb
 from servers.postgres import PostgresServer
 
@@ -332,14 +331,6 @@ def test_a_schema_is_part_of_the_name(people: TableBench) -> None:
 # -- MySQL
 
 
-@pytest.fixture(scope="module")
-def mariadb_server() -> Iterator[MariadbServer]:
-    """The running MariaDB of this test process."""
-    require("mariadb")
-    with MariadbServer() as server:
-        yield server
-
-
 @pytest.fixture
 def shop(mariadb_server: MariadbServer, tmp_path: Path) -> Iterator[TableBench]:
     """A bench over a fresh MariaDB database."""
@@ -430,7 +421,7 @@ from pathlib import Path
 
 sys.path[:0] = {paths!r}
 from contracts.test_tables import sqlite_bench
-from levada.testing.tables import ALICE, BOB, records, write
+from contracts.tables import ALICE, BOB, records, write
 
 
 class Deadly:

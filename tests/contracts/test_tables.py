@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from components import require
+from contracts import table_effects, table_proofs, table_shapes, tables
+from contracts.tables import Check, TableBench, name_of
 from levada.destination import Surroundings, TableDestination
 from levada.destinations import destination_type
-from levada.testing import table_effects, table_proofs, table_shapes, tables
-from levada.testing.tables import Check, TableBench, name_of
 from servers.mariadb import MariadbServer, fresh_mariadb
 from servers.postgres import PostgresServer, fresh_database
 
@@ -103,10 +102,10 @@ def emptied(url: str) -> str:
 def mysql_bench(folder: Path, url: str) -> TableBench:
     import pymysql
 
-    from levada.destinations.mysql import SETTINGS
-    from levada.destinations.tables.urls import database_url
+    from levada.database import read_url
+    from levada.destinations.mysql import PARAMETERS
 
-    parts = database_url(url, ("mysql",), 3306, SETTINGS)
+    parts = read_url(url, PARAMETERS, "destination.url")
 
     def query(statement: str) -> list[tuple[Any, ...]]:
         connection = pymysql.connect(
@@ -128,14 +127,6 @@ def mysql_bench(folder: Path, url: str) -> TableBench:
 
 def _doubled(mark: str) -> Callable[[str], str]:
     return lambda name: mark + name.replace(mark, mark * 2) + mark
-
-
-@pytest.fixture(scope="module")
-def mariadb_server() -> Iterator[MariadbServer]:
-    """The running MariaDB of this test process."""
-    require("mariadb")
-    with MariadbServer() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

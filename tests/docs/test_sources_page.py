@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from contracts.sources import table_of
 from levada.sources import source_type, source_types
 from levada.sources.csv_files import DELIMITERS
 from levada.sources.files import TYPE as FILES
 from levada.sources.files import FilesOptions
 from levada.sources.postgres import TYPE as POSTGRES
 from levada.sources.postgres import PostgresOptions
-from levada.testing.sources import table_of
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/sources.md").read_text(encoding="utf-8")
 

@@ -7,17 +7,17 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from levada.database import DatabaseAddress
 from levada.destinations.duckdb import DuckdbEngine
-from levada.destinations.mysql import SETTINGS as MYSQL_SETTINGS
+from levada.destinations.mysql import PARAMETERS as MYSQL
 from levada.destinations.mysql import MysqlEngine
-from levada.destinations.postgres import SETTINGS as POSTGRES_SETTINGS
 from levada.destinations.postgres import PostgresEngine
 from levada.destinations.sqlite import SqliteEngine
 from levada.destinations.tables.engine import Engine
-from levada.destinations.tables.urls import DatabaseUrl
+from levada.libpq import PARAMETERS
 
 PAGE = Path(__file__).parents[2] / "docs/reference/table-destinations.md"
-URL = DatabaseUrl("127.0.0.1", 1, "shop", "levada")
+URL = DatabaseAddress("127.0.0.1", 1, "shop", "levada")
 ENGINES: dict[str, Engine] = {
     "PostgreSQL": PostgresEngine(URL),
     "MySQL": MysqlEngine(URL),
@@ -45,7 +45,7 @@ def test_the_table_of_types_is_what_is_created() -> None:
     assert body == wanted
 
 
-@pytest.mark.parametrize(("kind", "settings"), [("postgres", POSTGRES_SETTINGS), ("mysql", MYSQL_SETTINGS)])
+@pytest.mark.parametrize(("kind", "settings"), [("postgres", PARAMETERS.known), ("mysql", MYSQL.known)])
 def test_every_setting_of_a_url_is_documented(kind: str, settings: frozenset[str]) -> None:
     """What a URL may say stands on the page."""
     row = next(cells for cells in rows("Connections") if cells[0] == f"`{kind}`")

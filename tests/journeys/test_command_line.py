@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from levada import Project
-from levada_process import Ended, levada, small_project, write_customers
+from levada_process import Ended, levada, small_project, started, write_customers
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTS = {"added", "changed", "removed", "unchanged", "invalid"}
@@ -39,9 +39,9 @@ def test_the_getting_started_page_works_as_it_stands(tmp_path: Path) -> None:
         if word == "cd":
             folder = folder / arguments[0]
             continue
-        ended = levada(folder, *arguments)
+        ended = started(folder, *arguments)
         assert ended.code == 0, f"{command}: {ended}"
-    assert "All is well." in levada(folder, "status").out
+    assert "All is well." in started(folder, "status").out
 
 
 def test_a_first_run_an_idle_run_and_a_run_with_changes(tmp_path: Path) -> None:
@@ -248,13 +248,13 @@ BAD: dict[str, tuple[dict[str, str], str, str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_gets_one_line_a_hint_and_its_code(tmp_path: Path, case: str) -> None:
-    """A clear error with its place and a hint, exit code 2 (1 for a source), nothing sent, no traceback."""
+    """A clear error with its place and a hint, exit code 2 (1: a source, 5: out of reach), nothing sent."""
     changes, code, where = BAD[case]
     folder = small_project(tmp_path, changes=changes)
     ended = levada(folder, "run", "customers_to_crm", "--json")
     error = ended.document["error"]
     assert error["code"] == code
-    assert ended.code == (1 if code.startswith("source") else 2)
+    assert ended.code == {"source.missing": 1, "destination.unavailable": 5}.get(code, 2)
     assert where in (error["where"] or "")
     _is_one_line_and_a_hint(ended)
     assert not (folder / "crm.db").exists()
@@ -268,12 +268,48 @@ def _is_one_line_and_a_hint(ended: Ended) -> None:
     assert "Traceback" not in ended.talk
 
 
+def test_records_that_are_not_in_a_run_are_named_where_they_are(tmp_path: Path) -> None:
+    """A run without records, without such a record, or with another key: the run that has some is named."""
+    folder = small_project(tmp_path, rows=3)
+    write_customers(folder, 3, extra=",nobody@example.com,1\n")
+    first = levada(folder, "run", "--json").document["run_id"]
+    write_customers(folder, 3, changed=(2,))
+    second = levada(folder, "run", "--json").document["run_id"]
+    third = levada(folder, "run", "--json").document["run_id"]
+    sync = "customers_to_crm"
+    idle = levada(folder, "records", sync, "--run", third)
+    assert (idle.code, f"levada records {sync} --run {second}" in idle.talk) == (2, True), idle
+    assert "it had nothing to send" in idle.talk
+    assert {one["run_id"] for one in levada(folder, "records", sync, "--json").lines} == {second}
+    invalid = levada(folder, "records", sync, "--outcome", "invalid", "--json").lines
+    assert [one["run_id"] for one in invalid] == [first]
+    assert f"--run {first} --key 3" in levada(folder, "records", sync, "--key", "3").talk
+    assert (
+        f"--run {first} --outcome invalid"
+        in levada(folder, "records", sync, "--run", second, "--outcome", "invalid", "--json").talk
+    )
+    assert "nor has any other" in levada(folder, "records", sync, "--key", "77").talk
+
+
+def test_one_record_is_one_record(tmp_path: Path) -> None:
+    """No count is followed by the wrong form of its word."""
+    folder = small_project(tmp_path, rows=1)
+    said = [
+        levada(folder, *command) for command in (["check"], ["plan"], ["run"], ["status"], ["preview", "customers"])
+    ]
+    text = "\n".join(one.out + one.talk for one in said)
+    assert (
+        re.findall(r"\b1 (?:\w+ )?(?:records|rows|requests|operations|fields|syncs|runs|findings|keys)\b", text) == []
+    )
+    assert "1 record" in text
+
+
 def test_wrong_usage_ends_with_2_and_names_what_was_probably_meant(tmp_path: Path) -> None:
     """Unknown commands, options, syncs and runs."""
     folder = small_project(tmp_path)
     unknown = levada(folder, "rum", "--json")
     assert (unknown.code, unknown.document["error"]["code"]) == (2, "usage")
-    assert "did you mean levada run?" in unknown.talk
+    assert "levada run?" in unknown.talk
     assert levada(folder, "run", "--bogus").code == 2
     assert "customers_to_crm" in levada(folder, "run", "customer_to_crm").talk
     assert levada(folder, "undo", "run_nothing").code == 2

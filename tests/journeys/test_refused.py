@@ -12,6 +12,7 @@ import pytest
 from claims import Figure, full
 from levada import Project
 from levada.run import RunResult
+from levada.testing.clock import FakeClock
 from levada_process import levada, small_project, write_customers
 from servers.records import Records, records_server
 
@@ -75,7 +76,7 @@ def test_in_a_hundred_runs_a_refused_record_is_sent_eight_times(tmp_path: Path, 
     assert [(each.key, each.after) for each in listed] == [(3, {"id": 3, "score": 30})]
     assert listed[0].reason.startswith(f"no (asked {len(due)} times, asked again in ")
     assert view.notices == (
-        "1 of these were refused before and wait for their turn: `levada retry customers_to_crm` sends them now",
+        "1 of these was refused before and waits for its turn: `levada retry customers_to_crm` sends it now",
     )
 
 
@@ -169,3 +170,36 @@ def test_poison_rows_cost_few_requests_and_hold_up_no_other(
     figure(
         "H10", f"{poisoned} poison rows in {size:,}: {len(records.held):,} delivered, {extra} extra requests over HTTP"
     )
+
+
+@pytest.mark.parametrize("command", ["run", "retry", "resync"])
+def test_one_command_never_sends_a_refused_record_twice(tmp_path: Path, records: Records, command: str) -> None:
+    """A command that finishes an open run and then makes one of its own asks for each record once, and its two runs
+    count as one: the next run asks again."""
+    small_project(tmp_path, 5, {"destination": batches(records.url, 1), "sync": UPSERT})
+    records.behave = lambda number, path: "307" if number >= 3 else "ok"
+    assert again(tmp_path).status == "paused"
+    asked: list[int] = []
+    records.behave = lambda number, path: "ok"
+    records.refuses = lambda record: bool(record["id"] == 4 and (asked.append(1) or True))  # type: ignore[func-returns-value]
+    ended = levada(tmp_path, command, SYNC, "--json")
+    assert (ended.code, len(asked)) == (3, 1), ended
+    assert (ended.document["rejected"], ended.document["waiting"]) == (0, 1)
+    assert ended.document["resumed"][0]["rejected"] == 1
+    assert len(records.held) == 4
+    assert (again(tmp_path).tally.rejected, len(asked)) == (1, 2)
+    assert (again(tmp_path).tally.waiting, len(asked)) == (1, 2)
+
+
+def test_a_day_is_enough_however_few_runs_there_were(tmp_path: Path, records: Records) -> None:
+    """Time counts beside runs: a sync that runs once a day asks each day, one that runs often as its runs say."""
+    small_project(tmp_path, 3, {"destination": batches(records.url, 1), "sync": UPSERT})
+    records.refuses = lambda record: record["id"] == 2
+    clock = FakeClock()
+    with Project.open(tmp_path, clock=clock) as project:
+        assert [project.run(SYNC).tally.rejected for _ in range(5)] == [1, 1, 0, 1, 0]
+        clock.advance(86_399)
+        assert project.run(SYNC).tally.rejected == 0
+        clock.advance(1)
+        assert project.run(SYNC).tally.rejected == 1
+        assert project.run(SYNC).tally.rejected == 0

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from contracts.store_bench import SYNC, begun, committed, intents, with_segment
 from levada.errors import BusyError, CorruptedError
 from levada.outcome import DELIVERED, Outcomes
 from levada.store import JournalEntry
 from levada.stores.database import Database
 from levada.stores.sqlite import FILE, SqliteStore
-from levada.testing.store_bench import SYNC, begun, committed, intents, with_segment
 
 SECONDS_MAX = 30
 PRELUDE = """
@@ -27,7 +27,7 @@ from pathlib import Path
 from levada.outcome import DELIVERED, Outcomes
 from levada.errors import LevadaError
 from levada.stores.sqlite import SqliteStore
-from levada.testing.store_bench import SYNC, begun, committed, intents, with_segment
+from contracts.store_bench import SYNC, begun, committed, intents, with_segment
 folder = Path(sys.argv[1])
 
 def say(word):

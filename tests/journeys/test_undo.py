@@ -409,13 +409,31 @@ def test_on_a_terminal_the_plan_is_shown_and_a_person_decides(
         assert connection.execute("SELECT count(*) FROM contacts").fetchone() == (left,)
 
 
-def _answered(folder: Path, answer: bytes, *arguments: str) -> int:
-    """Run levada on a terminal, give the answer once it asks, and return its exit code."""
+ASKED_TWENTY_TIMES = """
+from levada.cli.undo import _ask
+heard = 0
+while heard < 20:
+    try:
+        _ask("Take this back?")
+    except KeyboardInterrupt:
+        heard += 1
+"""
+
+
+def test_a_ctrl_c_in_the_moment_of_the_question_is_heard(tmp_path: Path) -> None:
+    assert _answered(tmp_path, b"\x03", "-c", ASKED_TWENTY_TIMES, times=20, program=()) == 0
+
+
+def _answered(
+    folder: Path, answer: bytes, *arguments: str, times: int = 1, program: tuple[str, ...] = ("-m", "levada")
+) -> int:
+    """Run levada on a terminal, give the answer as soon as it asks, `times` times, and return its exit code."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(folder)
-        os.execve(sys.executable, [sys.executable, "-m", "levada", *arguments], environment(TERM="xterm"))  # noqa: S606 - on a terminal of its own
+        os.execve(sys.executable, [sys.executable, *program, *arguments], environment(TERM="xterm"))  # noqa: S606 - on a terminal of its own
     shown = b""
+    given = 0
     try:
         until = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < until:
@@ -425,9 +443,9 @@ def _answered(folder: Path, answer: bytes, *arguments: str) -> int:
                 shown += os.read(terminal, 4096)
             except OSError:
                 return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            if b"[y/N]" in shown and answer:
+            if given < min(times, shown.count(b"[y/N]")):
                 os.write(terminal, answer)
-                answer = b""
+                given += 1
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise AssertionError(f"it did not end: {shown[-300:]!r}")

@@ -16,6 +16,7 @@ from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import zygote
 from levada_process import TIMEOUT_SECONDS, environment
 
 HERE = Path(__file__).parent
@@ -117,7 +118,7 @@ class Commands:
         asked = {
             "arguments": arguments,
             "folder": str(folder),
-            "environment": {"TMPDIR": str(temporary)},
+            "environment": environment(TMPDIR=str(temporary), LD_PRELOAD=str(self.library)),
             "out": str(out),
             "talk": str(talk),
             "trace": str(trace),
@@ -186,7 +187,7 @@ def commands(scratch: Path) -> Iterator[Commands]:
     """Compile what counts the steps, and start the process that forks; both end with the context."""
     library = compiled(scratch)
     forge = subprocess.Popen(
-        [sys.executable, str(HERE / "zygote.py")],
+        [sys.executable, zygote.__file__],
         env=environment(LD_PRELOAD=str(library)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import claims
-from levada.delivery.addresses import AddressPolicy
+from levada.addresses import AddressPolicy
 from levada.delivery.wire import HttpWire, Outgoing
 from processes import judge
 from processes.command import Commands, Ended

@@ -156,9 +156,9 @@ def test_a_connection_that_always_breaks_ends_the_run_and_the_next_one_converges
 
 
 @pytest.fixture(scope="module")
-def mariadb_url() -> Iterator[str]:
-    """A database of a MariaDB that runs as long as this module's tests."""
-    with MariadbServer() as running, fresh_mariadb(running) as url:
+def mariadb_url(mariadb_server: MariadbServer) -> Iterator[str]:
+    """A database for all tests of this module."""
+    with fresh_mariadb(mariadb_server) as url:
         yield url
 
 

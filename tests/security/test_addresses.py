@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import claims
-from levada.delivery.addresses import AddressPolicy
+from levada.addresses import AddressPolicy
 from levada.delivery.wire import HttpWire, Lost, NotSent, Outgoing
 from levada.errors import ConfigError
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import claims
-from levada_process import Ended, levada, write
+from levada_process import Ended, levada, started, write
 from security.canaries import ENCODINGS, found, outputs, processes
 from servers.echoing import echoing_server
 from servers.postgres import PostgresServer, free_port
@@ -87,7 +87,7 @@ class Search:
 
     def commands(self, case: str, folder: Path) -> None:
         """Every way to ask; those that show rows on purpose may show persons on stdout."""
-        self.ended(case, "run -v --debug", levada(folder, "run", "-v", "--debug"))
+        self.ended(case, "run -v --debug", started(folder, "run", "-v", "--debug"))
         self.ended(case, "run --json --debug", levada(folder, "run", "--json", "--debug"))
         self.left_behind(case, folder)
         self.ended(case, "records", levada(folder, "records", "people_to_crm", "--json", "--debug"), persons=False)

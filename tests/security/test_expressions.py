@@ -11,12 +11,12 @@ import pyarrow as pa
 import pytest
 
 import claims
+from contracts.planner_bench import PlannerBench
 from levada import Project
 from levada.errors import ConfigError, LevadaError
 from levada.mapping import FieldMapping, Mapping
 from levada.planners.expressions import checked
 from levada.planners.local import LocalPlanner
-from levada.testing.planner_bench import PlannerBench
 from levada_process import small_project
 
 FILES = """
@@ -344,7 +344,7 @@ from pathlib import Path
 import duckdb
 from levada.planners.expressions import checked
 from levada.planners.local import LocalPlanner
-from levada.testing.planner_bench import PlannerBench
+from contracts.planner_bench import PlannerBench
 
 connection = duckdb.connect(config={"memory_limit": "256MB", "threads": 1})
 connection.execute("CREATE TABLE model AS SELECT 'n' || i AS name FROM range(2500) t(i)")

@@ -19,12 +19,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from contracts.tables import SYNC, batch, records
 from levada.destination import Surroundings, TableDestination, WriteOrder
 from levada.destinations import destination_type
 from levada.destinations.file_formats import Csv
 from levada.destinations.files import TYPE
 from levada.errors import ConfigError, LevadaError
-from levada.testing.tables import SYNC, batch, records
 
 HOSTILE = st.text(st.sampled_from("\"'`;-\\[]()% ./*#$\nA\u02bc\uff02\u201d\0é表"), min_size=1, max_size=12)
 ANY = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=70)

@@ -11,8 +11,9 @@ import pytest
 
 import claims
 from levada.errors import LevadaError
-from levada.source import Source
+from levada.source import Cautious, Source
 from levada.sources import source_type
+from servers.postgres import USER, PostgresServer
 
 COMMON = """
 insert into t values (9, 'x')
@@ -90,6 +91,37 @@ select pg_stat_reset()
 select dblink('dbname=x', 'delete from t')
 select * from dblink_exec('x', 'delete from t')
 select query_to_xml('delete from t returning a', true, true, '')
+select count(*) from ts_stat('select to_tsvector(pg_terminate_backend(2147483647)::text)')
+select count(*) from ts_stat /* ( */ ('select to_tsvector(''a'')')
+select count(*) from "ts_stat"('select to_tsvector(''a'')')
+select count(*) from "pg_catalog" . "ts_stat" /* -- */ ('select to_tsvector(''a'')')
+select count(*) from TS_STAT($q$select to_tsvector('a')$q$)
+select count(*) from rows from (ts_stat('select to_tsvector(''a'')'))
+select ts_rewrite('a'::tsquery, 'select ''a''::tsquery, ''b''::tsquery')
+select ts_rewrite('a'::tsquery, 'select pg_sleep(0)::text::tsquery, ''b''::tsquery')
+select $$ ' $$, pg_terminate_backend(1) -- '
+select E'\\'', pg_cancel_backend(1) --'
+select /* /* */ ' */ pg_cancel_backend(1) --'
+select (pg_ls_waldir()).*
+select * from pg_ls_tmpdir()
+select * from pg_stat_file('postgresql.conf')
+select pg_current_logfile()
+select * from pg_hba_file_rules()
+select pg_log_backend_memory_contexts(1)
+select pg_blocking_pids(1)
+select * from pg_logical_slot_peek_changes('x', null, null)
+select pg_export_snapshot()
+select cursor_to_xml('c', 1, true, true, '')
+select database_to_xml(true, true, '')
+select lo_get(1)
+select pg_stat_force_next_flush()
+select runs_sql('select 1')
+select runs_sql_below('select 1')
+select runs_sql_in_sql('select 1')
+select "Runs_Sql"('select 1')
+select o.runs_sql('select 1') from (select 1) as o
+select atomic('a')
+select s.f from (select writes() as f) as s
 select * from query_to_xml('select nextval(''s'')', true, true, '')
 select "pg_read_file"('/etc/passwd')
 select pg_catalog.pg_read_file('/etc/passwd')
@@ -225,6 +257,11 @@ def test_no_query_changes_postgresql(tmp_path: Path, postgres_url: str, figure: 
         for statement in (
             "create sequence s",
             "create function writes() returns int language sql volatile as 'insert into t values (9, ''x''); select 1'",
+            "create function runs_sql(q text) returns text language plpgsql stable as 'begin execute q; return q; end'",
+            "create function runs_sql_below(q text) returns text language plpgsql as 'begin return runs_sql(q); end'",
+            "create function runs_sql_in_sql(q text) returns xml language sql as 'select query_to_xml(q, 1=1, 1=1, q)'",
+            """create function "Runs_Sql"(q text) returns text language sql as 'select runs_sql_below (q)'""",
+            "create function atomic(q text) returns text language sql return (select pg_notify(q, q)::text)",
             "create procedure written() language sql as 'delete from t'",
             "create view writing_view as select writes()",
             "create materialized view m as select 1 as a",
@@ -251,6 +288,71 @@ def test_no_query_changes_postgresql(tmp_path: Path, postgres_url: str, figure: 
     assert _files(tmp_path) == {}
     assert taken == [], "each of them is refused by name"
     figure("S19", f"PostgreSQL: {len(corpus)} queries that write or reach out, database and disk unchanged")
+
+
+COMPUTES = (
+    "select now() as a, clock_timestamp() as b, random() as c, gen_random_uuid() as d, pg_sleep(0)::text as e",
+    "select count(*) as a, sum(x.a) as b, string_agg(b, ',') as c from t as x where b like '%(' group by b",
+    "select a, row_number() over (partition by b order by a) as n from t",
+    "select pg_total_relation_size('t') as a, to_char(now(), 'YYYY') as b, format('%s', 1) as c",
+    "select to_tsvector('english', b)::text as a, ts_headline(b, to_tsquery('one')) as c from t",
+    "select jsonb_agg(t)::text as a, (select max(a) from t) as b from t",
+    "select half(a) as a, tidy(b) as b, unlabelled(b) as c from t",
+    "select * from t tablesample bernoulli (100)",
+    "select * from a_view",
+    "select counted() as a",
+    "select extract(epoch from now()) as e, trim(both ' ' from b) as b, coalesce(a, 1) as a from t",
+)
+
+
+def test_what_computes_passes(tmp_path: Path, postgres_url: str) -> None:
+    """Functions of the server, and those that people write, labelled or not; views are the warehouse's own matter."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for statement in (
+            *SETUP.split(";"),
+            "create function half(n int) returns int language sql immutable as 'select n / 2'",
+            "create function tidy(x text) returns text language plpgsql as 'begin return lower(trim(x)); end'",
+            "create function unlabelled(x text) returns text language sql as 'select tidy(x) || random()::text'",
+            "create function counted() returns text language plpgsql as 'begin execute ''select 1''; return 1; end'",
+            "create view a_view as select count(*) as n from ts_stat('select to_tsvector(b) from t')",
+        ):
+            connection.execute(statement.encode())
+    assert _taken(_opened("postgres", {"url": postgres_url}, tmp_path), list(COMPUTES)) == list(COMPUTES)
+
+
+def test_the_rights_of_an_account_are_told(tmp_path: Path, postgres_server: PostgresServer, postgres_url: str) -> None:
+    """`check` names what a reader need not have; an account that may only SELECT has none of it."""
+    database = postgres_url.rpartition("/")[2]
+    reader = f"reader_{database}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+
+        def told(*statements: str) -> tuple[str, ...]:
+            for statement in statements:
+                connection.execute(statement.encode())
+            url = postgres_server.url(database, password="x").replace(f"//{USER}:", f"//{reader}:")
+            source = _opened("postgres", {"url": url}, tmp_path)
+            assert isinstance(source, Cautious)
+            return source.cautions()
+
+        owner = _opened("postgres", {"url": postgres_url}, tmp_path)
+        assert isinstance(owner, Cautious)
+        assert [words.partition(":")[0] for words in owner.cautions()] == ["is a superuser"]
+        try:
+            made = f"create role {reader} login password 'x'"
+            assert told("create table t (a int)", made, f"grant select on t to {reader}") == ()
+            assert told(f"grant insert on t to {reader}") == ("may write to tables, such as public.t",)
+            assert told(f"revoke insert on t from {reader}", f"grant create on schema public to {reader}") == (
+                "may make schemas or tables",
+            )
+            roles = f"grant pg_read_server_files, pg_signal_backend to {reader}"
+            assert told(f"revoke create on schema public from {reader}", roles) == (
+                "is a member of pg_read_server_files, pg_signal_backend",
+            )
+            assert told(
+                f"revoke pg_read_server_files, pg_signal_backend from {reader}", f"alter role {reader} createrole"
+            ) == ("may make roles, replicate or pass over row security",)
+        finally:
+            connection.execute(f"drop owned by {reader}; drop role {reader}".encode())
 
 
 @pytest.mark.claim("S19")

@@ -10,15 +10,18 @@ import ssl
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 import claims
-from levada.delivery.addresses import AddressPolicy
+from levada.addresses import AddressPolicy
+from levada.database import read_url
 from levada.delivery.wire import HttpWire, Outgoing, Untrusted
 from levada.destination import Surroundings
 from levada.destinations import destination_type
 from levada.destinations.postgres import PostgresEngine
-from levada.destinations.tables.urls import database_url
 from levada.errors import AccessError, ConfigError, LevadaError, SourceError
+from levada.libpq import NOWHERE, PARAMETERS, conninfo
+from levada.sources import source_type
 from levada.sources.postgres import PostgresSource
 from levada_process import levada, small_project
 from servers.certificates import Shop
@@ -134,11 +137,11 @@ def test_a_postgres_that_is_not_trusted_hears_nothing(
 
     def connect(port: int, query: str, role: str) -> None:
         url = f"postgresql://{password}@127.0.0.1:{port}/postgres{query}"
+        address = read_url(url, PARAMETERS, "source.url")
         if role == "source":
-            PostgresSource("shop", url).check()
+            PostgresSource("shop", address).check()
             return
-        settings = frozenset({"sslmode", "sslrootcert"})
-        PostgresEngine(database_url(url, ("postgresql",), 5432, settings)).connect().close()
+        PostgresEngine(address).connect().close()
 
     refused = 0
     right = shop.files("right", *shop.right())
@@ -169,27 +172,21 @@ def test_a_postgres_that_is_not_trusted_hears_nothing(
         ("postgresql://u:p@10.0.0.7/d", "verify-full"),
         ("postgresql://u:p@127.0.0.1.example.com/d", "verify-full"),
         ("postgresql://u:p@db.example.com/d?sslmode=require", "require"),
-        ("postgresql://u:p@localhost/d", None),
-        ("postgresql://u:p@127.0.0.1:5433/d", None),
-        ("postgresql://u:p@[::1]/d", None),
+        ("postgresql://u:p@localhost/d", "prefer"),
+        ("postgresql://u:p@127.0.0.1:5433/d", "prefer"),
+        ("postgresql://u:p@[::1]/d", "prefer"),
     ],
 )
-def test_certificates_of_databases_are_verified_unless_the_url_says_otherwise(url: str, mode: str | None) -> None:
-    """A source and a destination have the same default; on loopback none is asked for."""
-    kind = destination_type("postgres")
+def test_certificates_of_databases_are_verified_unless_the_url_says_otherwise(url: str, mode: str) -> None:
+    """A source and a destination have the same default; on loopback none is asked for. No file of the user's home is
+    looked for."""
+    declared = destination_type("postgres")
+    assert declared is not None
+    made = declared.open("crm", declared.options.model_validate({"url": url}), Surroundings(Path()))
+    kind = source_type("postgres")
     assert kind is not None
-    made = kind.open("crm", kind.options.model_validate({"url": url}), Surroundings(Path()))
-    for used in (PostgresSource("shop", url)._full_url(), made.engine._uri()):  # type: ignore[union-attr]
-        found = dict(part.split("=") for part in used.partition("?")[2].split("&"))
-        assert found.get("sslmode") == mode
-        assert found.get("sslrootcert") == ("system" if mode == "verify-full" else None)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "mode"),
-    [("host=/run/pg", None), ("host=db.example.com", "verify-full"), ("hostaddr=10.0.0.7", "verify-full")],
-)
-def test_a_source_named_by_parameters_is_verified_too(parameters: str, mode: str | None) -> None:
-    """libpq takes the host from the query as well."""
-    used = PostgresSource("shop", f"postgresql:///d?{parameters}")._full_url()
-    assert dict(part.split("=") for part in used.partition("?")[2].split("&")).get("sslmode") == mode
+    source = kind.open("shop", kind.options.model_validate({"url": url}), Path())
+    for address in (source.address, made.engine.address):  # type: ignore[attr-defined,union-attr]
+        found = conninfo_to_dict(conninfo(address, ["192.0.2.7"]))
+        assert found["sslmode"] == mode
+        assert found["sslrootcert"] == ("system" if mode == "verify-full" else NOWHERE)

@@ -67,10 +67,6 @@ def reachable(seeds: int = PAIRS_ENFORCED_FROM) -> Iterator[Cell]:
         yield from pairs.cells()
 
 
-def empty(cells: Counter[Cell], seeds: int) -> list[Cell]:
-    return [cell for cell in reachable(seeds) if not cells[cell]]
-
-
 def impossible(cells: Counter[Cell]) -> list[Cell]:
     """Pairs that met, and undos of what they are said not to meet: a reason is wrong."""
     given = {cell for cell in cells if "+" in cell[0] or cell[0].startswith("undo: ")}

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 import levada.delivery.attempts as attempts_module
 import levada.delivery.dispatcher as dispatching
+import levada.delivery.held as held_module
 import levada.delivery.settled as settled_module
 import levada.runner.guarding as guarding
 import levada.runner.run as running
@@ -25,6 +26,7 @@ from levada.batch import Batch
 from levada.delivery.account import Account
 from levada.delivery.attempts import Attempts
 from levada.delivery.doubts import Keys
+from levada.delivery.held import Held
 from levada.delivery.wire import Lost
 from levada.destination import DestinationSpec, Found
 from levada.destinations import asking
@@ -38,6 +40,7 @@ from levada.planners.local import LocalPlanner
 from levada.planners.reading import Reading
 from levada.redaction import Redactor
 from levada.runner.heartbeat import Heartbeat
+from levada.runner.trip import result_of
 from levada.runner.undone import forget_undone
 from levada.stores.facts import Facts
 from levada.stores.highwater import Meta
@@ -184,7 +187,18 @@ def _no_hold() -> Sequence[tuple[Any, str, Any]]:
     async def mutated(self: Attempts) -> None:
         return
 
-    return [(Attempts, "_hold", mutated), (running, "_wait_for_hold", lambda trip: None)]
+    return [(Attempts, "_hold", mutated), (dispatching, "held", lambda *given, **more: Held())]
+
+
+def _keys_do_not_wait() -> Sequence[tuple[Any, str, Any]]:
+    """It is seen that something may still be applied, and not for which records."""
+    real = held_module._sent_by
+
+    def mutated(*given: Any) -> None:
+        real(*given)
+        given[-1].execute("DELETE FROM open_keys; DELETE FROM open_matches")
+
+    return [(held_module, "_sent_by", mutated)]
 
 
 def _empty_is_fine() -> Sequence[tuple[Any, str, Any]]:
@@ -314,12 +328,12 @@ def _gateway_errors_are_refusals() -> Sequence[tuple[Any, str, Any]]:
 
 
 def _partial_says_succeeded() -> Sequence[tuple[Any, str, Any]]:
-    real = running._result_of
+    real = result_of
 
     def mutated(trip: Any, plan: Any, status: Any, tally: Any, **more: Any) -> Any:
         return real(trip, plan, "succeeded" if status == "partial" else status, tally, **more)
 
-    return [(running, "_result_of", mutated)]
+    return [(running, "result_of", mutated)]
 
 
 def _states_are_not_cut() -> Sequence[tuple[Any, str, Any]]:
@@ -382,6 +396,16 @@ _REFUSED_AFTER_LOST = Schedule(
         Stage(edits=(Edit(1, "a"),)),
     ),
 )
+_LATE = Schedule(
+    seed=0,
+    letter="A",
+    batch=1,
+    lanes=1,
+    repeats="at_least_once",
+    rate=None,
+    rows=_ROWS,
+    stages=(Stage(), Stage(edits=(Edit(1, "z"),), faults=((0, "late"),)), Stage(edits=(Edit(1, "y"), Edit(2, "y")))),
+)
 _SHUFFLED = Schedule(
     seed=13,
     letter="C",
@@ -425,6 +449,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("answers_matched_by_position", "33, 35", "C", _by_position, 3, _SHUFFLED),
     Mutant("creates_are_retried", "17, 18, 30", "C", _retries_creates, 3),
     Mutant("no_hold_for_late_requests", "17 (E10)", "AC", _no_hold, 13),
+    Mutant("a_record_with_an_open_end_is_sent", "17 (E10)", "AC", _keys_do_not_wait, 0, _LATE),
     Mutant("an_empty_model_deletes_all", "49, 50", "TABC", _empty_is_fine, 116),
     Mutant("the_http_library_retries", "19, 25", "C", _library_retries, 218),
     Mutant("open_runs_are_dropped", "48, 38", "BC", _open_runs_are_dropped, 38),

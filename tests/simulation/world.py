@@ -19,8 +19,8 @@ from typing import Any, cast
 import pyarrow as pa
 
 from levada import events
+from levada.addresses import AddressPolicy
 from levada.delivery.account import account_name
-from levada.delivery.addresses import AddressPolicy
 from levada.delivery.dispatcher import Dispatcher
 from levada.destination import Destination, TableDestination
 from levada.errors import CorruptedError, LevadaError, StoreError

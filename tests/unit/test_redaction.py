@@ -13,6 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from levada.legible import legible
 from levada.redaction import DEPTH_MAX, MASK, Redactor, without_echo
 
 FORMS: dict[str, Callable[[str], str]] = {
@@ -72,9 +73,9 @@ def test_a_long_secret_is_masked_in_every_form_and_surrounding(form: str, secret
 
 @given(st.text(max_size=300))
 def test_text_without_a_secret_is_left_as_it_is(text: str) -> None:
-    """Masking hides nothing else."""
+    """Masking hides nothing else, and what a terminal obeys is shown."""
     assume("//" not in text and "authorization" not in text.lower())
-    assert Redactor(["S3cr3t-Tøken-42", "p4ss"]).clean(text) == text
+    assert Redactor(["S3cr3t-Tøken-42", "p4ss"]).clean(text) == legible(text, "\n\t")
 
 
 def test_a_plain_sentence_is_not_touched() -> None:
@@ -167,3 +168,67 @@ def test_words_repeat_nothing_that_the_request_carried() -> None:
     said = '{"message": "the email ann.lee@x.org of Li Wu is not valid", "path": "/c/Ann.Lee%40x.org"}'
     assert without_echo(said, body, "/c") == '{"message": "the email … of … is not valid", "path": "/c/…"}'
     assert without_echo("unknown scope", "", "/c") == "unknown scope"
+
+
+def _every_character(write: Callable[[int], str]) -> Callable[[str], str]:
+    return lambda secret: "".join(write(ord(letter)) for letter in secret)
+
+
+def _every_byte(write: Callable[[int], str]) -> Callable[[str], str]:
+    return lambda secret: "".join(write(byte) for byte in secret.encode())
+
+
+REWRITTEN: dict[str, Callable[[str], str]] = {
+    "upper case": str.upper,
+    "lower case": str.lower,
+    "swapped case": str.swapcase,
+    "every character in percent": _every_byte(lambda byte: f"%{byte:02x}"),
+    "percent twice": lambda secret: quote(quote(secret, safe=""), safe=""),
+    "decimal entities": _every_character(lambda code: f"&#{code};"),
+    "hex entities": _every_character(lambda code: f"&#x{code:X};"),
+    "named entities": lambda secret: secret.replace("&", "&amp;").replace("<", "&lt;").replace("/", "&sol;"),
+    "unicode escapes": _every_character(lambda code: f"\\u{code:04x}"),
+    "unicode escapes in JSON in JSON": _every_character(lambda code: f"\\\\u{code:04X}"),
+    "braced escapes": _every_character(lambda code: f"\\u{{{code:x}}}"),
+    "bytes of C": _every_byte(lambda byte: f"\\x{byte:02x}"),
+    "entities in percent": lambda secret: quote(_every_character(lambda code: f"&#{code};")(secret), safe=""),
+    "a space after each": lambda secret: " ".join(secret),
+    "broken over lines": lambda secret: "\r\n".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
+    "a zero width space": lambda secret: secret[:5] + "\u200b" + secret[5:],
+    "an escape of the terminal": lambda secret: secret[:5] + "\x1b" + secret[5:],
+    "base64 over lines": lambda secret: "\n".join(
+        base64.b64encode(secret.encode()).decode()[at : at + 8] for at in range(0, len(secret) * 2, 8)
+    ),
+    "base64 in percent": lambda secret: quote(base64.b64encode(secret.encode()).decode(), safe=""),
+    "upper case, in percent, cut": lambda secret: quote(secret.upper(), safe="")[:-3],
+}
+
+
+@pytest.mark.parametrize("writing", REWRITTEN)
+@pytest.mark.parametrize("secret", ["Zk9+/tok~en?'q\"Lw%Canary=7", "correcthorsebattery", "p@ss/w#rd?x%y:z&<q>"])
+def test_a_secret_in_another_writing_is_masked_whole(writing: str, secret: str) -> None:
+    """What tools make of a text that they repeat; nothing around it is lost."""
+    written = REWRITTEN[writing](secret)
+    cleaned = Redactor([secret]).clean(
+        f"answer: [{written}] and so on" if "cut" not in writing else f"answer: [{written}"
+    )
+    rest = cleaned.replace(MASK, "")
+    assert rest.removesuffix("] and so on").replace("%3D", "").strip("=\n%") in ("answer: [", "answer: [ ")
+    assert MASK in cleaned
+
+
+@pytest.mark.parametrize(
+    "text", ["the user is not found", "10 % of 20%", "a & b &amp; c &#x41;", "C:\\x\\u0041", "no\nlines\tlost"]
+)
+def test_what_holds_no_secret_stays_letter_by_letter(text: str) -> None:
+    """Layers are taken off to look beneath them, not in what is shown."""
+    assert Redactor(["correcthorsebattery"]).clean(text) == text
+
+
+@given(text=st.text(max_size=200))
+@settings(deadline=None)
+def test_cleaned_words_obey_nobody(text: str) -> None:
+    """No character that a terminal obeys is left, with secrets or without."""
+    for redactor in (Redactor(), Redactor(["correcthorsebattery"])):
+        cleaned = redactor.clean(text)
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", cleaned)

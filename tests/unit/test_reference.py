@@ -5,10 +5,14 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import get_args
 
+from levada.cli import endings
 from levada.cli.app import COMMANDS, app
 from levada.cli.reference import page
-from levada.run import EXIT_CODES
+from levada.errors import LevadaError
+from levada.run import EXIT_CODES, PauseReason, Status
+from levada.runner.standing import STATES, State
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "levada"
@@ -71,6 +75,31 @@ def test_the_summaries_of_the_command_table_belong_to_commands_that_load() -> No
         assert command is not None
         assert command.name == name
         assert command.help
+
+
+def test_the_page_of_exit_codes_is_what_make_docs_would_write() -> None:
+    """docs/reference/exit-codes.md is made from what ends with each code."""
+    assert (REFERENCE / "exit-codes.md").read_text(encoding="utf-8") == endings.page()
+
+
+def test_every_status_pause_and_error_is_in_the_table_of_ends() -> None:
+    """Nothing that a run or an error can end with is left out, and each has the exit code that it really has."""
+    rows = list(endings.endings())
+    assert {row.status for row in rows} == {*get_args(Status), "busy"}
+    assert {row.reason for row in rows if row.status == "paused"} >= set(get_args(PauseReason))
+    assert {row.code for row in rows} | set(endings.KILLED) == {0, 1, 2, 3, 4, 5, 130, 143}
+    codes = {row.reason: row.code for row in rows}
+    for kind in _error_classes(LevadaError):
+        if kind.code in codes:
+            assert codes[kind.code] == kind.exit_code
+        else:
+            assert codes[f"{kind.code.partition('.')[0]}.*".replace("config.*", "config.*, usage.*, run.*")] is not None
+    assert set(STATES) == set(get_args(State))
+
+
+def _error_classes(kind: type[LevadaError]) -> list[type[LevadaError]]:
+    ours = [one for one in kind.__subclasses__() if one.__module__ == "levada.errors"]
+    return [*ours, *(each for one in ours for each in _error_classes(one))]
 
 
 def test_every_exit_code_is_on_its_page() -> None:

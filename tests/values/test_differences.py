@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from levada import Project
-from levada_process import levada, write
+from levada_process import started, write
 from values.kinds import BY_NAME, Row
 from values.matrix import GUARD
 from values.warehouses import fill_duckdb
@@ -109,7 +109,7 @@ def test_the_zone_of_the_machine_changes_no_value(tmp_path: Path) -> None:
                 "syncs/values.yml": "model: values\nto: there.values\nmode: append\nfields: all\n",
             },
         )
-        done = levada(folder, "run", **variables)
+        done = started(folder, "run", **variables)
         assert done.code == 0, done.talk
         (file,) = (folder / "out/values").iterdir()
         written[variables["TZ"]] = file.read_bytes()

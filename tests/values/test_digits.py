@@ -29,11 +29,10 @@ LACKING: dict[str, set[int]] = {"mysql": {3}, "duckdb": {2, 3, 8}, "parquet": {2
 
 
 @pytest.fixture(scope="module")
-def addresses(postgres_server: PostgresServer) -> Iterator[Addresses]:
+def addresses(postgres_server: PostgresServer, mariadb_server: MariadbServer) -> Iterator[Addresses]:
     with (
-        MariadbServer() as mariadb,
         fresh_database(postgres_server) as postgres,
-        fresh_mariadb(mariadb) as mysql,
+        fresh_mariadb(mariadb_server) as mysql,
         tape() as received,
     ):
         yield Addresses(postgres, mysql, received)

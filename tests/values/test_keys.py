@@ -151,9 +151,9 @@ def test_duckdb_never_writes_one_key_over_another(tmp_path: Path, collation: str
 
 
 @pytest.mark.needs("mariadb")
-def test_mariadb_never_writes_one_key_over_another(tmp_path: Path) -> None:
+def test_mariadb_never_writes_one_key_over_another(tmp_path: Path, mariadb_server: MariadbServer) -> None:
     """Its usual collation, and the binary one, which still passes over trailing spaces."""
-    with MariadbServer() as server, fresh_mariadb(server) as url:
+    with fresh_mariadb(mariadb_server) as url:
         for collation in ("utf8mb4_general_ci", "utf8mb4_bin"):
             (tmp_path / collation).mkdir()
             tell(tmp_path / collation, mysql_shop(url, collation))

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import claims
-from components import require
 from levada import Project
 from servers.mariadb import MariadbServer, fresh_mariadb
 from servers.postgres import PostgresServer, fresh_database
@@ -22,13 +21,11 @@ ROWS_FULL = 1_300
 
 
 @pytest.fixture(scope="module")
-def addresses(postgres_server: PostgresServer) -> Iterator[Addresses]:
+def addresses(postgres_server: PostgresServer, mariadb_server: MariadbServer) -> Iterator[Addresses]:
     """The servers of all tests of this module."""
-    require("mariadb")
     with (
-        MariadbServer() as mariadb,
         fresh_database(postgres_server) as postgres,
-        fresh_mariadb(mariadb) as mysql,
+        fresh_mariadb(mariadb_server) as mysql,
         tape() as received,
     ):
         yield Addresses(postgres, mysql, received)
@@ -40,13 +37,18 @@ def addresses(postgres_server: PostgresServer) -> Iterator[Addresses]:
 def test_every_value_arrives_exactly_or_is_refused_by_name(
     tmp_path: Path, addresses: Addresses, figure: claims.Figure
 ) -> None:
-    """Six sources, twelve ways out, and every value judged by a reader that is not the engine's."""
+    """Six sources, twelve ways out, and every value judged by a reader that is not the engine's.
+
+    In `make test` each source but DuckDB goes out by every third way, and each way takes from some; in CI by all.
+    """
     total, shown = Tally(), Tally()
     count = ROWS_FULL if claims.full() else ROWS
     for number, warehouse in enumerate(WAREHOUSES.values()):
         folder = tmp_path / warehouse.name
         generated = warehouse.rows(count, seed=number)
         witnesses = WITNESSES | (MORE_WITNESSES if warehouse.name == "duckdb" else {})
+        if not (claims.full() or claims.campaign() or warehouse.name == "duckdb"):
+            witnesses = dict(list(witnesses.items())[number % 3 :: 3])
         lay_out(folder, warehouse, addresses, warehouse.kinds, witnesses)
         (folder / "functions.py").write_text(FUNCTION)
         warehouse.fill(folder, warehouse.kinds, generated)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import claims
-from levada_process import levada, write
+from levada_process import started, write
 
 ZONES = sorted(zoneinfo.available_timezones() - {"localtime", "posixrules"})
 DRAWN = random.Random("zones").sample(ZONES, 5)
@@ -49,7 +49,7 @@ def project(folder: Path, model: pa.Table, more: str) -> None:
 
 
 def sent(folder: Path, **variables: str) -> list[dict[str, object]]:
-    done = levada(folder, "run", **variables)
+    done = started(folder, "run", **variables)
     assert done.code == 0, done.talk
     (file,) = (folder / "out/values").iterdir()
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

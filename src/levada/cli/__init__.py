@@ -25,6 +25,8 @@ def _write_no_core() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `levada` with these arguments (the process's own by default) and exit with its code."""
     from levada.cli.app import execute
+    from levada.cli.letters import fit_streams
 
     _write_no_core()
+    fit_streams()
     sys.exit(execute(sys.argv[1:] if arguments is None else arguments))

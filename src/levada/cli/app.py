@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -16,8 +15,11 @@ from typing import Any
 import click
 
 from levada import __version__
-from levada.cli.invocation import COMMON_OPTIONS, Invocation
-from levada.errors import ConfigErrors, LevadaError
+from levada.cli.invocation import COMMON_OPTIONS, Group, Invocation
+from levada.cli.letters import knows_unicode
+from levada.errors import BusyError, ConfigErrors, FencedError, LevadaError
+from levada.legible import legible_json
+from levada.nearest import nearest
 
 #: command: (module in levada.cli, one line of help). The order is that of a user's first day.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -43,12 +45,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "version": ("version", "Print the version."),
 }
 
-QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
-"""What stands in quotes in the words of a bug may be a value of somebody's row."""
-ISSUES = "the project's issue tracker"
+WAITS = 5
+"""The exit code of what goes on by itself."""
 
 
-class Commands(click.Group):
+class Commands(Group):
     """A group whose commands are imported when they are called; their list needs no import."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -69,10 +70,8 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            from difflib import get_close_matches
-
-            close = get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"did you mean levada {close[0]}?" if close else "`levada --help` lists the commands"
+            meant = nearest(args[0], COMMANDS)
+            hint = f"did you mean levada {meant}?" if meant else "`levada --help` lists the commands"
             raise UnknownCommand(args[0], hint)
         return super().resolve_command(ctx, args)
 
@@ -127,17 +126,32 @@ def execute(arguments: Sequence[str]) -> int:
         return _bug(error, invocation)
 
 
-def report(error: LevadaError, invocation: Invocation) -> int:
-    """Print an error and return its exit code. No secret of the project is in it."""
+def report(error: LevadaError, invocation: Invocation, *, sync: str = "", named: bool = False) -> int:
+    """Print an error and return its exit code. No secret of the project is in it.
+
+    `sync` stands in its document, along with how the sync stands; with `named` also before its words.
+    """
     if invocation.debug:
         sys.stderr.write(invocation.clean(_traceback(error)))
     terminal = invocation.terminal
     if terminal.json:
-        terminal.document({"error": error_document(error, invocation.clean)})
+        found: dict[str, object] = {"sync": sync} if sync else {}
+        if sync or error.exit_code == WAITS:
+            found["status"] = standing(error)
+        terminal.document({**found, "error": error_document(error, invocation.clean)})
+    head = f"{sync}: " if named else ""
     for one in error.errors if isinstance(error, ConfigErrors) else [error]:
         message = invocation.clean(one.message)
-        terminal.error(f"{one.where}: {message}" if one.where else message, one.hint and invocation.clean(one.hint))
+        place = f"{one.where}: " if one.where else ""
+        terminal.error(head + place + message, one.hint and invocation.clean(one.hint))
     return error.exit_code
+
+
+def standing(error: LevadaError) -> str:
+    """How a sync stands that this error kept from a run: `busy` elsewhere, `paused` for a while, or `failed`."""
+    if isinstance(error, BusyError | FencedError):
+        return "busy"
+    return "paused" if error.exit_code == WAITS else "failed"
 
 
 def error_document(error: LevadaError, clean: Callable[[str], str] = str) -> dict[str, object]:
@@ -182,7 +196,8 @@ def _usage(error: click.UsageError, as_json: bool, invocation: Invocation) -> in
     message = error.format_message()
     if as_json:
         document = {"code": "usage", "message": message, "where": None, "hint": hint}
-        sys.stdout.write(json.dumps({"error": document}, ensure_ascii=False) + "\n")
+        text = legible_json(json.dumps({"error": document}, ensure_ascii=not knows_unicode()))
+        sys.stdout.write(text + "\n")
     invocation.terminal.error(message[:1].lower() + message[1:].rstrip("."), hint)
     return 2
 
@@ -190,8 +205,9 @@ def _usage(error: click.UsageError, as_json: bool, invocation: Invocation) -> in
 def _bug(error: Exception, invocation: Invocation) -> int:
     if invocation.debug:
         sys.stderr.write(invocation.clean(_traceback(error)))
-    words = QUOTED.sub("'…'", invocation.clean(f"{type(error).__name__}: {error}"))
-    what = words.splitlines()[0][:300]
+    from levada.runner.attempt import ISSUES, words_of
+
+    what = words_of(error, invocation.clean)
     hint = f"this is a bug in Levada, not in your project: sorry. `--debug` shows more; please tell {ISSUES}"
     if invocation.json:
         invocation.terminal.document({"error": {"code": "bug", "message": what, "where": None, "hint": hint}})

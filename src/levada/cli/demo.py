@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import click
 
-from levada.cli.invocation import Invocation
+from levada.cli.invocation import Invocation, command_of
 from levada.cli.invocation import command as declared
+from levada.wording import called
 
 
 @declared("demo")
@@ -21,8 +24,16 @@ def command(invocation: Invocation, folder: Path, serve: bool) -> int:
     """
     from levada.demo.story import run_demo, serve_demo
 
-    return serve_demo(folder, out=_say) if serve else run_demo(folder, out=_say)
+    command = _from_elsewhere()
+
+    def say(text: str) -> None:
+        print(called(text, command), flush=True)
+
+    return serve_demo(folder, out=say) if serve else run_demo(folder, out=say)
 
 
-def _say(text: str) -> None:
-    click.echo(text)
+def _from_elsewhere() -> str:
+    """How this was called, as it may be typed after `cd`."""
+    python = sys.orig_argv[0]
+    typed = [str(Path(python).absolute()) if os.sep in python else python, *sys.orig_argv[1:]]
+    return command_of(str(Path(sys.argv[0]).absolute()), typed)

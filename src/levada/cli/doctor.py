@@ -25,7 +25,7 @@ def command(invocation: Invocation, accept_rollback: bool) -> int:
         if terminal.json:
             terminal.document({"done": list(done)})
         for sentence in done:
-            terminal.line(sentence)
+            terminal.line(terminal.said(sentence))
         terminal.hint("the next run of each sync compares with nothing and sends what its model says")
         return 0
     if find_root(invocation.project or ".") is None and invocation.project is None:
@@ -42,7 +42,7 @@ def command(invocation: Invocation, accept_rollback: bool) -> int:
     marks = {"ok": ("✓", "green"), "notice": ("·", "yellow"), "wrong": ("✗", "bold red")}
     width = max(len(one.subject) for one in found)
     for one in found:
-        terminal.line(Text.assemble(marks[one.state], " ", one.subject.ljust(width), "  ", one.message))
+        terminal.line(Text.assemble(marks[one.state], " ", one.subject.ljust(width), "  ", terminal.said(one.message)))
         if one.hint:
-            terminal.line(Text(f"  {' ' * width}  hint: {one.hint}", "dim"))
+            terminal.line(Text(f"  {' ' * width}  hint: {terminal.said(one.hint)}", "dim"))
     return code

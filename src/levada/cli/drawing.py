@@ -11,9 +11,10 @@ from typing import Any
 from rich.text import Text
 
 from levada.change import Counts
-from levada.cli.terminal import KEYS_WIDTH_MAX, duration, key_text, plural, shown
+from levada.cli.terminal import KEYS_WIDTH_MAX, duration, key_text, shown
 from levada.guard import GuardDecision
 from levada.run import RunResult
+from levada.wording import plural
 
 SIGNS = {
     "added": ("+", "green"),
@@ -138,6 +139,10 @@ def keys_width(keys: Sequence[Any]) -> int:
     return min(KEYS_WIDTH_MAX, max((len(key_text(key)) for key in keys), default=1))
 
 
+def _them(count: int) -> str:
+    return "it" if count == 1 else "them"
+
+
 def run_line(result: RunResult, name_width: int) -> Text:
     """A run in one line: status, what was delivered by kind, what was not, requests and time."""
     tally = result.tally
@@ -150,7 +155,7 @@ def run_line(result: RunResult, name_width: int) -> Text:
     parts.append(f"{tally.delivered_total:,} delivered" + (f" ({by_kind})" if by_kind else ""))
     for figure, word in (
         (tally.rejected, "rejected"),
-        (tally.waiting, "waiting"),
+        (tally.waiting, f"waiting (refused before: levada retry {result.sync} sends {_them(tally.waiting)} now)"),
         (result.counts.invalid, "invalid"),
         (tally.suppressed, "suppressed"),
         (tally.unknown, "unknown"),

@@ -25,6 +25,9 @@ def run_hints(terminal: Terminal, result: RunResult) -> None:
             terminal.hint(f"levada records {result.sync} --outcome {_left(result)}   shows which and why")
             if result.tally.waiting:
                 terminal.hint(f"levada retry {result.sync}   sends what waits now, once its reason is mended")
+        case "paused" if result.error is not None:  # nothing was sent, and nothing is left open
+            terminal.error(result.error.message, result.error.hint)
+            terminal.hint(f"nothing was sent; the next run tries again: levada run {result.sync}")
         case "paused":
             match result.pause:
                 case "auth":

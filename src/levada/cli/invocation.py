@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
+import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from levada import events
+from levada.cli.letters import fitted
+from levada.legible import legible
+from levada.wording import COMMAND
 
 if TYPE_CHECKING:
     from levada.cli.terminal import Terminal
@@ -25,7 +32,11 @@ def COMMON_OPTIONS() -> list[click.Parameter]:  # noqa: N802 -- a table, made an
     return [
         click.Option(["-p", "--project"], metavar="DIR", help="The project's folder (default: found from here up)."),
         click.Option(["--env"], metavar="NAME", help="Read .env.NAME too."),
-        click.Option(["--json"], is_flag=True, help="Print one JSON document."),
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            help="Print one JSON document; `records`, and `run` and `plan` of several syncs, print one a line.",
+        ),
         click.Option(["--no-color"], is_flag=True, help="Print without colours, as NO_COLOR does."),
         click.Option(["-v", "--verbose"], is_flag=True, help="Tell more on stderr."),
         click.Option(["--debug"], is_flag=True, help="Show tracebacks, as LEVADA_DEBUG does."),
@@ -33,6 +44,35 @@ def COMMON_OPTIONS() -> list[click.Parameter]:  # noqa: N802 -- a table, made an
 
 
 COMMON_NAMES = ("project", "env", "json", "no_color", "verbose", "debug")
+
+
+class Command(click.Command):
+    """A command whose help is written in the letters of the terminal."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        return fitted(super().get_help(ctx))
+
+
+class Group(click.Group):
+    """The same for a group of commands."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        return fitted(super().get_help(ctx))
+
+
+def command_of(argument: str, original: Sequence[str]) -> str:
+    """How a process was called that began with `argument` (sys.argv[0]) and `original` (sys.orig_argv).
+
+    `levada` if that is what the search path finds; otherwise the path as it was typed, or `python -m levada`.
+    """
+    path = Path(argument)
+    if path.name == "__main__.py":
+        end = original.index("-m") + 2 if "-m" in original else 0
+        return shlex.join(original[:end]) if original[end - 1 : end] == [COMMAND] else COMMAND
+    if path.stem != COMMAND or not path.is_file():
+        return COMMAND
+    found = shutil.which(COMMAND)
+    return COMMAND if found is not None and path.samefile(found) else shlex.quote(argument)
 
 
 @dataclass(slots=True)
@@ -71,7 +111,12 @@ class Invocation:
         if self._terminal is None or self._terminal.json != self.json:
             from levada.cli.terminal import Terminal
 
-            self._terminal = Terminal(json=self.json, colour=False if self.no_color else None, verbose=self.verbose)
+            self._terminal = Terminal(
+                json=self.json,
+                colour=False if self.no_color else None,
+                verbose=self.verbose,
+                command=command_of(sys.argv[0], sys.orig_argv),
+            )
         return self._terminal
 
     def open(self, listener: events.Listener = events.ignore) -> Project:
@@ -82,15 +127,15 @@ class Invocation:
         return self._opened
 
     def clean(self, text: str) -> str:
-        """The text without any secret of the project that was opened."""
-        return self._opened.redaction.clean(text) if self._opened is not None else text
+        """The text without any secret of the project that was opened, and without what a terminal obeys."""
+        return self._opened.redaction.clean(text) if self._opened is not None else legible(text, "\n\t")
 
 
 Function = Callable[..., int | None]
 
 
 def command(
-    name: str, *, cls: type[click.Command] = click.Command, epilog: str | None = None
+    name: str, *, cls: type[click.Command] | None = None, epilog: str | None = None
 ) -> Callable[[Function], click.Command]:
     """Declare a command: a function of an Invocation and its own options, which returns an exit code."""
 
@@ -103,7 +148,7 @@ def command(
             found = function(invocation, **options)
             return found or 0
 
-        made = click.command(name, cls=cls, epilog=epilog)(called)
+        made = click.command(name, cls=cls or Command, epilog=epilog)(called)
         made.params.extend(COMMON_OPTIONS())
         return made
 

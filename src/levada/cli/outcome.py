@@ -1,4 +1,4 @@
-"""Exit codes of several syncs, and the line of one that failed before it had a result."""
+"""Exit codes of several syncs, and the line of one that had no end."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from levada.errors import LevadaError
 
 if TYPE_CHECKING:
-    from levada.cli.terminal import Terminal
+    from levada.cli.invocation import Invocation
+    from levada.runner.project import Project
 
 WORST_FIRST = (2, 1, 143, 130, 4, 5, 3, 0)
 """Which exit code stands for several syncs: who must act first. Someone edits (2), someone looks (1), someone
-stopped it (143, 130), someone approves (4), time passes (5), someone reads records (3)."""
+stopped it (143, 130), someone approves (4), a run has not come to its end (5), someone reads records (3)."""
 
 
 def worst(codes: Iterable[int]) -> int:
@@ -21,11 +22,12 @@ def worst(codes: Iterable[int]) -> int:
     return next((code for code in WORST_FIRST if code in given), 0)
 
 
-def failed_line(terminal: Terminal, sync: str, error: LevadaError) -> int:
-    """Tell of a sync that could not even be planned; returns its exit code. The others go on."""
-    from levada.cli.app import error_document
+def failed_line(
+    invocation: Invocation, project: Project, sync: str, error: BaseException, *, several: bool = True
+) -> int:
+    """Tell of a sync that had no end; returns its exit code. A bug is told like an error: the others go on."""
+    from levada.cli.app import report
+    from levada.runner.attempt import crash_of
 
-    if terminal.json:
-        terminal.document({"sync": sync, "status": "failed", "error": error_document(error)})
-    terminal.error(f"{sync}: {error.where}: {error.message}" if error.where else f"{sync}: {error.message}", error.hint)
-    return error.exit_code
+    told = error if isinstance(error, LevadaError) else crash_of(project, sync, error)
+    return report(told, invocation, sync=sync, named=several)

@@ -10,8 +10,8 @@ from levada.cli.interruption import stopping
 from levada.cli.invocation import Invocation
 from levada.cli.invocation import command as declared
 from levada.cli.progress import Progress
-from levada.cli.selection import SelectingCommand, chosen, selecting
-from levada.errors import LevadaError, StoppedError
+from levada.cli.selection import SelectingCommand, selecting, started
+from levada.errors import StoppedError
 
 if TYPE_CHECKING:
     from levada.cli.terminal import Terminal
@@ -28,25 +28,24 @@ def command(
     before and after.
 
     Changes nothing anywhere. The plan's id is the same for the same model against the same state:
-    `levada approve` takes it.
+    `levada approve` takes it. With --json: one document for one sync, one line for each of several.
     """
     from levada.cli.outcome import failed_line, worst
 
     terminal = invocation.terminal
-    codes = []
     with (
         Progress(terminal) as progress,
         invocation.open(progress) as project,
         stopping(project.stop, lambda: project.computing, sends=False),
     ):
-        selected = chosen(project, names, select, exclude)
+        selected, codes = started(invocation, project, names, select, exclude)
         for name in selected:
             try:
                 view = project.plan(name, sample_size=sample)
-            except LevadaError as error:
-                if len(selected) == 1 or isinstance(error, StoppedError):
-                    raise
-                codes.append(failed_line(terminal, name, error))
+            except StoppedError:
+                raise
+            except Exception as error:  # noqa: BLE001 -- a bug in one sync does not keep the others
+                codes.append(failed_line(invocation, project, name, error, several=len(selected) > 1))
                 continue
             codes.append(0)
             if terminal.json:
@@ -61,7 +60,8 @@ def draw(terminal: Terminal, view: PlanView) -> None:
     from rich.text import Text
 
     from levada.cli.drawing import change_lines, counts_lines, guard_lines, keys_width, sign
-    from levada.cli.terminal import key_text, plural, shown
+    from levada.cli.terminal import key_text, shown
+    from levada.wording import plural
 
     plan, counts = view.plan, view.plan.counts
     head = Text.assemble((view.sync, "bold"), f"  {view.model} → {view.to}  ({view.mode})")
@@ -96,7 +96,8 @@ def draw(terminal: Terminal, view: PlanView) -> None:
         terminal.say(f"  notice: {notice}", "dim")
     if view.blocked:
         terminal.hint(f"nothing would be sent before: {view.next_command}")
-    elif counts.operations:
-        terminal.hint(f"{view.next_command}   sends {plural(counts.operations, 'record')}")
+    elif view.outlook.sent + view.outlook.held:
+        later = f", and {view.outlook.held:,} after a wait" if view.outlook.held else ""
+        terminal.hint(f"{view.next_command}   sends {plural(view.outlook.sent, 'record')}{later}")
     else:
-        terminal.say("  nothing to send")
+        terminal.say("  nothing to send" + (" now" if counts.operations else ""))

@@ -8,6 +8,7 @@ from levada.cli.interruption import stopping
 from levada.cli.invocation import Invocation
 from levada.cli.invocation import command as declared
 from levada.cli.terminal import shown
+from levada.wording import plural
 
 
 @declared("preview")
@@ -26,7 +27,7 @@ def command(invocation: Invocation, name: str, rows: int) -> int:
         return 0
     from rich.text import Text
 
-    terminal.line(Text(f"{view.title}: the first {len(view.rows):,} rows", "bold"))
+    terminal.line(Text(f"{view.title}: the first {plural(len(view.rows), 'row')}", "bold"))
     room = max(8, min(40, terminal.width // max(1, min(len(view.columns), 6)) - 2))
     terminal.table(view.columns, [[Text(shown(row[column], room)) for column in view.columns] for row in view.rows])
     for notice in view.notices:

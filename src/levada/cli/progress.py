@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from levada import events
 from levada.cli.terminal import Terminal, duration
 from levada.clock import SystemClock
+from levada.legible import legible
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -31,7 +33,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self._terminal.interactive:
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
             from rich.progress import Progress as Bars
 
             self._bars = Bars(
@@ -39,7 +41,6 @@ class Progress:
                 BarColumn(bar_width=None),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[note]}"),
-                TimeRemainingColumn(compact=True),
                 console=self._terminal.err,
                 transient=True,
             )
@@ -61,7 +62,7 @@ class Progress:
                 self._begin(event.sync)
             case events.ModelRead():
                 if self._terminal.verbose:
-                    self._line(f"{event.sync}: read {event.rows:,} rows in {duration(event.seconds)}")
+                    self._line(f"{event.sync}: read {plural(event.rows, 'row')} in {duration(event.seconds)}")
             case events.PlanMade():
                 counts = event.counts
                 figures = f"+{counts.added:,} ~{counts.changed:,} −{counts.removed:,} !{counts.invalid:,}"
@@ -95,32 +96,37 @@ class Progress:
         note = f"{rate:,.0f}/s" if rate else ""
         if event.rejected:
             note += f" ×{event.rejected:,}"
+        left = f"{duration((event.total - event.done) / rate)} left" if rate and event.done < event.total else ""
         if self._bars is not None:
             if self._task is None:
                 self._task = self._bars.add_task(event.sync, total=event.total, note=note)
             self._bars.update(
-                self._task, description=f"{event.sync}: sending", total=event.total, completed=event.done, note=note
+                self._task,
+                description=f"{event.sync}: sending",
+                total=event.total,
+                completed=event.done,
+                note=f"{note} {left}".strip(),
             )
             return
         if now - self._last_line_at >= SECONDS_BETWEEN_LINES:
             self._last_line_at = now
             share = 100 * event.done / event.total if event.total else 100.0
-            left = f", {duration((event.total - event.done) / rate)} left" if rate and event.done < event.total else ""
-            rated = f", {note.strip()}" if note else ""
-            self._line(f"{event.sync}: {event.done:,} of {event.total:,} ({share:.0f} %){rated}{left}")
+            parts = [f"{event.done:,} of {event.total:,} ({share:.0f} %)", note.strip(), left]
+            self._line(f"{event.sync}: {', '.join(part for part in parts if part)}")
 
     def _waiting(self, event: events.DeliveryWaiting) -> None:
         if event.seconds < WAITS_TOLD_FROM_SECONDS:
             return
+        self._begun_at = 0.0  # a rate, and a time left, of a run that stood still would mean nothing
         words = f": {event.message}" if event.message else ""
         text = f"{event.sync}: waiting {duration(event.seconds)} ({event.reason}){words}"
         if self._bars is not None and self._task is not None:
             self._bars.update(self._task, note=f"waiting {duration(event.seconds)}: {event.reason}")
-        else:
+        if self._bars is None or self._task is None or event.option:
             self._line(text)
 
     def _line(self, text: str) -> None:
         if self._bars is not None:
-            self._bars.console.print(text, style="dim", markup=False, highlight=False)
+            self._bars.console.print(legible(text, "\n\t"), style="dim", markup=False, highlight=False)
         else:
             self._terminal.say(text)

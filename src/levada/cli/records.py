@@ -6,7 +6,7 @@ import click
 
 from levada.cli.invocation import Invocation
 from levada.cli.invocation import command as declared
-from levada.runner.records import OUTCOMES, RecordOutcome
+from levada.runner.records import OUTCOMES, RecordOutcome, elsewhere
 
 SHOWN_DEFAULT = 50
 
@@ -32,13 +32,18 @@ def command(
     terminal = invocation.terminal
     with invocation.open() as project:
         if terminal.json:
+            any_shown = False
             for record in project.records(sync, run=run, outcome=outcome, key=key, limit=limit):
                 terminal.document(record.as_dict())
+                any_shown = True
+            if not any_shown:
+                terminal.say(elsewhere(project, sync, run, outcome, key))
             return 0
         wanted = limit or SHOWN_DEFAULT
         found = list(project.records(sync, run=run, outcome=outcome, key=key, limit=wanted + 1))
+        none_found = "" if found else elsewhere(project, sync, run, outcome, key)
     if not found:
-        terminal.say("no such record in this run")
+        terminal.say(none_found)
         return 0
     from rich.text import Text
 

@@ -1,21 +1,33 @@
-"""What the commands that send have in common: selection, progress, interruption, results, exit code."""
+"""What the commands that send have in common: selection, progress, interruption, waiting, results, exit code."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from levada.cli.interruption import Signals, stopping
 from levada.cli.invocation import Invocation
 from levada.cli.outcome import failed_line, worst
 from levada.cli.progress import Progress
-from levada.cli.selection import chosen
-from levada.errors import LevadaError, StoppedError
+from levada.cli.selection import started
+from levada.errors import BusyError, StoppedError
 
 if TYPE_CHECKING:
     from levada.cli.terminal import Terminal
     from levada.run import RunResult
     from levada.runner.project import Project
+
+WAIT_STEP_SECONDS = 1.0
+WAIT_STEPS_MAX = 86_400
+"""`--wait` waits for about a day, and then ends as without it."""
+
+
+def waits(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option `--wait`."""
+    text = "If another process runs the sync, wait for it to end, for up to a day (without it: exit code 5)."
+    return click.option("--wait", is_flag=True, help=text)(function)
 
 
 def run_each(
@@ -24,48 +36,91 @@ def run_each(
     select: Sequence[str],
     exclude: Sequence[str],
     act: Callable[[Project, str], RunResult],
+    *,
+    wait: bool = False,
 ) -> int:
-    """Do `act` with each chosen sync, one after the other. One that fails does not keep the others."""
+    """Do `act` with each chosen sync, one after the other. One that fails, or meets a bug, does not keep the others."""
     terminal = invocation.terminal
-    codes: list[int] = []
     with (
         Progress(terminal) as progress,
         invocation.open(progress) as project,
         stopping(project.stop, lambda: project.computing) as signals,
     ):
-        selected = chosen(project, names, select, exclude)
+        selected, codes = started(invocation, project, names, select, exclude)
         width = max((len(name) for name in selected), default=0)
         for name in selected:
             if project.stopped:
-                terminal.say(f"{name}: not begun, because this was stopped")
-                codes.append(5)
+                codes.append(_not_begun(terminal, name))
                 continue
-            try:
-                result = act(project, name)
-            except LevadaError as error:
-                if len(selected) == 1 or isinstance(error, StoppedError):
-                    raise
-                codes.append(failed_line(terminal, name, error))
-                continue
-            codes.append(_ended(result, show(terminal, result, width), signals))
+            several = len(selected) > 1
+            codes.append(_one(invocation, project, name, act, signals, wait=wait, width=width, several=several))
     return worst(codes)
 
 
-def run_one(invocation: Invocation, act: Callable[[Project], RunResult]) -> int:
-    """The same for a command about one thing."""
-    terminal = invocation.terminal
+def run_one(
+    invocation: Invocation,
+    act: Callable[[Project], RunResult],
+    *,
+    sync: str = "",
+    undoes: str = "",
+    wait: bool = False,
+) -> int:
+    """The same for a command about one sync: by its name, or by a run of it that is undone."""
     with (
-        Progress(terminal) as progress,
+        Progress(invocation.terminal) as progress,
         invocation.open(progress) as project,
         stopping(project.stop, lambda: project.computing) as signals,
     ):
-        result = act(project)
-    return _ended(result, show(terminal, result, len(result.sync)), signals)
+        name = sync or project.store.run(undoes).sync
+        return _one(
+            invocation, project, name, lambda found, _: act(found), signals, wait=wait, width=len(name), several=False
+        )
 
 
-def _ended(result: RunResult, code: int, signals: Signals) -> int:
+def _one(
+    invocation: Invocation,
+    project: Project,
+    name: str,
+    act: Callable[[Project, str], RunResult],
+    signals: Signals,
+    *,
+    wait: bool,
+    width: int,
+    several: bool,
+) -> int:
+    try:
+        result = _patiently(invocation.terminal, project, lambda: act(project, name), wait)
+    except (KeyboardInterrupt, StoppedError):
+        raise
+    except BaseException as error:  # noqa: BLE001 -- a bug, or sys.exit() in a user's function, ends one sync
+        return failed_line(invocation, project, name, error, several=several)
+    return _code(result, show(invocation.terminal, result, width), signals)
+
+
+def _code(result: RunResult, code: int, signals: Signals) -> int:
     """The exit code of a run: the signal's, if one ended it before anything was sent."""
     return 128 + signals.number if signals.number and result.status == "cancelled" else code
+
+
+def _patiently(terminal: Terminal, project: Project, act: Callable[[], RunResult], wait: bool) -> RunResult:
+    """Do it; with `wait` again and again while another process runs the sync, until it ends or this is stopped."""
+    for step in range(WAIT_STEPS_MAX if wait else 0):
+        try:
+            return act()
+        except BusyError as error:
+            if not step:
+                terminal.say(f"waiting: {error.message}")
+            if project.wait(WAIT_STEP_SECONDS):
+                raise
+    return act()
+
+
+def _not_begun(terminal: Terminal, name: str) -> int:
+    words = "not begun, because this was stopped"
+    if terminal.json:
+        terminal.document({"sync": name, "status": "paused", "paused": "operator", "message": words})
+    terminal.say(f"{name}: {words}")
+    return 5
 
 
 def show(terminal: Terminal, result: RunResult, width: int) -> int:

@@ -9,6 +9,7 @@ import click
 
 from levada.cli.invocation import Invocation
 from levada.cli.invocation import command as declared
+from levada.cli.letters import knows_unicode
 
 
 @declared("schema")
@@ -30,5 +31,5 @@ def command(invocation: Invocation, kind: str | None, write: Path | None) -> int
             invocation.terminal.say(f"wrote {path}")
         return 0
     document = found[kind] if kind else found
-    click.echo(json.dumps(document, indent=None if invocation.json else 2, ensure_ascii=False))
+    click.echo(json.dumps(document, indent=None if invocation.json else 2, ensure_ascii=not knows_unicode()))
     return 0

@@ -6,8 +6,9 @@ import sys
 
 import click
 
-from levada.cli.invocation import Invocation
+from levada.cli.invocation import Group, Invocation
 from levada.cli.invocation import command as declared
+from levada.errors import ConfigError
 
 
 @declared("set")
@@ -18,7 +19,7 @@ def _set(invocation: Invocation, name: str) -> int:
     if sys.stdin.isatty():
         value = click.prompt(f"value of {name}", hide_input=True, err=True, default="", show_default=False)
     else:
-        value = sys.stdin.read().rstrip("\r\n")
+        value = _piped()
     with invocation.open() as project:
         project.set_secret(name, value)
     if invocation.json:
@@ -26,6 +27,14 @@ def _set(invocation: Invocation, name: str) -> int:
     else:
         invocation.terminal.line(f"kept {name}; write ${{secret:{name}}} where it is needed")
     return 0
+
+
+def _piped() -> str:
+    """What stands in the pipe, whatever encoding this terminal is said to have."""
+    try:
+        return sys.stdin.buffer.read().decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ConfigError("the secret is not UTF-8", code="usage.secret", hint="a secret is text in UTF-8") from None
 
 
 @declared("list")
@@ -56,7 +65,7 @@ def _remove(invocation: Invocation, name: str) -> int:
     return 0
 
 
-command = click.Group(
+command = Group(
     "secrets",
     commands={"set": _set, "list": _list, "remove": _remove},
     help="Keep credentials in the project's encrypted store, to be written as ${secret:NAME} in its files.",

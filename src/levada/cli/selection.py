@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from levada.cli.invocation import Command, Invocation
+
 if TYPE_CHECKING:
     from levada.runner.project import Project
 
 _LISTS = ("--select", "-s", "--exclude")
 
 
-class SelectingCommand(click.Command):
+class SelectingCommand(Command):
     """Lets `--select a b c` take several words, up to the next option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -57,6 +59,18 @@ def selecting(function: Callable[..., Any]) -> Callable[..., Any]:
         help="Names, tag:T, model:M, destination:D, source:S, +model:M; several words are joined by or.",
     )(function)
     return click.argument("names", nargs=-1, metavar="[SYNC]...")(function)
+
+
+def started(
+    invocation: Invocation, project: Project, names: Sequence[str], select: Sequence[str], exclude: Sequence[str]
+) -> tuple[tuple[str, ...], list[int]]:
+    """The syncs to start, in their order, and the exit codes of what is wrong in files of none of them, which is told.
+    A sync whose own files are wrong is among them where another one is whole: it fails when it is started."""
+    from levada.cli.app import report
+    from levada.runner.selecting import startable
+
+    found, errors = startable(project.files, (*names, *select), exclude)
+    return found, [report(error, invocation) for error in errors]
 
 
 def chosen(project: Project, names: Sequence[str], select: Sequence[str], exclude: Sequence[str]) -> tuple[str, ...]:

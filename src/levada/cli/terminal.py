@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
+
+from levada.cli.letters import knows_unicode
+from levada.legible import legible, legible_json, legible_of_equal_length
+from levada.wording import called, called_in
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 TABLE_WIDTH_MAX = 2_000
 KEYS_WIDTH_MAX = 28
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def json_default(value: object) -> object:
@@ -42,9 +43,10 @@ def json_default(value: object) -> object:
             return str(value)
 
 
-def to_json(document: object) -> str:
-    """One line of JSON. Numbers that JSON cannot hold (NaN, the infinities) become text."""
-    return json.dumps(_finite(document), ensure_ascii=False, default=json_default)
+def to_json(document: object, *, ascii_only: bool = False) -> str:
+    """One line of JSON. Numbers that JSON cannot hold (NaN, the infinities) become text. No character of it is one that
+    a terminal obeys: they are written as JSON's escapes."""
+    return legible_json(json.dumps(_finite(document), ensure_ascii=ascii_only, default=json_default))
 
 
 def _finite(value: Any) -> Any:
@@ -76,7 +78,7 @@ def shown(value: object, width: int = 60) -> str:
             text = value.isoformat(sep=" ")
         case _:
             text = str(value)
-    text = _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    text = legible(text)
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
@@ -87,10 +89,14 @@ def key_text(key: Any) -> str:
 
 
 class Terminal:
-    """One command's output. `json`: documents on stdout; talk stays on stderr either way."""
+    """One command's output. `json`: documents on stdout; talk stays on stderr either way. `command`: how it was called,
+    to be said wherever a message names a command."""
 
-    def __init__(self, *, json: bool = False, colour: bool | None = None, verbose: bool = False) -> None:
+    def __init__(
+        self, *, json: bool = False, colour: bool | None = None, verbose: bool = False, command: str = "levada"
+    ) -> None:
         self.json = json
+        self.command = command
         self.verbose = verbose
         self._colour = False if os.environ.get("NO_COLOR") else colour
         self._out: Console | None = None
@@ -129,13 +135,18 @@ class Terminal:
 
     def document(self, document: object) -> None:
         """One JSON document, on a line of its own."""
-        sys.stdout.write(to_json(document) + "\n")
+        sys.stdout.write(to_json(called_in(document, self.command), ascii_only=not knows_unicode()) + "\n")
         sys.stdout.flush()
+
+    def said(self, text: str) -> str:
+        """A text of Levada's own, with the command as it was called."""
+        return called(text, self.command)
 
     def line(self, text: object = "", style: str | None = None) -> None:
         """A line of the result, for people; nothing with --json."""
         if self.json:
             return
+        text = _harmless(text)
         if sys.stdout.isatty():
             self.out.print(text, style=style)
         else:
@@ -143,6 +154,7 @@ class Terminal:
 
     def say(self, text: object, style: str | None = None) -> None:
         """A line of talk. Elsewhere than on a terminal it is plain text, and needs no rich."""
+        text = _harmless(self.said(text) if isinstance(text, str) else text)
         if sys.stderr.isatty():
             self.err.print(text, style=style)
         else:
@@ -150,10 +162,12 @@ class Terminal:
             sys.stderr.flush()
 
     def hint(self, text: str) -> None:
+        text = self.said(text)
         self.say(self.styled("hint: ", "bold cyan", text) if sys.stderr.isatty() else f"hint: {text}")
 
     def error(self, message: str, hint: str | None) -> None:
         """One line, and a second one that says what to do."""
+        message = self.said(message)
         head = "error: "
         self.say(self.styled(head, "bold red", one_line(message)) if sys.stderr.isatty() else head + one_line(message))
         if hint:
@@ -184,6 +198,8 @@ class Terminal:
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+        columns = [legible(name) for name in columns]
+        rows = [[_harmless(cell) for cell in row] for row in rows]
         for number, name in enumerate(columns):
             longest = max((len(str(row[number])) for row in rows), default=0)
             table.add_column(
@@ -203,13 +219,25 @@ class Terminal:
             wide.print(table, soft_wrap=False)
 
 
+LINES = "\n\t"
+
+
+def _harmless(text: object) -> Any:
+    """What is about to be shown, text or rich's Text, without a character that a terminal obeys. A last wall, whoever
+    wrote the words."""
+    plain = getattr(text, "plain", None)
+    if not isinstance(plain, str):
+        return legible(str(text), LINES) if not hasattr(text, "__rich_console__") else text
+    cleaned = legible_of_equal_length(plain, LINES)
+    if cleaned != plain:
+        found = cast("Any", text).copy()
+        found.plain = cleaned
+        return found
+    return text
+
+
 def one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def plural(number: int, one: str, many: str | None = None) -> str:
-    """`1 row`, `2,127 rows`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ import click
 
 from levada.cli.invocation import Invocation
 from levada.cli.invocation import command as declared
-from levada.cli.terminal import plural
+from levada.wording import plural
 
 
 @declared("test")

@@ -8,7 +8,7 @@ import click
 
 from levada.cli.invocation import Invocation
 from levada.cli.invocation import command as declared
-from levada.cli.running import run_one
+from levada.cli.running import run_one, waits
 
 if TYPE_CHECKING:
     from levada.runner.plan import PlanView
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 @declared("undo")
 @click.argument("run", metavar="RUN")
+@waits
 @click.option("--plan", "plan_only", is_flag=True, help="Show what would be sent, and send nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask on a terminal.")
 @click.option("--sample", type=click.IntRange(0, 10_000), default=10, show_default=True, help="Records to show.")
-def command(invocation: Invocation, run: str, plan_only: bool, yes: bool, sample: int) -> int:
+def command(invocation: Invocation, run: str, plan_only: bool, yes: bool, sample: int, wait: bool) -> int:
     """Take back what a run delivered, by a plan like any other.
 
     What the run made is removed, if the destination told that it was made; what it changed or removed gets back the
@@ -33,7 +34,7 @@ def command(invocation: Invocation, run: str, plan_only: bool, yes: bool, sample
     agreed = None
     if not (yes or invocation.json) and _person_is_there(invocation):
         agreed = _agreed(invocation, run, sample)
-    return run_one(invocation, lambda project: project.undo(run, plan_id=agreed))
+    return run_one(invocation, lambda project: project.undo(run, plan_id=agreed), undoes=run, wait=wait)
 
 
 def _person_is_there(invocation: Invocation) -> bool:
@@ -62,8 +63,24 @@ def _agreed(invocation: Invocation, run: str, sample: int) -> str:
     view = _planned(invocation, run, sample)
     draw(invocation.terminal, view)
     if view.plan.counts.operations and not view.blocked:
-        click.confirm("Take this back?", abort=True, err=True)
+        _ask("Take this back?")
     return view.plan.plan_id
+
+
+def _ask(question: str) -> None:
+    """Go on after `y`. Waits in short turns: a read that has begun does not hear a Ctrl-C of the moment before.
+
+    Raises:
+        click.Abort: any other answer, and the end of the input.
+    """
+    import select
+    import sys
+
+    click.echo(f"{question} [y/N]: ", nl=False, err=True)
+    while not select.select([sys.stdin], [], [], 0.1)[0]:
+        pass
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise click.Abort
 
 
 def _planned(invocation: Invocation, run: str, sample: int) -> PlanView:

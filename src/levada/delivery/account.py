@@ -19,7 +19,7 @@ from levada.clock import Clock
 from levada.delivery.refusals import Refusals
 from levada.delivery.wire import Lost, NotSent, Outgoing, Overtaken, Untrusted, Wire
 from levada.destination import Auth, Credential, Destination, Request, Response, Talk, fits_header, resumed
-from levada.errors import AuthError, DestinationError, FullError, UnavailableError
+from levada.errors import AuthError, DestinationError
 from levada.limits import RATE_MARGIN, Pace
 from levada.redaction import without_echo
 from levada.retry import RETRY_AFTER_MAX_SECONDS, RetryPolicy, retry_after_seconds
@@ -72,11 +72,15 @@ class Reservations(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long delivery keeps trying. `contact`: until the first answer; `outage`: in the middle of a run."""
+    """How long delivery keeps trying. `contact`: until the first answer; `outage`: in the middle of a run.
+
+    Counted from the first request that failed. With the time that one attempt to connect may take, a tool that is down
+    is known to be down within half a minute.
+    """
 
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     contact_seconds: float = 4.0
-    outage_seconds: float = 120.0
+    outage_seconds: float = 20.0
     throttle_seconds: float = RETRY_AFTER_MAX_SECONDS
 
 
@@ -181,13 +185,13 @@ class Account:
                 why = f"{self.destination.name} is not sent to: {error} (authorities of your own: `network: ca_files:`)"
                 raise Paused("setup", self._clean(why)) from error
             except NotSent as error:
-                await self._after_failure(attempt, str(error), sent=False)
+                await self._after_failure(attempt, str(error), error.seconds)
                 continue
             except Lost as error:
                 if write:
-                    self._count_failure()
+                    self._count_failure(error.seconds)
                     raise Lost(self._clean(str(error))) from error
-                await self._after_failure(attempt, str(error), sent=True)
+                await self._after_failure(attempt, str(error), error.seconds)
                 continue
             self.answered = True
             if answer.status in REDIRECTS:
@@ -199,14 +203,10 @@ class Account:
             if answer.status == 403 and not request.anonymous and self._forbids_all():
                 raise Paused("auth", self._refusal(request, answer))
             if answer.status in (425, 429):
-                await self._throttled(answer, attempt)
+                self._throttled(answer, attempt)
                 continue
             if answer.status == 408 or answer.status >= 500:
-                if write and answer.status not in self.destination.spec.not_applied_statuses:
-                    self._count_failure()
-                    raise Lost(f"answer {answer.status}: {self._words(answer, request)}")
-                reason = f"answer {answer.status}: {self._words(answer, request)}"
-                await self._after_failure(attempt, reason, sent=True)
+                await self._failed(request, answer, attempt, write=write)
                 continue
             self._count_success()
             if answer.ok:
@@ -230,13 +230,27 @@ class Account:
         """While the circuit is open, all who send share one back-off. Raises Paused in a long outage."""
         if self._failures < FAILURES_TO_OPEN:
             return
-        loop = asyncio.get_running_loop()
-        if self._probe_at - self._failing_since > self._outage_seconds:
-            raise Paused("outage", f"{self.destination.name} does not answer")
-        wait = self._probe_at - loop.time()
+        wait = self._probe_at - asyncio.get_running_loop().time()
+        if wait <= 0:
+            return  # nothing was tried for a while, such as during a hold: the next request tells
+        wait = self._still_patient(wait)
         if wait > 1:
-            self._listener(events.DeliveryWaiting(self._sync, "outage", wait))
-        await asyncio.sleep(max(0.0, wait))
+            self._listener(events.DeliveryWaiting(self._sync, "outage", wait, self._given_up_words("", wait)))
+        await asyncio.sleep(wait)
+
+    def _still_patient(self, wait: float, reason: str = "") -> float:
+        """How much of a wait is left before the tool is given up. Raises Paused if that is nothing."""
+        failing = asyncio.get_running_loop().time() - self._failing_since if self._failures else 0.0
+        if self._failures and failing >= self._outage_seconds:
+            what = f"cannot be reached: {reason}" if reason else "does not answer"
+            raise Paused("outage", self._clean(f"{self.destination.name} {what}"))
+        return max(0.0, min(wait, self._outage_seconds - failing))
+
+    def _given_up_words(self, reason: str, wait: float) -> str:
+        """What is waited for, and until when at the latest."""
+        left = self._outage_seconds - (asyncio.get_running_loop().time() - self._failing_since)
+        told = f"{self._clean(reason)}; " if reason else ""
+        return f"{told}{self.destination.name} is asked again then, and given up {max(wait, left):.0f} s from now"
 
     async def _send(self, request: Request, credential: Credential | None) -> Response:
         async with self._slots:
@@ -265,8 +279,12 @@ class Account:
                 self.destination.spec.timeout_seconds,
                 self._entitled,
             )
+            left_at = asyncio.get_running_loop().time()
             try:
                 return await self._wire.send(outgoing)
+            except (NotSent, Lost) as error:
+                error.seconds = asyncio.get_running_loop().time() - left_at
+                raise
             except Overtaken:
                 raise Paused("operator", TAKEN_OVER) from None
             except asyncio.CancelledError:
@@ -308,15 +326,22 @@ class Account:
                 await asyncio.sleep(wait)
             self._left_at = loop.time()
 
-    async def _throttled(self, answer: Response, attempt: int) -> None:
-        asked = retry_after_seconds(
+    def _asked_to_wait(self, answer: Response) -> float | None:
+        return retry_after_seconds(
             answer.headers.get("retry-after"), date=answer.headers.get("date"), now=self._clock.now()
         )
+
+    def _throttled(self, answer: Response, attempt: int, *, doubtful: bool = False) -> None:
+        """Nobody sends before the time that an answer asks for. Raises Paused beyond the cap; `doubtful`: what was
+        sent may have been applied all the same."""
+        asked = self._asked_to_wait(answer)
         own = self._patience.policy.wait_seconds(attempt, self._clock.random())
         wait = max(asked or 0.0, own)
         loop = asyncio.get_running_loop()
         if wait > self._patience.throttle_seconds or attempt > 4 * self._patience.policy.attempts_max:
-            raise Paused("rate", f"{self.destination.name} asks to wait {wait:,.0f} seconds")
+            paused = Paused("rate", f"{self.destination.name} asks to wait {wait:,.0f} seconds")
+            paused.written = doubtful
+            raise paused
         if loop.time() >= self._slowed_at:
             self._pace.slow_down()
             self._slowed_at = loop.time() + wait
@@ -326,9 +351,25 @@ class Account:
 
     # -- failures
 
-    def _count_failure(self) -> None:
+    async def _failed(self, request: Request, answer: Response, attempt: int, *, write: bool) -> None:
+        """After an answer that says the server could not: wait, or raise Lost or Paused. One that says when to come
+        again (`Retry-After`) is obeyed as a 429 is, and is no outage."""
+        reason = f"answer {answer.status}: {self._words(answer, request)}"
+        doubtful = write and answer.status not in self.destination.spec.not_applied_statuses
+        told = self._asked_to_wait(answer) is not None
+        if told:
+            self._throttled(answer, attempt, doubtful=doubtful)
+        if doubtful:
+            if not told:
+                self._count_failure()
+            raise Lost(reason)
+        if not told:
+            await self._after_failure(attempt, reason)
+
+    def _count_failure(self, seconds: float = 0.0) -> None:
+        """One more failure in a row, of a request that had left so long before."""
         if self._failures == 0:
-            self._failing_since = asyncio.get_running_loop().time()
+            self._failing_since = asyncio.get_running_loop().time() - seconds
         self._failures += 1
         over = self._failures - FAILURES_TO_OPEN
         if over >= 0:
@@ -340,29 +381,21 @@ class Account:
         if self._pace.interval_seconds > self._pace.declared_seconds:
             self._pace.speed_up()
 
-    async def _after_failure(self, attempt: int, reason: str, *, sent: bool) -> None:
+    async def _after_failure(self, attempt: int, reason: str, seconds: float = 0.0) -> None:
         """Wait before the next try, or give up: at once for a first contact, later for an outage."""
         if self.abandoned:
             raise self._stopped()
-        self._count_failure()
-        loop = asyncio.get_running_loop()
-        failing = loop.time() - self._failing_since
-        wait = self._patience.policy.wait_seconds(attempt, self._clock.random())
-        if failing + wait > self._outage_seconds:
-            raise Paused("outage", self._clean(f"{self.destination.name} cannot be reached: {reason}"))
+        self._count_failure(seconds)
+        wait = self._still_patient(self._patience.policy.wait_seconds(attempt, self._clock.random()), reason)
         if wait > 1:
-            self._listener(events.DeliveryWaiting(self._sync, "outage", wait, self._clean(reason)))
+            self._listener(events.DeliveryWaiting(self._sync, "outage", wait, self._given_up_words(reason, wait)))
         await asyncio.sleep(wait)
 
     async def wait_before_resend(self, attempt: int) -> None:
         """The back-off before a write whose answer was lost is sent again. Raises Paused in a long outage."""
         if self.abandoned:
             raise self._stopped()
-        loop = asyncio.get_running_loop()
-        wait = self._patience.policy.wait_seconds(attempt, self._clock.random())
-        if self._failures and loop.time() - self._failing_since + wait > self._patience.outage_seconds:
-            raise Paused("outage", f"{self.destination.name} does not answer")
-        await asyncio.sleep(wait)
+        await asyncio.sleep(self._still_patient(self._patience.policy.wait_seconds(attempt, self._clock.random())))
 
     # -- credentials
 
@@ -472,22 +505,3 @@ def account_name(destination: Destination) -> str:
     secrets = destination.auth.secrets() if destination.auth else ()
     text = json.dumps([destination.base_url, *secrets])
     return f"{destination.spec.type}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-
-def as_destination_error(paused: Paused) -> DestinationError:
-    """What a pause means before anything was sent."""
-
-    match paused.reason:
-        case "auth":
-            return AuthError(paused.message, hint="check the credential in the destination's file")
-        case "setup":
-            return DestinationError(
-                paused.message, code="destination.setup", hint="mend the destination's file or function, and run again"
-            )
-        case "full":
-            return FullError(paused.message, hint="make room at the destination, and run again: nothing is lost")
-        case "outage":
-            hint = "see that the tool is up and has room, and that its file in destinations/ leads to it"
-            return UnavailableError(paused.message, hint=hint)
-        case _:
-            return DestinationError(paused.message, code=f"destination.{paused.reason}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import pyarrow as pa
@@ -34,6 +35,14 @@ RECORD_GONE = Outcome("rejected", "the tool knows no such record any more: the n
 NOT_APPLIED = Outcomes(Outcome("not_applied"))
 BISECTION_PARTS_MAX = 400
 """A batch refused as a whole is divided into at most so many parts; what is left is refused as it stands."""
+
+
+PROBED_FROM_SECONDS = 5.0
+"""Before a hold that is longer than this, the tool is asked whether it is there."""
+
+
+class PutOff(Exception):
+    """This batch stays open until the wait is over."""
 
 
 class Attempts:
@@ -64,9 +73,14 @@ class Attempts:
         self._vouched = False
 
     async def settled(self, batch: Batch, journal: JournalTask, phase: Phase) -> Outcomes:
-        """Send until no record's end is open or patience is over; what is open then stays unknown."""
-        if batch.number in self._course.doubtful and self._class_of(batch) == "C":
-            await self._hold()
+        """Send until no record's end is open or patience is over; what is open then stays unknown.
+
+        Raises PutOff for a batch that was sent before and has to wait before it is sent again.
+        """
+        held = self._course.held.of(batch.sequence, len(batch))
+        self._course.put_off = self._course.put_off or bool(held)
+        if held and batch.number in self._course.doubtful:
+            raise PutOff
         ends = self._known(batch, phase)
         untouched = not ends.outcomes and not ends.lost
         left = ends.open
@@ -112,6 +126,7 @@ class Attempts:
             ends.leave(dict.fromkeys(sent, AT_MOST_ONCE))
         ends.leave(self._order.waiting.of(batch.sequence, len(batch)))
         ends.leave(self._left_out(batch, phase))
+        ends.leave(self._course.held.of(batch.sequence, len(batch)))
         return ends
 
     def _left_out(self, batch: Batch, phase: Phase) -> dict[int, Outcome]:
@@ -137,14 +152,23 @@ class Attempts:
         unsure = any(each.end == "unknown" for each in left)
         if self._course.pause is not None and not unsure:
             return False  # after a pause in the middle of a halved batch, what is left of it stays unsent
+        holds = unsure and self._class_of(batch) == "C"
         try:
             await self._account.wait_before_resend(attempt)
+            if holds:
+                await self._probe(batch)
         except Paused as paused:
             self._course.stop(paused.reason, paused.message)
             return False
-        if unsure and self._class_of(batch) == "C":
+        if holds:
             await self._hold()
         return True
+
+    async def _probe(self, batch: Batch) -> None:
+        """Before a long wait: is the tool there at all? A question that changes nothing. Raises Paused if it is not."""
+        if batch.verb == "create" and self._destination.spec.settling_seconds > PROBED_FROM_SECONDS:
+            with suppress(DestinationError):
+                await self._account.talk(self._destination.look_up(batch))
 
     def _give_up(self, left: Sequence[Outcome], number: int, failed: Outcome | None) -> None:
         """Patience with a batch is over. Where no batch of this process was ever answered for, that is an outage.
@@ -286,6 +310,11 @@ class Attempts:
 
     async def _hold(self) -> None:
         """Class C: wait until a lost request can no longer be applied, and an applied one be found."""
-        wait = self._destination.spec.settling_seconds
-        self._listener(events.DeliveryWaiting(self._order.sync, "hold", wait))
+        spec = self._destination.spec
+        wait = spec.settling_seconds
+        why = (
+            "a request was not answered and may still be applied; `max_server_seconds` of "
+            f"{self._destination.name} says for how long, and less shortens the wait"
+        )
+        self._listener(events.DeliveryWaiting(self._order.sync, "hold", wait, why, option="max_server_seconds"))
         await asyncio.sleep(wait)

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 from levada.change import Kind, Verb
+from levada.delivery.held import Held
 from levada.limits import Limits
 from levada.outcome import Outcomes
 from levada.run import PauseReason
@@ -42,6 +43,9 @@ class Course:
     kept: dict[int, Outcomes] = field(default_factory=dict)
     pause: PauseReason | None = None
     message: str = ""
+    #: operations that are not sent before a wait is over; `put_off`: are there any whose batch was taken up?
+    held: Held = field(default_factory=Held)
+    put_off: bool = False
     #: what answers say that a person should know, each once, in the order in which it was said
     notices: dict[str, None] = field(default_factory=dict)
 

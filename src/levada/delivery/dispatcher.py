@@ -14,25 +14,28 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 
 from levada import events
+from levada.addresses import AddressPolicy
 from levada.clock import Clock
-from levada.delivery.account import Account, Patience, Paused, as_destination_error
-from levada.delivery.addresses import AddressPolicy
-from levada.delivery.doubts import Keys, stamps
+from levada.delivery.account import Account, Patience, Paused
+from levada.delivery.doubts import Keys, stamps, was_begun
+from levada.delivery.held import Held, held
 from levada.delivery.order import DeliveryOrder, DeliveryReport, owner_of
+from levada.delivery.pauses import as_destination_error
 from levada.delivery.refusals import Refusals
+from levada.delivery.remains import Remains
 from levada.delivery.render import PlanReader
 from levada.delivery.settled import figures, settle
 from levada.delivery.wire import HttpWire, Wire
 from levada.destination import Destination, TableDestination, Talk
 from levada.halt import Halt
-from levada.run import PauseReason, Tally
+from levada.run import PauseReason, Tally, Wait
 from levada.store import Journal, JournalEntry, Lease, Store
 
 T = TypeVar("T")
 
 
-_Sent = tuple[int, PauseReason | None, str, tuple[str, ...]]
-"""How many requests or writes there were, why it stopped, in words, and what a person should know."""
+_Sent = tuple[int, PauseReason | None, str, tuple[str, ...], tuple[Wait, ...]]
+"""How many requests or writes there were, why it stopped, in words, what a person should know, and how it waited."""
 
 
 class Redaction(Protocol):
@@ -112,16 +115,18 @@ class Dispatcher:
         journal = store.journal(lease, order.run_id)
         entries = journal.entries()
         if isinstance(destination, TableDestination):
-            requests, pause, message, notices = self._to_table(
+            requests, pause, message, notices, waited = self._to_table(
                 order, destination, journal, entries, schema, store, entitled
             )
         else:
             keys = Keys(store, destination.spec)
-            requests, pause, message, notices = self._over_http(order, destination, journal, entries, keys, entitled)
+            sent = self._over_http(order, destination, journal, entries, keys, entitled, self._held(order, destination))
+            requests, pause, message, notices, waited = sent
+        notices = tuple(self._redaction.clean(notice) for notice in notices)
         if pause is not None:
             tally = figures(order.plan, journal.entries(), requests)
             untouched = _is_untouched(journal.entries(), tally)
-            return DeliveryReport(tally, None, pause, message, untouched=untouched, notices=notices)
+            return DeliveryReport(tally, None, pause, message, untouched=untouched, notices=notices, waited=waited)
         settled, tally = settle(order.plan, journal.entries(), requests, order.folder)
         if tally.unknown + tally.rejected:
             reader = PlanReader(order)
@@ -129,7 +134,7 @@ class Dispatcher:
                 settled = reader.with_operations(settled, stamps(journal.entries()))
             finally:
                 reader.close()
-        return DeliveryReport(tally=tally, settled=settled, notices=notices)
+        return DeliveryReport(tally=tally, settled=settled, notices=notices, waited=waited)
 
     def _to_table(
         self,
@@ -156,9 +161,11 @@ class Dispatcher:
             chance=self._clock.random,
             entitled=entitled,
             owner=owner_of(store.identity, order.object),
+            monotonic=self._clock.monotonic,
+            outage_seconds=self._patience.outage_seconds,
         )
         engine.deliver()
-        return engine.writes, engine.pause, engine.message, tuple(engine.notices)
+        return engine.writes, engine.pause, engine.message, tuple(engine.notices), ()
 
     def _over_http(
         self,
@@ -168,6 +175,7 @@ class Dispatcher:
         entries: Iterable[JournalEntry],
         keys: Keys,
         entitled: Callable[[], bool],
+        waiting: Held,
     ) -> _Sent:
         from levada.delivery.engine import HttpEngine
 
@@ -185,6 +193,7 @@ class Dispatcher:
                 policy=self._patience.policy,
                 halt=self.halt,
                 keys=keys,
+                held=waiting,
                 listener=self._listener,
                 clean=self._redaction.clean,
             )
@@ -193,6 +202,7 @@ class Dispatcher:
             ended = False
 
             def drain() -> None:
+                engine.wake()
                 drained.append(loop.call_later(DRAIN_SECONDS, engine.abandon))
 
             def wake() -> None:
@@ -207,10 +217,25 @@ class Dispatcher:
                 for handle in drained:
                     handle.cancel()
                 await wire.close()
-            return account.requests, engine.pause, engine.message, engine.notices
+            return account.requests, engine.pause, engine.message, engine.notices, tuple(engine.waited)
 
         found: _Sent = self._run_loop(sent())
         return found
+
+    def _held(self, order: DeliveryOrder, destination: Destination) -> Held:
+        """What waits for earlier requests: of other runs, and of this one where a repeat has to wait, too (class C)."""
+        assert self._store is not None
+        spec = destination.spec
+        left = Remains.of(self._store.journal_entries(order.run_id)).open.values()
+        own = [
+            (entry.intent.first, entry.intent.first + entry.intent.size)
+            for entry in left
+            if spec.delivery_class(order.verbs[entry.intent.kind]) == "C"
+            and (entry.outcomes is None or entry.doubtful or was_begun(entry.outcomes))
+        ]
+        return held(
+            self._store, order.sync, order.plan, order.folder, order.run_id, own=own, seconds=spec.settling_seconds
+        )
 
     def _account(
         self, destination: Destination, wire: Wire, sync: str, entitled: Callable[[], bool] = lambda: True

@@ -8,7 +8,7 @@ of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -40,6 +40,8 @@ BEGUN = Outcome("unknown", "", "begun")
 """For the journal: what was surely not applied may be sent from now on."""
 LEFT = frozenset(each.code for each in (AT_MOST_ONCE, KEY_EXPIRED, UNANSWERED, ROLLED_BACK))
 """Codes of records that are unknown and not sent again by this run."""
+HELD = Outcome("not_applied", "", "held")
+"""For the journal: never sent so far, because an earlier request for the record may still be applied."""
 
 
 class Times(Protocol):
@@ -80,7 +82,7 @@ def stamps(entries: Iterable[JournalEntry]) -> dict[int, str]:
 
 def is_open(outcome: Outcome) -> bool:
     """Is it for this run to bring this record to an end?"""
-    return outcome.end in ("unknown", "not_applied") and outcome.code not in LEFT
+    return outcome.end in ("unknown", "not_applied") and outcome.code not in LEFT and outcome != HELD
 
 
 def has_open(outcomes: Outcomes, size: int) -> bool:
@@ -102,10 +104,11 @@ def left_unsent(outcomes: Outcomes, size: int) -> bool:
     return any(each.end == "not_applied" or each.code == BEGUN.code for each in ends)
 
 
-def begun(outcomes: Outcomes, size: int) -> Outcomes:
-    """The same, where what was surely not applied may be sent from now on."""
+def begun(outcomes: Outcomes, size: int, held: Collection[int] = ()) -> Outcomes:
+    """The same, where what was surely not applied may be sent from now on, but for those that are `held`."""
     ends = {index: outcomes.of(index) for index in range(size)}
-    marked = {index: BEGUN if outcome.end == "not_applied" else outcome for index, outcome in ends.items()}
+    sent = {index for index, outcome in ends.items() if outcome.end == "not_applied" and index not in held}
+    marked = {index: BEGUN if index in sent else outcome for index, outcome in ends.items()}
     return replace(outcomes, common=BEGUN, exceptions=marked).simplified()
 
 

@@ -9,6 +9,7 @@ follows from it, by the delivery class of the verb; everything else in the batch
     removing    send        not sent: unanswered (2)            look up first   send              send
 
     waiting, suppressed, ended before in this run: not sent in any class; the end stays as it is.
+    held: not sent before the wait is over, in any class (`levada.delivery.held`); then as its state says.
     in doubt (an older state was put back, or a plan dropped): as `sent`, but B: not sent, maybe created.
 
 (1) in modes upsert and mirror it is looked up, too. (2) in a run that settles, before the next plan; elsewhere it is
@@ -21,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from levada.delivery.doubts import AT_MOST_ONCE, BEGUN, is_open, repeated
+from levada.delivery.doubts import AT_MOST_ONCE, BEGUN, HELD, is_open, repeated
 from levada.outcome import DELIVERED, HOPELESS, Effect, Effects, Outcome, Outcomes
 
 
@@ -49,8 +50,9 @@ class Ends:
                 self.outcomes[index] = outcome
 
     def keep(self, kept: Outcomes) -> None:
-        """What an earlier process settled of the batch."""
-        self.outcomes = {index: kept.of(index) for index in range(self.size)} | self.outcomes
+        """What was settled of the batch before. What was held then is as if nothing were known of it."""
+        ends = {index: kept.of(index) for index in range(self.size) if kept.of(index) != HELD}
+        self.outcomes = ends | self.outcomes
         self.identifiers.update(kept.identifiers)
         self.effects.update({index: kept.effects.of(index) for index in range(self.size)})
         self.request_id = kept.request_id

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 import pyarrow as pa
 
@@ -16,14 +17,16 @@ from levada import events
 from levada.batch import Batch
 from levada.change import KINDS, Kind
 from levada.delivery.account import Account, Paused
-from levada.delivery.attempts import NOT_APPLIED, Attempts
+from levada.delivery.attempts import NOT_APPLIED, Attempts, PutOff
 from levada.delivery.course import Course, Phase
 from levada.delivery.doubts import (
+    HELD,
     MARK,
     Keys,
     begun,
     was_begun,
 )
+from levada.delivery.held import Held
 from levada.delivery.journaling import GROUP_MAX, JournalTask
 from levada.delivery.order import DeliveryOrder
 from levada.delivery.progress import Progress, cleaned
@@ -41,7 +44,7 @@ from levada.destination import Destination
 from levada.limits import Limits
 from levada.outcome import Outcomes
 from levada.retry import RetryPolicy
-from levada.run import PauseReason
+from levada.run import PauseReason, Wait
 from levada.store import Intent, Journal, JournalEntry
 from levada.template import parse
 
@@ -60,6 +63,7 @@ class HttpEngine:
         policy: RetryPolicy,
         halt: threading.Event,
         keys: Keys,
+        held: Held,
         listener: events.Listener = events.ignore,
         clean: Callable[[str], str] = str,
     ) -> None:
@@ -78,6 +82,9 @@ class HttpEngine:
             {number for number, entry in self._remains.open.items() if entry.doubtful},
             {number: entry.intent.idempotency_key for number, entry in self._remains.open.items()},
         )
+        self._held = held
+        self._stopping = asyncio.Event()
+        self.waited: list[Wait] = []
         self._attempts = Attempts(
             order, destination, account, self._course, policy=policy, keys=keys, listener=listener, clean=clean
         )
@@ -101,11 +108,50 @@ class HttpEngine:
         return tuple(self._course.notices)
 
     async def deliver(self) -> None:
-        """Bring every operation to an end, or set `pause`. Outcomes are in the journal."""
+        """Bring every operation to an end, or set `pause`. Outcomes are in the journal.
+
+        What has to wait is put off until all else has its end (`levada.delivery.held`): then the same phases go once
+        more, over the batches that were left open.
+        """
+        held, over = self._held, asyncio.get_running_loop().time() + self._held.seconds
         await self._doubt_leftovers()
+        if held and held.sequences is None:
+            await self._wait(held, over)
+        elif held:
+            self._course.held = held
+        await self._phases()
+        if self._course.put_off and self._course.pause is None:
+            await self._wait(held, over)
+            self._course.held = Held()
+            self._course.kept.clear()
+            self._remains = await asyncio.to_thread(lambda: Remains.of(self._journal.entries()))
+            self.progress = Progress(self._order.plan.counts.operations)
+            self.progress.add(self._remains.ends)
+            await self._phases()
+
+    async def _phases(self) -> None:
         for kind in KINDS:
             if self._course.pause is None and self._order.plan.counts.of(kind):
                 await self._phase(kind)
+
+    async def _wait(self, held: Held, over: float) -> None:
+        """Until the moment `over` of the loop's clock, or until somebody stops the run."""
+        seconds = over - asyncio.get_running_loop().time()
+        if seconds > 0:
+            spec, operations = self._destination.spec, self._order.plan.counts.operations
+            wait = held.wait(self._destination.name, spec, operations, seconds)
+            self.waited.append(wait)
+            self._listener(
+                events.DeliveryWaiting(
+                    self._order.sync, wait.reason, wait.seconds, wait.message, wait.records, wait.option
+                )
+            )
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    def wake(self) -> None:
+        """End a wait now, because the run is to stop. On the loop only."""
+        self._stopping.set()
 
     def abandon(self) -> None:
         """End what is under way now: requests without an answer stay in doubt, waits are over. On the loop only."""
@@ -186,7 +232,8 @@ class HttpEngine:
             if entry.outcomes is not None:
                 self._course.kept[number] = entry.outcomes
                 if not phase.idempotent:
-                    again = begun(entry.outcomes, entry.intent.size)
+                    held = self._course.held.of(entry.intent.first, entry.intent.size)
+                    again = begun(entry.outcomes, entry.intent.size, held)
                     await asyncio.to_thread(self._journal.settle, [(number, again)])
             await journal.room(1)
             queue.put_nowait(self._left_open(self._in_doubt(batch), entry))
@@ -265,7 +312,8 @@ class HttpEngine:
         if kept is None:
             return batch.with_state("sent", range(len(batch)))
         unsure = ("unknown", "not_applied") if entry.doubtful else ("unknown",)
-        return batch.with_state("sent", [i for i in range(len(batch)) if kept.of(i).end in unsure])
+        sent = [i for i in range(len(batch)) if kept.of(i).end in unsure and kept.of(i) != HELD]
+        return batch.with_state("sent", sent)
 
     # -- lanes
 
@@ -280,6 +328,8 @@ class HttpEngine:
                     outcomes = await self._attempts.settled(batch, journal, phase)
             except Paused as paused:
                 self._course.stop(paused.reason, paused.message)
+                outcomes = None
+            except PutOff:
                 outcomes = None
             except asyncio.CancelledError:
                 if not self._account.abandoned:

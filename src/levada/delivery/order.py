@@ -13,7 +13,7 @@ from levada.delivery.waiting import NOTHING, Waiting
 from levada.mapping import Mapping as FieldMappings
 from levada.plan import Plan
 from levada.planner import Settled
-from levada.run import PauseReason, Tally
+from levada.run import PauseReason, Tally, Wait
 from levada.sync import Mode, Removal
 
 
@@ -60,3 +60,5 @@ class DeliveryReport:
     untouched: bool = False
     #: what a person should know of how it went, and that stops nothing
     notices: tuple[str, ...] = ()
+    #: how long it had to wait, and why
+    waited: tuple[Wait, ...] = ()

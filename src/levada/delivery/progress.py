@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from levada import events
 from levada.delivery.order import DeliveryOrder
+from levada.legible import legible
 from levada.outcome import DELIVERED, End, Outcome, Outcomes, readable
 
 
@@ -40,10 +41,11 @@ class Progress:
 def cleaned(outcomes: Outcomes, clean: Callable[[str], str]) -> Outcomes:
     """The same, without secrets in the destination's words, codes and names for requests, and of readable text.
 
-    An identifier that is no text cannot be sent back, and is left out.
+    An identifier that is no text cannot be sent back, and is left out; so is one with what a terminal obeys, since no
+    tool that means well has such names.
     """
     request_id = clean(readable(outcomes.request_id)) if outcomes.request_id else ""
-    kept = {index: name for index, name in outcomes.identifiers.items() if name == readable(name)}
+    kept = {index: name for index, name in outcomes.identifiers.items() if name == legible(readable(name))}
     if len(kept) < len(outcomes.identifiers):
         outcomes = replace(outcomes, identifiers=kept)
     if outcomes.common == DELIVERED and not outcomes.exceptions:

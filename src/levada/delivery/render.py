@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from levada.batch import Batch
+from levada.batch import Batch, RecordState
 from levada.change import Kind, Verb
 from levada.delivery.json_sql import Columns, ColumnSql, template_sql
 from levada.delivery.order import DeliveryOrder
@@ -101,6 +101,23 @@ class PlanReader:
         """Operations [start, stop) of a kind, in one chunk."""
         parts = list(self.chunks(kind, verb, node, start=start, stop=stop, with_operations=with_operations))
         return Chunk(kind, parts[0].first, pa.concat_tables([part.columns for part in parts]).combine_chunks())
+
+    def in_state(self, kind: Kind, state: RecordState, *, stamped: bool) -> pa.Array[Any]:
+        """Which operations of a kind, from 0, have records in a state; with `stamped`, also those whose create was sent
+        under a key that expires."""
+        states = self._states(kind, self.types(kind))
+        names = [column.rpartition(" AS ")[2] for column in states]
+        wanted = [f"record_state = '{state}'"] if "record_state" in names else []
+        wanted += ["stamp IS NOT NULL"] if stamped and "stamp" in names else []
+        if not wanted:
+            return pa.array([], pa.int64())
+        path = literal(str(self.order.folder / self.order.plan.files[kind].name))
+        query = (
+            f"SELECT file_row_number AS place, {', '.join(states)} FROM read_parquet({path}, file_row_number = true)"
+        )
+        found: Any = self._open().sql(f"SELECT place FROM ({query}) WHERE {' OR '.join(wanted)} ORDER BY 1")
+        places: pa.Array[Any] = found.to_arrow_table()["place"].combine_chunks().cast(pa.int64())
+        return places
 
     def with_operations(self, settled: Settled, stamps: Mapping[int, str]) -> Settled:
         """The same, with the ids under which unknown operations were sent, so that a later run can use them again.

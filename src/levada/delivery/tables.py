@@ -119,8 +119,13 @@ class TableEngine:
         chance: Callable[[], float] = lambda: 0.5,
         entitled: Callable[[], bool] = lambda: True,
         owner: str = "",
+        monotonic: Callable[[], float] = lambda: 0.0,
+        outage_seconds: float = 20.0,
     ) -> None:
+        """`outage_seconds`: how long the destination may be away, by `monotonic`, before the run pauses."""
         self._order = order
+        self._monotonic = monotonic
+        self._outage_seconds = outage_seconds
         self._owner = owner
         self._destination = destination
         self._journal = journal
@@ -253,6 +258,7 @@ class TableEngine:
             if not doubtful:
                 self._settle(batch, Outcomes(Outcome("not_applied")))
             return
+        failing_since: float | None = None
         for attempt in range(1, self._policy.attempts_max + 1):
             try:
                 outcomes = self._write_due(replace(batch, attempt=attempt), waiting, doubtful)
@@ -276,7 +282,9 @@ class TableEngine:
                 self._settle(batch, outcomes)
                 return
             self._close()
-            if attempt == self._policy.attempts_max or self._halt.is_set() or not self._reopened(attempt):
+            failing_since = self._monotonic() if failing_since is None else failing_since
+            last = attempt == self._policy.attempts_max or self._halt.is_set()
+            if last or not self._reopened(attempt, failing_since, self._clean(reason)):
                 self._stop("outage", self._clean(reason))
                 if not doubtful:
                     self._settle(batch, Outcomes(Outcome("not_applied")))
@@ -298,10 +306,14 @@ class TableEngine:
             start = stop + 1
         return Outcomes.joined(parts)
 
-    def _reopened(self, attempt: int) -> bool:
-        """Wait, and connect again; False if the destination stays away."""
-        wait = self._policy.wait_seconds(attempt, self._chance())
-        self._listener(events.DeliveryWaiting(self._order.sync, "outage", wait))
+    def _reopened(self, attempt: int, failing_since: float, reason: str) -> bool:
+        """Wait, and connect again; False if the destination stays away, or was away for too long."""
+        left = failing_since + self._outage_seconds - self._monotonic()
+        if left <= 0:
+            return False
+        wait = min(left, self._policy.wait_seconds(attempt, self._chance()))
+        words = f"{reason}; {self._destination.name} is tried again then, and given up {left:.0f} s from now"
+        self._listener(events.DeliveryWaiting(self._order.sync, "outage", wait, words))
         self._halt.wait(wait)
         try:
             self._open()

@@ -16,7 +16,8 @@ import pyarrow as pa
 from levada.outcome import Outcome
 
 #: `end`: what the destination made of it when last asked, `rejected` or `suppressed`. `tries`: how often it was
-#: asked with these values. `left`: in how many runs, this one included, it is not asked.
+#: asked with these values. `left`: in how many runs, this one included, it is not asked. `moment`: the store's, when
+#: it was last asked.
 _FIELDS: list[pa.Field[pa.DataType]] = [
     pa.field("sequence", pa.int64()),
     pa.field("end", pa.string()),
@@ -24,6 +25,7 @@ _FIELDS: list[pa.Field[pa.DataType]] = [
     pa.field("left", pa.int32()),
     pa.field("reason", pa.string()),
     pa.field("code", pa.string()),
+    pa.field("moment", pa.string()),
 ]
 SCHEMA = pa.schema(_FIELDS)
 
@@ -56,5 +58,7 @@ NOTHING = Waiting(SCHEMA.empty_table())
 def _end(row: Mapping[str, object]) -> Outcome:
     times = "once" if row["tries"] == 1 else f"{row['tries']} times"
     runs = "the next run" if row["left"] == 1 else f"{row['left']} runs"
-    words = f"{row['reason'] or 'refused'} (asked {times}, asked again in {runs}, or when its values change)"
+    words = (
+        f"{row['reason'] or 'refused'} (asked {times}, asked again in {runs}, after a day, or when its values change)"
+    )
     return Outcome("waiting" if row["end"] == "rejected" else "suppressed", words, str(row["code"] or ""))

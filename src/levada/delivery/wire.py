@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from levada.delivery.addresses import AddressPolicy
+from levada.addresses import AddressPolicy
 from levada.destination import Response
 from levada.errors import ConfigError
 from levada.outcome import readable
@@ -40,6 +40,9 @@ NO_COMMON_TLS = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION
 class NotSent(Exception):
     """Surely not applied: the connection was refused, or the name or the certificate did not hold."""
 
+    #: how long the attempt took
+    seconds = 0.0
+
 
 class Untrusted(NotSent):
     """Surely not applied: who answered has no certificate that holds for its name, or no TLS that is safe."""
@@ -47,6 +50,9 @@ class Untrusted(NotSent):
 
 class Lost(Exception):
     """No whole answer came: the request may have been applied, or may yet be."""
+
+    #: how long it was waited for
+    seconds = 0.0
 
 
 class Overtaken(Exception):

@@ -18,6 +18,7 @@ from levada.demo.ground import Ground, existing, prepare, serve
 from levada.demo.warehouse import LOST_COUNTRY, break_warehouse, change_warehouse, mend_warehouse
 from levada.run import RunResult
 from levada.runner.project import Project
+from levada.wording import plural
 
 Out = Callable[[str], None]
 CRM, ADS, INBOX = "customers_to_crm", "lapsed_to_ads", "large_orders_to_inbox"
@@ -35,7 +36,7 @@ def run_demo(folder: Path, *, out: Out = print) -> int:
     ground, figures = prepare(folder)
     out(
         f"A shop's warehouse, from real order lines: {figures.order_lines:,} lines, {figures.orders:,} orders, "
-        f"{figures.customers:,} rows of customers ({_seconds(story.clock.monotonic() - began)})."
+        f"{plural(figures.customers, 'row')} of customers ({_seconds(story.clock.monotonic() - began)})."
     )
     with ground.tools_running() as ports:
         out("A CRM, an ad audience and a webhook inbox, which throttle and refuse as real ones do, are up.\n")
@@ -95,9 +96,12 @@ class Story:
         with self.project() as project:
             view = project.plan(CRM)
         counts = view.plan.counts
-        self.say(f"{counts.added:,} customers would be added to the CRM, {counts.invalid:,} rows cannot be sent:")
-        for key, reason in {_key(row.key): row.reason for row in view.invalid[:4]}.items():
-            self.say(f"  customer {key}: {reason}")
+        self.say(
+            f"{plural(counts.added, 'customer')} would be added to the CRM, "
+            f"{plural(counts.invalid, 'row')} cannot be sent:"
+        )
+        for row in view.invalid[:4]:
+            self.say(f"  customer {_key(row.key)}: {row.reason}")
         self.claim("planning sent nothing to anybody", not self.crm_stats().get("requests"))
 
     def first_run(self) -> None:
@@ -129,7 +133,9 @@ class Story:
         for record in examples.values():
             self.say(f"  customer {_key(record.key)}: {record.reason}")
         refused = self.crm_stats().get("records_refused", 0)
-        self.say(f"{len(rejected):,} records were refused in all. The rest of their batches arrived.")
+        self.say(
+            f"{plural(len(rejected), 'record was', 'records were')} refused in all. The rest of their batches arrived."
+        )
         self.claim("the CRM refused some records, and Levada names every one", 0 < len(rejected) <= refused)
 
     def next_day(self) -> None:
@@ -146,7 +152,8 @@ class Story:
         requests = after["requests"] - before["requests"]
         self.say(f"{counts.unchanged:,} unchanged customers cost no request.")
         self.claim(
-            f"the CRM was sent {sent:,} records in {requests} requests: what changed, and what it had refused",
+            f"the CRM was sent {plural(sent, 'record')} in {plural(requests, 'request')}: what changed, and "
+            "what it had refused",
             0 < counts.changed < counts.unchanged and counts.operations <= sent <= 2 * counts.operations,
         )
         self.crm_equals_warehouse()
@@ -167,9 +174,22 @@ class Story:
         self.show(result)
         for reason in result.guard.reasons:
             self.say(f"  {reason.message}")
+        with self.project() as project:
+            known = project.ledger(CRM).rows
+        held = len(self.contacts())
+        if known > held:
+            self.say(
+                f"  Of the {known:,} the CRM holds {held:,}. It refused {known - held:,} after an answer was lost, and "
+                "Levada takes them for perhaps there."
+            )
+        removed = result.counts.removed
+        self.say(
+            f"  {lost:,} customers left the warehouse: those {removed:,}, and {lost - removed:,} that the CRM had "
+            "refused or that were invalid."
+        )
         self.say(f"Somebody who means it says: levada approve {result.plan_id}")
         self.claim(
-            f"{lost:,} customers were missing, and the CRM was not asked to delete one",
+            f"{removed:,} customers would have been deleted, and the CRM was not asked to delete one",
             result.status == "blocked" and self.crm_stats() == before,
         )
         mend_warehouse(self.ground.shop)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 
 from levada.batch import Batch
 from levada.change import Verb
@@ -38,6 +37,7 @@ from levada.destinations.requests import Sender, Unsendable, address, scalars, s
 from levada.errors import ConfigError, DestinationError
 from levada.limits import Limits
 from levada.mapping import ValueLimits
+from levada.nearest import nearest_hint
 from levada.outcome import DELIVERED, Effects, Outcome, Outcomes, shortened
 from levada.template import OWN, Names, Node, Placeholder, placeholders
 
@@ -345,11 +345,10 @@ class DeclaredDestination:
             yield from placeholders(ability.sender.template)
 
     def _unknown(self, object_name: str, known: Sequence[str]) -> ConfigError:
-        near = get_close_matches(object_name, known, n=1)
         return ConfigError(
             f"{self.name} has no object {object_name}",
             code="config.unknown_object",
-            hint=f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}",
+            hint=nearest_hint(object_name, known),
         )
 
 

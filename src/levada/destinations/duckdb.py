@@ -198,6 +198,10 @@ def _ours(error: Exception) -> Exception:
         return FullError(f"{TITLE}: {text}", hint=FULL_HINT)
     if isinstance(error, duckdb.OutOfMemoryException):
         return UnavailableError(f"{TITLE}: {text}", hint=f"a batch must be written with {MEMORY} of memory")
+    if "not a valid DuckDB database" in text:
+        return DestinationError(
+            f"{TITLE}: {text}", code="destination.statement", hint="name a DuckDB database in `path:`, or a new file"
+        )
     if isinstance(error, duckdb.IOException):
         elsewhere = "Could not set lock" in text
         hint = "close the other process, and run again" if elsewhere else "is it a DuckDB database, and undamaged?"
@@ -217,10 +221,7 @@ class DuckdbEngine:
             raise ConfigError(
                 f"there is no file {self.path}", code="destination.missing_file", hint="or set create_tables: true"
             )
-        if not self.path.parent.is_dir():
-            raise ConfigError(
-                f"there is no folder {self.path.parent}", code="destination.missing_file", hint="make it, or mend path"
-            )
+        self._placed()
         with _translated():
             if not self.path.exists():
                 _make(self.path)
@@ -235,7 +236,17 @@ class DuckdbEngine:
             raise
         return session
 
+    def _placed(self) -> None:
+        """A path that can be none is a mistake in a file, and no outage."""
+        if not self.path.parent.is_dir():
+            raise ConfigError(
+                f"there is no folder {self.path.parent}", code="destination.missing_file", hint="make it, or mend path"
+            )
+        if self.path.is_dir():
+            raise ConfigError(f"{self.path} is a folder", code="destination.missing_file", hint="name a file in it")
+
     def look(self) -> DuckdbSession:
+        self._placed()
         if self.create and not self.path.is_file():
             return DuckdbSession(connect(**SETTINGS))
         return self.connect()

@@ -15,28 +15,29 @@ from typing import Any, cast
 import pyarrow as pa
 from pydantic import Field
 
+from levada.addresses import OWN_MACHINE, AddressPolicy, reach
+from levada.database import DatabaseAddress, DatabaseOptions, Parameters, database_address
 from levada.destination import DestinationSpec, DestinationType, Surroundings
 from levada.destinations.tables.destination import SqlDestination, swap_rows
 from levada.destinations.tables.engine import Grammar, Refused, TableColumn, TableFacts, Transient
 from levada.destinations.tables.names import TableName, quoted
 from levada.destinations.tables.statements import quoted_table
-from levada.destinations.tables.urls import DatabaseUrl, database_url
 from levada.destinations.tables.values import as_json, columns_of, is_nested, simple, simplified, widened
 from levada.errors import AccessError, ConfigError, DestinationError, FullError, LevadaError, UnavailableError
 from levada.limits import Limits
 from levada.mapping import FieldType, ValueLimits
-from levada.model import Declaration
 
 TITLE = "MySQL"
 DOCS = "docs/reference/table-destinations.md"
 RECORDS_PER_BATCH = 20_000
 STATEMENT_BYTES_MAX = 8_000_000
-CONNECT_SECONDS = 15
+CONNECT_SECONDS = 10
 ANSWER_SECONDS = 600
 LOCK_SECONDS = 60
 INDEX_CHARACTERS_MAX = 768
 """InnoDB indexes hold 3,072 bytes, four for a character."""
-SETTINGS = frozenset({"ssl_mode", "ssl_ca", "ssl_cert", "ssl_key"})
+FILES = frozenset({"ssl_ca", "ssl_cert", "ssl_key"})
+PARAMETERS = Parameters(("mysql", "mariadb"), 3306, FILES | {"ssl_mode"}, FILES)
 SQL_MODE = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 
 GRAMMAR = Grammar(
@@ -72,11 +73,9 @@ DATA = (
 """The data is at fault: a constraint, or a value outside its column."""
 
 
-class MysqlOptions(Declaration):
+class MysqlOptions(DatabaseOptions):
     """Tables of a MySQL or MariaDB database."""
 
-    url: str
-    """`mysql://user:password@host:port/database`. TLS is verified, but for loopback or by another `?ssl_mode=`."""
     create_tables: bool = False
     """Make tables and columns that are missing, and say so."""
     schema_: str = Field(default="", alias="schema")
@@ -167,6 +166,10 @@ class MysqlSession:
             raise ours from error
         except (UnicodeError, ValueError) as error:
             raise Refused(str(error), "value") from error
+        except RuntimeError as error:
+            # a server that asks for a file of this machine (LOAD DATA LOCAL) is answered by nobody
+            self.alive = False
+            raise DestinationError(f"{TITLE} at {self.shown}: {error}", code="destination.statement") from error
         except OSError as error:
             self.alive = False
             raise UnavailableError(f"{TITLE} at {self.shown}: {error}", hint="it is tried again later") from error
@@ -198,7 +201,8 @@ def _ours(error: Any, shown: str) -> Exception:
 
 @dataclass(frozen=True, slots=True)
 class MysqlEngine:
-    url: DatabaseUrl
+    address: DatabaseAddress
+    policy: AddressPolicy = OWN_MACHINE
     title: str = TITLE
     grammar: Grammar = GRAMMAR
 
@@ -211,11 +215,12 @@ class MysqlEngine:
             ) from error
         try:
             connection = pymysql.connect(
-                host=self.url.host,
-                port=self.url.port,
-                user=self.url.user,
-                password=self.url.password or "",
-                database=self.url.database,
+                defer_connect=True,
+                host=self.address.host,
+                port=self.address.port,
+                user=self.address.user,
+                password=self.address.password or "",
+                database=self.address.database,
                 charset="utf8mb4",
                 autocommit=True,
                 local_infile=False,
@@ -226,11 +231,14 @@ class MysqlEngine:
                 init_command="SET time_zone = '+00:00'",
                 **self._tls(),
             )
+            connection.connect(reach(self.address.host, self.address.port, self.policy, CONNECT_SECONDS))
         except pymysql.Error as error:
-            raise _ours(error, self.url.shown) from error
+            raise _ours(error, self.address.shown) from error
         except OSError as error:
-            raise UnavailableError(f"{TITLE} at {self.url.shown}: {error}", hint="see the url") from error
-        session = MysqlSession(connection, self.url.shown, STATEMENT_BYTES_MAX)
+            raise UnavailableError(
+                f"{TITLE} at {self.address.shown}: {error}", hint="see the destination's file"
+            ) from error
+        session = MysqlSession(connection, self.address.shown, STATEMENT_BYTES_MAX)
         try:
             session.run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
             session.run(f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}")
@@ -246,8 +254,8 @@ class MysqlEngine:
 
     def _tls(self) -> dict[str, Any]:
         """What the driver is told of TLS: `ssl_mode` is disabled, required, verify_ca or verify_identity."""
-        settings = self.url.settings
-        mode = settings.get("ssl_mode", "disabled" if self.url.is_loopback else "verify_identity").lower()
+        settings = self.address.settings
+        mode = settings.get("ssl_mode", "disabled" if self.address.is_loopback else "verify_identity").lower()
         if mode not in ("disabled", "required", "verify_ca", "verify_identity"):
             raise ConfigError(
                 f"ssl_mode {mode} is not known",
@@ -267,7 +275,7 @@ class MysqlEngine:
         return {"ssl": context}
 
     def facts(self, session: Any, name: TableName) -> TableFacts | None:
-        schema = name.schema or self.url.database
+        schema = name.schema or self.address.database
         found = session.fetch(
             "SELECT column_name, column_type, is_nullable, column_default, extra,"
             " character_set_name, collation_name FROM information_schema.columns"
@@ -317,7 +325,7 @@ class MysqlEngine:
     def tables(self, session: Any, schema: str) -> tuple[str, ...]:
         rows = session.fetch(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = %s ORDER BY 1",
-            (schema or self.url.database,),
+            (schema or self.address.database,),
         )
         return tuple(str(row[0]) for row in rows)
 
@@ -408,7 +416,7 @@ class MysqlEngine:
         return " FOR UPDATE"
 
     def place(self, name: TableName) -> str:
-        return self.url.place(name.schema or self.url.database, name.table)
+        return self.address.place(name.schema or self.address.database, name.table)
 
     def identity(self, session: Any, name: TableName) -> str:
         return ""
@@ -419,7 +427,7 @@ class MysqlEngine:
     def swap(self, session: Any, target: TableName, staging: TableName, retired: TableName) -> bool:
         """RENAME TABLE changes both names at once. Where triggers or foreign keys hang on the table, the rows
         change places instead."""
-        schema = target.schema or self.url.database
+        schema = target.schema or self.address.database
         hanging = session.fetch(
             "SELECT 1 FROM information_schema.triggers WHERE event_object_schema = %s AND event_object_table = %s"
             " UNION ALL SELECT 1 FROM information_schema.referential_constraints"
@@ -481,10 +489,11 @@ def _shaped(column: pa.ChunkedArray[Any], name: str, native: str) -> pa.ChunkedA
 
 
 def open_mysql(name: str, options: MysqlOptions, surroundings: Surroundings) -> SqlDestination:
-    url = database_url(options.url, ("mysql", "mariadb"), 3306, SETTINGS)
+    root, policy = surroundings.root, surroundings.policy
+    address = database_address(options, PARAMETERS, code="destination.url", root=root, policy=policy)
     spec = DestinationSpec("mysql", TITLE, DOCS, Limits(records_per_request=RECORDS_PER_BATCH, concurrent_requests=1))
     return SqlDestination(
-        name, MysqlEngine(url), spec, options.create_tables, schema=options.schema_, marks=options.marks
+        name, MysqlEngine(address, policy), spec, options.create_tables, schema=options.schema_, marks=options.marks
     )
 
 

@@ -15,32 +15,24 @@ from typing import Any, cast
 import pyarrow as pa
 from pydantic import Field
 
+from levada.addresses import OWN_MACHINE, AddressPolicy, look_up
+from levada.database import DatabaseAddress, DatabaseOptions, database_address
 from levada.destination import DestinationSpec, DestinationType, Surroundings
 from levada.destinations.postgres_swap import swap_tables
 from levada.destinations.tables.destination import SqlDestination
 from levada.destinations.tables.engine import Grammar, Refused, TableColumn, TableFacts, Transient
 from levada.destinations.tables.names import TableName, quoted
 from levada.destinations.tables.statements import quoted_table
-from levada.destinations.tables.urls import DatabaseUrl, database_url
 from levada.destinations.tables.values import as_json, is_nested, is_plain_list, simple, simplified, widened
 from levada.errors import AccessError, ConfigError, DestinationError, FullError, LevadaError, UnavailableError
-from levada.libpq import CONNECTION_DEFAULTS
+from levada.libpq import PARAMETERS, conninfo, without_environment
 from levada.limits import Limits
 from levada.mapping import FieldType, ValueLimits
-from levada.model import Declaration
 
 TITLE = "PostgreSQL"
 DOCS = "docs/reference/table-destinations.md"
 RECORDS_PER_BATCH = 100_000
 LOCK_SECONDS = 60
-SETTINGS = frozenset(
-    {
-        "sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "application_name", "channel_binding",
-        "target_session_attrs", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
-        "tcp_user_timeout",
-    }
-)  # fmt: skip
-
 GRAMMAR = Grammar(
     exact='CAST({} AS text) COLLATE "C" = CAST({} AS text) COLLATE "C"',
     placeholder="$",
@@ -92,11 +84,9 @@ MODIFIER = re.compile(r"\((\d+)(?:, ?(-?\d+))?\)")
 CHANGES = re.compile(r"^(timestamp|time)\((\d)\)")
 
 
-class PostgresOptions(Declaration):
+class PostgresOptions(DatabaseOptions):
     """Tables of a PostgreSQL database."""
 
-    url: str
-    """`postgresql://user:password@host:port/database`. TLS is verified, but for loopback or by another `?sslmode=`."""
     create_tables: bool = False
     """Make tables and columns that are missing, and say so."""
     schema_: str = Field(default="", alias="schema")
@@ -229,27 +219,32 @@ def _said(text: str) -> str:
     return re.sub(r"\.? SQLSTATE: \w+$", "", "; ".join(kept)).strip()
 
 
-def _refused_login(error: Any, url: DatabaseUrl) -> LevadaError:
+def _refused_login(error: Any, address: DatabaseAddress) -> LevadaError:
     """Why there is no connection. Before a connection stands the driver tells no SQLSTATE, only words."""
     text = _said(str(error)) if "FATAL:" in str(error) else " ".join(str(error).split())
-    where = f"{TITLE} at {url.shown}"
+    where = f"{TITLE} at {address.shown}"
     words = text.lower()
     if any(word in words for word in ("authentication", "no pg_hba.conf", "role ", "permission denied", "password")):
-        return AccessError(f"{where}: {text}", code="access.refused", hint="see user and password in the url")
+        return AccessError(
+            f"{where}: {text}", code="access.refused", hint="see user and password in the destination's file"
+        )
     if "database " in words and "does not exist" in words:
-        return ConfigError(f"{where}: {text}", code="destination.missing_database", hint="see the url")
+        return ConfigError(f"{where}: {text}", code="destination.missing_database", hint="see the destination's file")
     if "certificate" in words or "ssl" in words:
         return AccessError(
             f"{where}: {text}",
             code="access.tls",
-            hint="name the authority's file with ?sslrootcert=FILE, or choose another ?sslmode= knowingly",
+            hint="name the authority's file with ?sslrootcert=FILE, or choose another `sslmode` knowingly",
         )
-    return UnavailableError(f"{where}: {text}", hint="is the server running, and does the url name its host and port?")
+    return UnavailableError(
+        f"{where}: {text}", hint="is the server running, and does the destination's file name its host and port?"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresEngine:
-    url: DatabaseUrl
+    address: DatabaseAddress
+    policy: AddressPolicy = OWN_MACHINE
     title: str = TITLE
     grammar: Grammar = GRAMMAR
 
@@ -264,10 +259,12 @@ class PostgresEngine:
                 hint="pip install 'levada[postgres]'",
             ) from error
         try:
-            connection = driver.connect(self._uri(), autocommit=True)
-        except adbc_driver_manager.Error as error:
-            raise _refused_login(error, self.url) from error
-        session = PostgresSession(connection, self.url.shown)
+            told = conninfo(self.address, look_up(self.address.host, self.address.port, self.policy))
+            with without_environment():
+                connection = driver.connect(told, autocommit=True)
+        except (adbc_driver_manager.Error, OSError) as error:
+            raise _refused_login(error, self.address) from error
+        session = PostgresSession(connection, self.address.shown)
         try:
             session.run("SET TIME ZONE 'UTC'")
             session.run(f"SET lock_timeout = '{LOCK_SECONDS}s'")
@@ -279,14 +276,6 @@ class PostgresEngine:
 
     def look(self) -> PostgresSession:
         return self.connect()
-
-    def _uri(self) -> str:
-        settings = {**CONNECTION_DEFAULTS, **self.url.settings}
-        if "sslmode" not in settings and not self.url.is_loopback:
-            settings["sslmode"] = "verify-full"
-        if settings.get("sslmode") == "verify-full":
-            settings.setdefault("sslrootcert", "system")
-        return self.url.written("postgresql", settings)
 
     def facts(self, session: Any, name: TableName) -> TableFacts | None:
         place = quoted_table(GRAMMAR, name)
@@ -420,7 +409,7 @@ class PostgresEngine:
         return " FOR UPDATE OF t" if rows else ""
 
     def place(self, name: TableName) -> str:
-        return self.url.place(name.schema or "public", name.table)
+        return self.address.place(name.schema or "public", name.table)
 
     def identity(self, session: Any, name: TableName) -> str:
         rows = session.fetch(
@@ -490,12 +479,13 @@ def _no_lost_digits(column: pa.ChunkedArray[Any], name: str, native: str) -> Non
 
 
 def open_postgres(name: str, options: PostgresOptions, surroundings: Surroundings) -> SqlDestination:
-    url = database_url(options.url, ("postgresql", "postgres"), 5432, SETTINGS)
+    root, policy = surroundings.root, surroundings.policy
+    address = database_address(options, PARAMETERS, code="destination.url", root=root, policy=policy)
     spec = DestinationSpec(
         "postgres", TITLE, DOCS, Limits(records_per_request=RECORDS_PER_BATCH, concurrent_requests=1)
     )
     return SqlDestination(
-        name, PostgresEngine(url), spec, options.create_tables, schema=options.schema_, marks=options.marks
+        name, PostgresEngine(address, policy), spec, options.create_tables, schema=options.schema_, marks=options.marks
     )
 
 

@@ -137,29 +137,31 @@ class PythonDestination:
         what was done: the records are unknown. Either has the code FUNCTION_FAILED: trying again would not help.
         """
         asked = 0
-        try:
-            result = self(batch)
-            if isinstance(result, Generator):
-                talk: Generator[object, Response, object] = result
-                answer: Response | None = None
-                while True:
-                    try:
-                        request = next(talk) if answer is None else talk.send(answer)
-                    except StopIteration as stop:
-                        return self._outcomes(stop.value, batch, generator=True)
-                    asked += 1
-                    answer = yield self._request(request)
-        except LevadaError:
-            raise
-        except OSError as error:
-            if not inspect.isgeneratorfunction(self.function):
-                return batch.unknown(f"{self.name}: {error}")  # a plain function's own network may come back
-            return self._failed(batch, error, sent=asked > 0)
-        except Exception as error:  # noqa: BLE001 - whatever a user's function raises
-            return self._failed(batch, error, sent=asked > 0 or not inspect.isgeneratorfunction(self.function))
-        return self._outcomes(result, batch, generator=False)
+        talk: Generator[object, Response, object] | None = None
+        answer: Response | None = None
+        while True:
+            try:
+                if talk is None:
+                    result = self(batch)
+                    if not isinstance(result, Generator):
+                        return self._outcomes(result, batch, generator=False)
+                    talk = result
+                try:
+                    request = self._request(next(talk) if answer is None else talk.send(answer))
+                except StopIteration as stop:
+                    return self._outcomes(stop.value, batch, generator=True)
+            except LevadaError:
+                raise
+            except OSError as error:
+                if not inspect.isgeneratorfunction(self.function):
+                    return batch.unknown(f"{self.name}: {error}")  # a plain function's own network may come back
+                return self._failed(batch, error, sent=asked > 0)
+            except BaseException as error:  # noqa: BLE001 - whatever a user's function raises, sys.exit() too
+                return self._failed(batch, error, sent=asked > 0 or not inspect.isgeneratorfunction(self.function))
+            asked += 1
+            answer = yield request
 
-    def _failed(self, batch: Batch, error: Exception, *, sent: bool) -> Outcomes:
+    def _failed(self, batch: Batch, error: BaseException, *, sent: bool) -> Outcomes:
         reason = f"{self.name}: {type(error).__name__} in the function: {error}"
         return Outcomes(Outcome("unknown" if sent else "not_applied", shortened(reason), FUNCTION_FAILED))
 
@@ -303,7 +305,7 @@ def _module(root: Path, text: str) -> ModuleType:
     sys.modules[name] = module
     try:
         module_spec.loader.exec_module(module)
-    except Exception as error:
+    except BaseException as error:  # sys.exit() in a file of theirs ends no process of ours
         del sys.modules[name]
         raise ConfigError(
             f"{text} cannot be imported: {type(error).__name__}: {error}",

@@ -167,6 +167,7 @@ class SqliteEngine:
             raise ConfigError(
                 f"there is no file {self.path}", code="destination.missing_file", hint="or set create_tables: true"
             )
+        self._placed()
         mode = "rwc" if self.create else "rw"
         uri = f"{self.path.absolute().as_uri()}?mode={mode}"
         with _translated():
@@ -182,7 +183,17 @@ class SqliteEngine:
             raise
         return session
 
+    def _placed(self) -> None:
+        """A path that can be none is a mistake in a file, and no outage."""
+        if not self.path.parent.is_dir():
+            raise ConfigError(
+                f"there is no folder {self.path.parent}", code="destination.missing_file", hint="make it, or mend path"
+            )
+        if self.path.is_dir():
+            raise ConfigError(f"{self.path} is a folder", code="destination.missing_file", hint="name a file in it")
+
     def look(self) -> SqliteSession:
+        self._placed()
         if self.create and not self.path.is_file():
             return SqliteSession(sqlite3.connect(":memory:", isolation_level=None))
         return self.connect()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from levada.change import Counts
 from levada.planner import KindPolicy, Ledger
-from levada.planners import lapsed, late, sql
+from levada.planners import apart, lapsed, late, sql
 from levada.planners.engine import Engine
 from levada.planners.figures import null_counts, parts_for
 from levada.planners.ledgers import CREATED, NARROW, UNSURE, LedgerView
@@ -435,24 +435,14 @@ class Comparison:
         if bad:
             parts.append(self._mapped_problems())
         if self.repeated:
-            reason = problem_text(
-                "duplicate_key",
-                ", ".join(self.layout.keys),
-                sql.text("several rows with this key and different values"),
-            )
-            unequal = f"(SELECT * FROM {ROWS} WHERE unequal)"
-            parts.append(
-                f"SELECT {self._keys_of('m')}, {reason} AS p FROM {MAPPED} m SEMI JOIN {unequal} u "
-                f"ON {self._same_key('m', 'u')} WHERE NOT m.bad"
-            )
+            reason = problem_text("duplicate_key", ", ".join(self.layout.keys), "words")
+            told = apart.duplicates(self.layout, MAPPED, f"(SELECT * FROM {ROWS} WHERE unequal)")
+            parts.append(f"SELECT {self._keys}, {reason} AS p FROM ({told})")
         if self.bad_late:
             parts.append(f"SELECT {self._keys}, p FROM levada_completed WHERE p IS NOT NULL")
         if self.bad_match:
-            reason = problem_text(
-                "duplicate_match",
-                ", ".join(self.layout.match),
-                sql.text("several rows would be found as the same record"),
-            )
+            words = apart.match_words(self.layout, "f")
+            reason = problem_text("duplicate_match", ", ".join(self.layout.match), words)
             parts.append(
                 f"SELECT {self._keys_of('f')}, {reason} AS p FROM levada_completed f SEMI JOIN {TWICE} t "
                 f"ON {self._same_match('f', 't')} WHERE f.p IS NULL"

@@ -9,7 +9,6 @@ passes, and nothing can leave the parentheses it is put in. How long its value m
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from levada.errors import ConfigError
+from levada.nearest import nearest_hint
 from levada.nesting import NESTING_MAX, deepest
 from levada.planners import growth
 from levada.sql.connection import connect
@@ -185,7 +185,9 @@ def _check(node: dict[str, Any], known: dict[str, str], used: dict[str, None], s
         if name.lower() in VOLATILE and name.lower() not in known:
             raise _refused(subject, text, at, f"{name} differs from run to run", "compute it in the model")
         if name.lower() not in known:
-            raise _refused(subject, text, at, f"the model has no column {name!r}", nearest(name, known.values()))
+            raise _refused(
+                subject, text, at, f"the model has no column {name!r}", nearest_hint(name, sorted(known.values()))
+            )
         used[known[name.lower()]] = None
     elif kind == "FUNCTION":
         name = str(node["function_name"]).lower()
@@ -193,20 +195,15 @@ def _check(node: dict[str, Any], known: dict[str, str], used: dict[str, None], s
             raise _refused(subject, text, at, f"{name}() differs from run to run", "compute it in the model")
         special = node.get("schema") or node.get("catalog") or node.get("distinct") or node.get("filter")
         if name not in FUNCTIONS or special or node.get("order_bys", {}).get("orders"):
-            raise _refused(subject, text, at, f"the function {name} may not be used here", nearest(name, FUNCTIONS))
+            raise _refused(
+                subject, text, at, f"the function {name} may not be used here", nearest_hint(name, sorted(FUNCTIONS))
+            )
     elif kind == "TYPE" and str(node.get("type_name", "")).lower() in UNSAFE_TYPES:
         raise _refused(subject, text, at, f"the type {node['type_name']} may not be used here", "cast to json instead")
     elif kind not in CLASSES:
         raise _refused(
             subject, text, at, f"{REFUSED.get(kind, kind.lower())} may not be used here", "compute it in the model"
         )
-
-
-def nearest(name: str, known: Any) -> str | None:
-    """A hint naming what was probably meant."""
-    found = difflib.get_close_matches(name.lower(), [str(each).lower() for each in known], 1, 0.6)
-    exact = {str(each).lower(): str(each) for each in known}
-    return f"did you mean {exact[found[0]]!r}?" if found else f"known: {', '.join(sorted(exact.values())[:20])}"
 
 
 def _offset(position: object) -> int:

@@ -19,6 +19,7 @@ from typing import Any
 
 from levada.errors import ConfigError
 from levada.mapping import FieldMapping, Mapping
+from levada.nearest import nearest_hint
 from levada.planners import expressions, sql, templates, transforms, values
 from levada.planners.constants import constant
 from levada.planners.engine import Engine, first_line
@@ -361,7 +362,7 @@ class _Columns:
             raise ConfigError(
                 f"{subject}: the model has no column {name!r}",
                 code="config.unknown_column",
-                hint=expressions.nearest(name, self.types),
+                hint=nearest_hint(name, self.types),
             )
         if len(found) > 1:
             raise ConfigError(

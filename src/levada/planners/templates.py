@@ -16,8 +16,8 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from levada.errors import ConfigError
+from levada.nearest import nearest_hint
 from levada.planners import sql
-from levada.planners.expressions import nearest
 from levada.planners.template_limits import bound_ranges, bounded
 from levada.sql.text import json_of, name_of
 from levada.sql.types import type_of
@@ -112,7 +112,9 @@ def compiled(source: str, subject: str) -> BoundTemplate:
     if unknown:
         known = _environment().filters
         raise ConfigError(
-            f"{subject}: there is no filter {unknown[0]!r}", code="config.template", hint=nearest(unknown[0], known)
+            f"{subject}: there is no filter {unknown[0]!r}",
+            code="config.template",
+            hint=nearest_hint(unknown[0], sorted(known)),
         )
     return template
 
@@ -144,7 +146,7 @@ def variables(source: str, columns: Sequence[str], *, subject: str) -> tuple[tup
     for name in sorted(names):
         if name.lower() not in known:
             raise ConfigError(
-                f"{subject}: the model has no column {name!r}", code="config.template", hint=nearest(name, columns)
+                f"{subject}: the model has no column {name!r}", code="config.template", hint=nearest_hint(name, columns)
             )
     return tuple((name, known[name.lower()]) for name in sorted(names))
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from levada.errors import ConfigError
-from levada.planners.expressions import nearest
+from levada.nearest import nearest_hint
 from levada.planners.sql import text
 
 SPACES = " \t\n\r\v\f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
@@ -128,7 +128,7 @@ def parsed(spec: str, *, subject: str) -> Transform:
     if match is None or transform is None:
         name = match[1] if match else spec
         raise ConfigError(
-            f"{subject}: there is no transform {name!r}", code="config.transform", hint=nearest(name, TRANSFORMS)
+            f"{subject}: there is no transform {name!r}", code="config.transform", hint=nearest_hint(name, TRANSFORMS)
         )
     argument = (match[2] or "").strip("'\" ")
     if argument and not transform.parameter:

@@ -7,7 +7,8 @@ when they are not found.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,9 @@ import pyarrow.parquet as parquet
 from levada.planner import Ledger, Segment
 from levada.planners import sql
 from levada.sql.connection import connect
+
+if TYPE_CHECKING:
+    import duckdb
 
 GROUPS_MAX = 8
 """So many row groups of a segment are read."""
@@ -28,10 +32,12 @@ def witnesses(ledger: Ledger, schema: pa.Schema, match: Sequence[str], size: int
     Raises OSError and pa.ArrowException for files that cannot be read.
     """
     candidates: list[pa.Table] = []
-    for place, segment in enumerate(ledger.segments):
-        if segment.kind == "upsert" and segment.file.rows:
-            found = _drawn(ledger, segment, schema, size)
-            candidates.append(_newest(ledger, found, ledger.segments[place + 1 :]))
+    with connect(memory_limit="256MB") if len(ledger.segments) > 1 else nullcontext() as connection:
+        for place, segment in enumerate(ledger.segments):
+            if segment.kind == "upsert" and segment.file.rows:
+                found = _drawn(ledger, segment, schema, size)
+                later = ledger.segments[place + 1 :]
+                candidates.append(_newest(connection, ledger, found, later) if connection and later else found)
     keys = [f"key.{name}" for name in ledger.keys]
     tables = [table.drop_columns(keys) for table in candidates]
     whole = pa.concat_tables(tables) if tables else schema.empty_table()
@@ -79,9 +85,11 @@ def _typed(table: pa.Table, name: str, kind: pa.DataType) -> Any:
     return cast("Any", pa).nulls(table.num_rows, kind)
 
 
-def _newest(ledger: Ledger, found: pa.Table, later: Sequence[Segment]) -> pa.Table:
+def _newest(
+    connection: duckdb.DuckDBPyConnection, ledger: Ledger, found: pa.Table, later: Sequence[Segment]
+) -> pa.Table:
     """Without the records of which a later segment says something else."""
-    if not later or not found.num_rows:
+    if not found.num_rows:
         return found
     import duckdb
 
@@ -89,16 +97,15 @@ def _newest(ledger: Ledger, found: pa.Table, later: Sequence[Segment]) -> pa.Tab
     keys = [f"CAST({sql.quoted(f'key.{name}')} AS VARCHAR)" for name in ledger.keys]
     named = sql.listed(f"{key} AS k{index}" for index, key in enumerate(keys))
     numbered = found.append_column("levada_place", pa.array(range(found.num_rows), pa.int64()))
-    with connect(memory_limit="256MB") as connection:
-        connection.register("found", numbered.select([*found.column_names[: len(keys)], "levada_place"]))
-        said = " UNION ALL ".join(
-            f"SELECT {named} FROM {sql.parquet(ledger.folder / segment.file.name)}" for segment in later
-        )
-        try:
-            rows = connection.sql(
-                f"SELECT levada_place FROM (SELECT {named}, levada_place FROM found) f ANTI JOIN ({said}) s "
-                f"ON {sql.equal('f', 's', 'k', len(keys))} ORDER BY levada_place"
-            ).to_arrow_table()
-        except duckdb.Error as error:
-            raise OSError(f"a file of the ledger cannot be read: {error}") from error
+    connection.register("found", numbered.select([*found.column_names[: len(keys)], "levada_place"]))
+    said = " UNION ALL ".join(
+        f"SELECT {named} FROM {sql.parquet(ledger.folder / segment.file.name)}" for segment in later
+    )
+    try:
+        rows = connection.sql(
+            f"SELECT levada_place FROM (SELECT {named}, levada_place FROM found) f ANTI JOIN ({said}) s "
+            f"ON {sql.equal('f', 's', 'k', len(keys))} ORDER BY levada_place"
+        ).to_arrow_table()
+    except duckdb.Error as error:
+        raise OSError(f"a file of the ledger cannot be read: {error}") from error
     return found.take(rows.column("levada_place"))

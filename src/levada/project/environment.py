@@ -3,12 +3,15 @@
 The process's own environment wins over `.env.NAME`, and that over `.env`. A reference becomes text; the class
 that validates the value makes a number or a truth value of it. Which of the values are secrets is decided
 here too, so that whoever writes logs can leave them out. Keys are never interpolated, nor is a model's query.
+
+Two walls: Levada's own variables (`LEVADA_…`, the master key among them) cannot be named, and no secret gets into a
+file that describes no account, since what such files say lies in plans and ledgers.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +19,18 @@ from urllib.parse import unquote
 
 from levada.errors import ConfigError, Where
 from levada.project.yaml import Document, KeyPath
+from levada.redaction import SHORT_MIN
 
 SecretLookup = Callable[[str], str | None]
 """The value of a secret by its name, or None if there is none of that name."""
 
 ENV_CHARACTERS_MAX = 1_000_000
 """The longest `.env` file, in characters."""
+
+OWN_PREFIX = "LEVADA_"
+"""Variables of this beginning are Levada's own: no file is meant to name one."""
+LITERAL_SECRET_MIN = 16
+"""From this length on, a secret that stands in the clear in another file is no word that is there by chance."""
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*\Z")
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<body>[^{}]*)\}|\$\{")
@@ -30,7 +39,7 @@ _SECRET = re.compile(r"secret:(?P<name>[A-Za-z_][A-Za-z0-9_.\-]*)\Z")
 _SECRET_NAME = re.compile(r"pass(word|wd|phrase|code)|token|secret|credential|signature", re.IGNORECASE)
 _SECRET_KEY = re.compile(_SECRET_NAME.pattern + r"|key|auth|bearer|private|headers", re.IGNORECASE)
 _NO_SECRET_KEY = re.compile(r"(_url|_path|_file|_id|_name|_field|_column)\Z", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]*://[^/?#@\s:]*:(?P<password>[^/?#\s]*)@")
+_PIECES = re.compile(r"(?:[/@#?:&=+;,\\\[\]\s]|%[0-9A-Fa-f]{2}|%)+")
 _QUERY_PASSWORD = re.compile(r"(?:[?&]|\b)(?:password|passwd|pwd|token|secret|api_?key)=(?P<password>[^&\s]+)", re.I)
 
 
@@ -108,6 +117,10 @@ class Interpolation:
 
     environment: Environment
     secrets: set[str] = field(default_factory=set, repr=False)
+    #: parts of passwords, for redaction alone
+    pieces: set[str] = field(default_factory=set, repr=False)
+    #: texts of files that describe no account: where they stand, and what references put into them
+    _texts: list[tuple[Where, str, tuple[str, ...]]] = field(default_factory=list, repr=False)
     _asked: dict[str, str | None] = field(default_factory=dict, repr=False)
 
     def apply(self, document: Document, *, credentials: bool) -> tuple[Any, dict[KeyPath, ConfigError]]:
@@ -135,27 +148,42 @@ class Interpolation:
     ) -> str:
         keys = [part for part in path if isinstance(part, str)]
         secret = credentials and looks_secret(keys)
+        put_in: list[str] = []
         if "${" in text:
 
             def put(match: re.Match[str]) -> str:
                 if match[0] == "$${":
                     return "${"
                 try:
-                    return self._resolve(match, secret, document.positions.at(*path))
+                    put_in.append(self._resolve(match, secret, credentials, document.positions.at(*path)))
                 except ConfigError as error:
                     errors.setdefault(path, error)
                     return match[0]
+                return put_in[-1]
 
             text = _REFERENCE.sub(put, text)
-        if credentials and path not in errors:
-            self.secrets.update(_passwords_within(text))
+        if not credentials:
+            self._texts.append((document.positions.at(*path), text, tuple(put_in)))
+        elif path not in errors:
+            passwords = _passwords_within(text)
+            self.secrets.update(passwords)
+            self.pieces.update(piece for password in passwords for piece in pieces_of(password))
             if secret and _SECRET_NAME.search(keys[-1]):
                 self.secrets.add(text)
         return text
 
-    def _resolve(self, match: re.Match[str], secret: bool, where: Where) -> str:
+    def misplaced(self) -> Iterator[ConfigError]:
+        """An error for each secret of the accounts that stands in a file of another kind, by whatever way."""
+        for where, text, put_in in self._texts:
+            by_reference = any(len(each) >= SHORT_MIN and each in self.secrets for each in put_in)
+            if by_reference or any(len(each) >= LITERAL_SECRET_MIN and each in text for each in self.secrets):
+                yield _misplaced("this is a secret of a source or a destination", where)
+
+    def _resolve(self, match: re.Match[str], secret: bool, credentials: bool, where: Where) -> str:
         body = match["body"]
         if body is not None and (found := _SECRET.match(body)):
+            if not credentials:
+                raise _misplaced(f"the secret {found['name']} has no place here", where)
             return self._secret(found["name"], where)
         if body is None or not (found := _VARIABLE.match(body)):
             raise ConfigError(
@@ -165,6 +193,15 @@ class Interpolation:
                 hint="write ${NAME}, ${NAME:-default} or ${secret:NAME}; $${ stands for the characters ${",
             )
         name, default = found["name"], found["default"]
+        if name.upper().startswith(OWN_PREFIX):
+            raise ConfigError(
+                f"the variable {name} is Levada's own and cannot be named in a file",
+                code="config.own_variable",
+                where=where,
+                hint="give a variable of the project another name, without LEVADA_",
+            )
+        if not credentials and _SECRET_NAME.search(name) and not _NO_SECRET_KEY.search(name):
+            raise _misplaced(f"the variable {name} has the name of a secret, which has no place here", where)
         value = self.environment.variables.get(name)
         if not value and default is not None:
             return default
@@ -195,6 +232,16 @@ class Interpolation:
         return value
 
 
+def _misplaced(message: str, where: Where) -> ConfigError:
+    return ConfigError(
+        message,
+        code="config.secret_in_value",
+        where=where,
+        hint="what models and syncs say lies in plans and ledgers: credentials belong into sources and destinations, "
+        "such as `auth:` or a constant header; rename a variable that holds no secret",
+    )
+
+
 def looks_secret(keys: list[str]) -> bool:
     """Do these keys, from the outermost, lead to a credential? `["auth", "bearer"]` do; `["token_url"]` does not."""
     if not keys or _NO_SECRET_KEY.search(keys[-1]):
@@ -203,8 +250,18 @@ def looks_secret(keys: list[str]) -> bool:
 
 
 def _passwords_within(text: str) -> set[str]:
-    """The passwords in a URL or a connection string, as written and decoded."""
+    """The passwords in a URL or a connection string, as written and decoded, also one that breaks the URL apart."""
     if "@" not in text and "=" not in text:
         return set()
-    found = [match["password"] for pattern in (_URL_PASSWORD, _QUERY_PASSWORD) for match in pattern.finditer(text)]
+    found = {match["password"] for match in _QUERY_PASSWORD.finditer(text)}
+    scheme, separator, rest = text.partition("://")
+    if separator:
+        # a path of the web may hold an `@`; of a database's address nothing after the password does
+        rest = re.split(r"[/?#]", rest)[0] if scheme.lower() in ("http", "https") else rest
+        found.add(rest.rpartition("@")[0].partition(":")[2])
     return {password for raw in found if raw for password in (raw, unquote(raw))}
+
+
+def pieces_of(password: str) -> set[str]:
+    """What a reader of URLs may take for a host, a port or a setting, where a password holds odd characters."""
+    return {piece for piece in _PIECES.split(password) if len(piece) >= SHORT_MIN}

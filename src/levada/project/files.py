@@ -32,11 +32,10 @@ from levada.project.references import Reference, check_references, references_of
 from levada.project.settings import Settings
 from levada.project.validation import choices_hint, validate
 from levada.project.yaml import Document, KeyPath, Positions, mapping, parse
+from levada.redaction import Redactor
 from levada.sync import Sync
 
 Options = type[BaseModel]
-REDACTED_CHARACTERS_MIN = 4
-"""A shorter secret is part of too many words to be taken out of a message."""
 
 OptionsLookup = Callable[[str], Options | None]
 """The class of the options of a `type:`, or None if there is no such type."""
@@ -207,6 +206,7 @@ def read(
     destinations = reading.read_accounts("destination", destination_options, known_destinations)
     syncs = reading.read_syncs()
     reading.errors += check_references(reading.listing.files, reading.references, syncs)
+    reading.errors += reading.interpolation.misplaced()
     return ProjectFiles(
         root=root,
         settings=reading.settings,
@@ -215,7 +215,7 @@ def read(
         destinations={name: DestinationFile(name, *parts) for name, parts in destinations.items()},
         syncs=syncs,
         connectors=connectors,
-        secrets=tuple(sorted(reading.interpolation.secrets)),
+        secrets=tuple(sorted(reading.interpolation.secrets | reading.interpolation.pieces)),
         errors=tuple(reading.sorted_errors()),
         notices=tuple(reading.listing.notices),
         listed=reading.listing.files,
@@ -417,18 +417,16 @@ class _Reading:
             folder = where.file.partition("/")[0] if "/" in where.file else ""
             return folders.index(folder) if folder in folders else 0, where.file, where.line, where.column
 
-        return sorted((self._redacted(error) for error in self.errors), key=rank)
+        redactor = Redactor(self.interpolation.secrets | self.interpolation.pieces)
+        return sorted((_redacted(error, redactor) for error in self.errors), key=rank)
 
-    def _redacted(self, error: ConfigError) -> ConfigError:
-        message, hint = error.message, error.hint
-        for secret in self.interpolation.secrets:
-            if len(secret) < REDACTED_CHARACTERS_MIN:
-                continue
-            message = message.replace(secret, "…")
-            hint = hint.replace(secret, "…") if hint else hint
-        if (message, hint) == (error.message, error.hint):
-            return error
-        return ConfigError(message, code=error.code, where=error.where, hint=hint)
+
+def _redacted(error: ConfigError, redactor: Redactor) -> ConfigError:
+    clean = redactor.clean
+    message, hint = clean(error.message), error.hint and clean(error.hint)
+    if (message, hint) == (error.message, error.hint):
+        return error
+    return ConfigError(message, code=error.code, where=error.where, hint=hint)
 
 
 def _with_types(error: ConfigError, kind: Kind, known: Sequence[str]) -> ConfigError:

@@ -35,19 +35,21 @@ _PATTERN = re.compile(r"[*?\[]")
 _RAW_GIT = {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
 
 
-def select(files: ProjectFiles, select: Sequence[str] = (), exclude: Sequence[str] = ()) -> tuple[str, ...]:
+def select(
+    files: ProjectFiles, select: Sequence[str] = (), exclude: Sequence[str] = (), *, broken: bool = False
+) -> tuple[str, ...]:
     """The names of the selected syncs, in the order of the names; all of them if `select` is empty.
 
     Raises ConfigError (config.selection) for a selector that matches nothing; only `state:modified` may.
     Raises ConfigErrors for a sync whose file is wrong and that is named, or that may have been meant: whether
-    it has a tag cannot be told. Excluding it by name leaves it out.
+    it has a tag cannot be told. Excluding it by name leaves it out. With `broken` such syncs are chosen like others.
     """
     excluded = _united(files, exclude)
     chosen = _united(files, select) if select else set(files.listed["sync"])
     words = [word for text in select for word in text.split()]
     if not words or any(not _is_name(word) for word in words):
         chosen |= _broken(files)
-    if errors := files.errors_for(sorted((chosen - excluded) & _broken(files))):
+    if not broken and (errors := files.errors_for(sorted((chosen - excluded) & _broken(files)))):
         raise ConfigErrors(list(errors))
     return tuple(sorted(chosen - excluded))
 

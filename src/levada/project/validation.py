@@ -6,7 +6,6 @@ keys and never repeat a value that may be a secret. Not here: what is valid, whi
 
 from __future__ import annotations
 
-import difflib
 import re
 import types
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from pydantic_core import ErrorDetails
 from levada.errors import ConfigError
 from levada.mapping import FieldDeclaration
 from levada.model import NAME_PATTERN
+from levada.nearest import nearest
 from levada.project.yaml import KeyPath, Positions
 from levada.sync import Sync
 
@@ -58,13 +58,6 @@ def validate(
     ]
     errors.sort(key=lambda found: (found.where.line, found.where.column) if found.where else (0, 0))
     return None, errors
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` was probably meant to be."""
-    by_lower = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
 
 
 def choices_hint(word: str, known: Sequence[str], *, what: str) -> str | None:

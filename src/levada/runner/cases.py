@@ -18,12 +18,14 @@ __all__ = ["CaseResult", "run_cases"]
 
 def run_cases(project: Project, names: Sequence[str] = ()) -> tuple[CaseResult, ...]:
     """Every case of these connectors, or of all. Raises ConfigError for an unknown name and for a bad file."""
-    from levada.runner.resolve import nearest
+    from levada.nearest import nearest_hint
 
     files = connector_files(project.root)
     for name in names:
         if name not in files:
-            raise ConfigError(f"there is no connector {name}", code="config.unknown_name", hint=nearest(name, files))
+            raise ConfigError(
+                f"there is no connector {name}", code="config.unknown_name", hint=nearest_hint(name, files)
+            )
     found: list[CaseResult] = []
     for name in names or files:
         declared, positions = read_connector(project.root, files[name])

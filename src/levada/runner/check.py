@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from levada.destination import Request, TableDestination, Talk
 from levada.errors import ConfigErrors, LevadaError, StoppedError
 from levada.model import Model
+from levada.runner.attempt import ISSUES, crash_of, words_of
 from levada.runner.ownership import overlaps
 from levada.runner.plan import request
 from levada.runner.proof import Place, check_proof
 from levada.runner.resolve import model_columns, model_query, resolve
 from levada.runner.sending import Sending, sendings
 from levada.runner.target import check_target
-from levada.source import without_unfit
+from levada.source import Cautious, without_unfit
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -25,13 +28,18 @@ ROWS_TRIED = 20
 KEYS_SHOWN = 3
 
 
+State = Literal["ok", "notice", "wrong", "bug", "away", "rows"]
+EXIT_CODES: Mapping[State, int] = {"wrong": 2, "bug": 1, "away": 5, "rows": 3}
+"""Of what is found, the first of these tells."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was looked at. `rows`: only some rows are wrong, and a run would call them invalid. `notice`: it
-    may well be meant so, and somebody should know."""
+    may well be meant so, and somebody should know. `away`: it cannot be reached now, which nobody has to mend here."""
 
     subject: str
-    state: Literal["ok", "notice", "wrong", "rows"]
+    state: State
     message: str
     hint: str = ""
     where: str = ""
@@ -58,9 +66,9 @@ class CheckReport:
 
     @property
     def exit_code(self) -> int:
-        """2 if something is wrong, 3 if only some rows are, 0 if all is well."""
+        """The code of the first state of EXIT_CODES that was found, 0 if all is well."""
         states = {finding.state for finding in self.findings}
-        return 2 if "wrong" in states else 3 if "rows" in states else 0
+        return next((code for state, code in EXIT_CODES.items() if state in states), 0)
 
     def as_dict(self) -> dict[str, Any]:
         return {"ok": self.exit_code == 0, "checks": [finding.as_dict() for finding in self.findings]}
@@ -78,34 +86,52 @@ def check(project: Project, syncs: Sequence[str] | None = None) -> CheckReport:
     declared = [name for name in names if name in files.syncs and not files.errors_for([name])]
     if not errors:
         count = sum(len(by_name) for by_name in files.listed.values())
-        findings.append(Finding("files", "ok", f"{count} files are well-formed"))
+        findings.append(Finding("files", "ok", plural(count, "file is well-formed", "files are well-formed")))
     models = sorted({files.syncs[name].sync.model or "" for name in declared})
     if syncs is None:
         models = sorted(files.models)
     sources = sorted({files.models[name].model.source for name in models} & set(files.sources))
-    reached = {name for name in sources if _add(findings, _source(project, name))}
+    reached = {name for name in sources if _add(project, findings, f"source {name}", partial(_source, project, name))}
+    for name in sorted(reached):
+        findings += _cautions(project, name)
     keyed = {
         name
         for name in models
-        if files.models[name].model.source in reached and _add(findings, _key(project, name, files.models[name].model))
+        if files.models[name].model.source in reached
+        and _add(project, findings, f"model {name}", partial(_key, project, name, files.models[name].model))
     }
     destinations = sorted({files.syncs[name].sync.destination for name in declared})
-    open_ = {name for name in destinations if _add(findings, _destination(project, name))}
+    open_ = {
+        name
+        for name in destinations
+        if _add(project, findings, f"destination {name}", partial(_destination, project, name))
+    }
     for name in declared:
         sync = files.syncs[name].sync
         if sync.model in keyed and sync.destination in open_:
-            findings += _sync(project, name)
+            try:
+                findings += _sync(project, name)
+            except Exception as error:  # noqa: BLE001 -- a bug of ours is a finding like any other
+                findings.append(_error(f"sync {name}", crash_of(project, name, error)))
     findings += [
         Finding(f"sync {name}", "notice", one.message, one.hint, str(one.where), "config.shared_object")
         for name in declared
         for one in overlaps(project, name)
     ]
-    return CheckReport(tuple(findings))
+    clean = project.redaction.clean
+    return CheckReport(tuple(replace(one, message=clean(one.message), hint=clean(one.hint)) for one in findings))
 
 
-def _add(findings: list[Finding], finding: Finding) -> bool:
+def _add(project: Project, findings: list[Finding], subject: str, look: Callable[[], Finding]) -> bool:
+    """Look at one thing and add what is found: may what depends on it be looked at?"""
+    try:
+        finding = look()
+    except Exception as error:  # noqa: BLE001 -- a bug of ours is a finding like any other
+        finding = Finding(
+            subject, "bug", words_of(error, project.redaction.clean), f"this is a bug in Levada: please tell {ISSUES}"
+        )
     findings.append(finding)
-    return finding.state != "wrong"
+    return finding.state not in ("wrong", "bug", "away")
 
 
 def _error(subject: str, error: LevadaError) -> Finding:
@@ -113,7 +139,8 @@ def _error(subject: str, error: LevadaError) -> Finding:
     if isinstance(error, StoppedError):
         raise error
     where = str(error.where) if error.where else ""
-    return Finding(subject, "wrong", error.message, error.hint or "", where, error.code)
+    state: State = "bug" if error.code == "bug" else "away" if error.exit_code == EXIT_CODES["away"] else "wrong"
+    return Finding(subject, state, error.message, error.hint or "", where, error.code)
 
 
 def _source(project: Project, name: str) -> Finding:
@@ -123,6 +150,17 @@ def _source(project: Project, name: str) -> Finding:
     except LevadaError as error:
         return _error(subject, error)
     return Finding(subject, "ok", "answers")
+
+
+def _cautions(project: Project, name: str) -> list[Finding]:
+    """What the account of a source may do that it need not: the last wall is its own rights."""
+    source = project.source(name)
+    try:
+        found = source.cautions() if isinstance(source, Cautious) else ()
+    except LevadaError:
+        return []
+    hint = "give Levada an account that may only SELECT: docs/guides/reading-account.md"
+    return [Finding(f"source {name}", "notice", f"its account {words}", hint, code="access.wide") for words in found]
 
 
 def _destination(project: Project, name: str) -> Finding:
@@ -159,20 +197,20 @@ def _key(project: Project, name: str, model: Model) -> Finding:
         columns = [column.name for column in model_columns(project, name, model)]
         missing = [key for key in model.key if key not in columns]
         if missing:
-            from levada.runner.resolve import nearest
+            from levada.nearest import nearest_hint
 
             where = str(project.model_position(name, "key"))
             return Finding(
                 subject,
                 "wrong",
                 f"the model has no column {missing[0]}, which is its key",
-                nearest(missing[0], columns),
+                nearest_hint(missing[0], columns),
                 where,
                 "config.missing_key_column",
             )
         rows, nulls, twice = _key_figures(project, model, query)
         if not nulls and not twice:
-            return Finding(subject, "ok", f"{rows:,} rows, key {', '.join(model.key)} is unique")
+            return Finding(subject, "ok", f"{plural(rows, 'row')}, key {', '.join(model.key)} is unique")
         return Finding(
             subject, "rows", _key_words(project, model, query, rows, nulls, twice), _KEY_HINT, code="rows.key"
         )
@@ -196,8 +234,8 @@ def _key_words(project: Project, model: Model, query: str, rows: int, nulls: int
             f"HAVING count(*) > 1 ORDER BY count(*) DESC, {keys} LIMIT {KEYS_SHOWN}",
         )
         samples = "; ".join(f"{', '.join(str(value) for value in row[:-1])} {row[-1]} times" for row in found)
-        parts.append(f"{twice:,} keys that occur more than once ({samples})")
-    return f"{rows:,} rows, of them {' and '.join(parts)}"
+        parts.append(f"{plural(twice, 'key that occurs', 'keys that occur')} more than once ({samples})")
+    return f"{plural(rows, 'row')}, of them {' and '.join(parts)}"
 
 
 def _key_figures(project: Project, model: Model, query: str) -> tuple[int, int, int]:
@@ -227,6 +265,10 @@ def _no_nulls(model: Model) -> str:
     return "(" + " AND ".join('"' + key.replace('"', '""') + '" IS NOT NULL' for key in model.key) + ")"
 
 
+def _passed(rows: int) -> str:
+    return "the model has no rows" if not rows else f"the first {plural(rows, 'row passes', 'rows pass')}"
+
+
 def _sync(project: Project, name: str) -> list[Finding]:
     """Does the mapping hold against both ends, and do the first rows pass it?"""
     subject = f"sync {name}"
@@ -244,10 +286,10 @@ def _sync(project: Project, name: str) -> list[Finding]:
     fields = len(resolved.mapping.fields)
     invalid = [row for row in shown.to_pylist() if row.get("invalid")]
     if invalid:
-        message = f"{len(invalid)} of the first {shown.num_rows} rows cannot be sent: {invalid[0]['invalid']}"
+        message = f"{len(invalid)} of the first {plural(shown.num_rows, 'row')} cannot be sent: {invalid[0]['invalid']}"
         hint = f"`levada preview {name}` shows them"
         found = [Finding(subject, "rows", message, hint, code="rows.invalid", sending=sendings(resolved))]
     else:
-        message = f"{fields} fields → {resolved.sync.to}; the first {shown.num_rows} rows pass"
+        message = f"{plural(fields, 'field')} → {resolved.sync.to}; {_passed(shown.num_rows)}"
         found = [Finding(subject, "ok", message, sending=sendings(resolved))]
     return found + [Finding(subject, "ok", f"notice: {notice}") for notice in (*resolved.notices, *told)]

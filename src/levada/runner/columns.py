@@ -22,6 +22,7 @@ from levada.guard import GuardReason
 from levada.plan import Plan
 from levada.sql.connection import connect
 from levada.sql.text import literal, quoted
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.mapping import FieldMapping
@@ -121,7 +122,8 @@ def column_reasons(resolved: Resolved, plan: Plan, folder: Path) -> tuple[GuardR
     for name, (before, now) in drift.retyped.items():
         rows = sum(invalid.get(each, 0) for each in _fed(resolved.mapping.fields, name))
         if rows:
-            message = f"the column {name} was {before} and is {now} now, and {rows:,} rows do not fit their field"
+            unfit = f"{plural(rows, 'row does', 'rows do')} not fit their field"
+            message = f"the column {name} was {before} and is {now} now, and {unfit}"
             found.append(GuardReason("type_changed", message, rows, 0))
     return tuple(found)
 

@@ -79,12 +79,12 @@ def connectors(root: Path | None, name: str | None = None) -> tuple[Connector, .
         return tuple(found)
     chosen = tuple(one for one in found if one.type == name)
     if not chosen:
-        from levada.runner.resolve import nearest
+        from levada.nearest import nearest_hint
 
         raise ConfigError(
             f"there is no source or destination of type {name}",
             code="config.unknown_type",
-            hint=nearest(name, dict.fromkeys(one.type for one in found)),
+            hint=nearest_hint(name, dict.fromkeys(one.type for one in found)),
         )
     return chosen
 

@@ -16,6 +16,7 @@ from levada.errors import StoreError
 from levada.runner.approve import actor
 from levada.runner.doubt import doubt
 from levada.runner.shifted import possibly_shifted
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -128,8 +129,8 @@ def _shifted(project: Project) -> list[Diagnosis]:
         Diagnosis(
             f"sync {name}",
             "notice",
-            f"instants of its {rows:,} records may be shifted at the destination, by the zone of the machine that sent"
-            " them: an earlier version did so over HTTP, unless the machine was set to UTC",
+            f"instants of its {plural(rows, 'record')} may be shifted at the destination, by the zone of the machine "
+            "that sent them: an earlier version did so over HTTP, unless the machine was set to UTC",
             f"`levada resync {name}` sends every record again; a run does not, since the ledger holds the right values",
         )
         for name, rows in found
@@ -146,6 +147,6 @@ def _state(project: Project) -> list[Diagnosis]:
     wrong = store.verify()
     if not wrong:
         runs = len(store.runs(None, 1_000))
-        return [Diagnosis("state", "ok", f"{store.folder}: as written; {runs} runs remembered")]
+        return [Diagnosis("state", "ok", f"{store.folder}: as written; {plural(runs, 'run')} remembered")]
     hint = "docs/reference/errors.md#storecorrupted says how to rebuild it; nothing is sent before that"
     return [Diagnosis("state", "wrong", sentence, hint) for sentence in wrong]

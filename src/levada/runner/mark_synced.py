@@ -24,6 +24,7 @@ from levada.runner.shifted import remember_beginning
 from levada.runner.target import remember_target
 from levada.runner.unremembered import accept_unremembered
 from levada.store import AuditEntry
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -71,7 +72,10 @@ def mark_synced(project: Project, sync: str) -> RunResult:
             started_at=isoformat(started),
             finished_at=isoformat(clock.now()),
             seconds=clock.monotonic() - before,
-            notices=(f"{ledger.rows:,} rows are taken as synced; nothing was sent", *_told(forgotten, keys)),
+            notices=(
+                f"{plural(ledger.rows, 'row is', 'rows are')} taken as synced; nothing was sent",
+                *_told(forgotten, keys),
+            ),
         )
         store.commit(lease, run_id, ledger, status="succeeded", result=result.as_dict())
         accept_unremembered(project, sync)

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from levada.delivery.outlook import Outlook
 from levada.delivery.render import rows_within
 from levada.delivery.tables import write_order
 from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
 from levada.planner import Ledger, PlanRequest
 from levada.proof import Foretelling
-from levada.runner import refused
 from levada.runner.approve import standing_approval
+from levada.runner.foretelling import foretell
 from levada.runner.guarding import decide
 from levada.runner.ordered import ordered
 from levada.runner.ownership import overlaps
@@ -56,6 +57,10 @@ class PlanView:
     left: tuple[InvalidRow, ...] = ()
     #: what each kind of change becomes
     sending: tuple[Sending, ...] = ()
+    #: how many operations a run would send now
+    outlook: Outlook = Outlook({})
+    #: the run that an earlier process left open, and that would be finished first
+    resumes: str = ""
 
     @property
     def blocked(self) -> bool:
@@ -66,8 +71,11 @@ class PlanView:
         """What a person would do next; None if there is nothing to do."""
         if self.blocked:
             return f"levada approve {self.plan.plan_id}"
+        found = self.outlook
+        if found.waiting and not found.sent + found.held + found.in_doubt and not self.resumes:
+            return f"levada retry {self.sync}"
         act = f"levada undo {self.undoes}" if self.undoes else f"levada run {self.sync}"
-        return act if self.plan.counts.operations else None
+        return act if self.plan.counts.operations or self.resumes else None
 
     def as_dict(self) -> dict[str, Any]:
         """The document of `plan --json`."""
@@ -89,6 +97,8 @@ class PlanView:
             "generation": plan.generation,
             "first_run": self.first_run,
             "sending": [each.as_dict() for each in self.sending],
+            **self.outlook.as_dict(),
+            **({"resumes": self.resumes} if self.resumes else {}),
             "notices": list(self.notices),
             "next": self.next_command,
             **({"undoes": self.undoes, "left_sample": [one.as_dict() for one in self.left]} if self.undoes else {}),
@@ -104,6 +114,7 @@ def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> P
     ledger, told = check_proof(project, Place.of(resolved), ledger, looks=True)
     with planned(project, resolved, ledger) as (made, folder):
         decision = decide(project, resolved, made, folder, ledger, looks=True)
+        foretold = foretell(project, resolved, made, folder, ledger)
         return PlanView(
             sync=sync,
             model=resolved.model_name,
@@ -120,9 +131,11 @@ def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> P
                 *_notices(resolved, made, ledger),
                 *told,
                 *shared,
-                *_waiting(project, made, folder),
+                *foretold.notices,
             ),
             sending=sendings(resolved),
+            outlook=foretold.outlook,
+            resumes=foretold.resumes,
         )
 
 
@@ -158,15 +171,6 @@ def _records(file: Path, schema: pa.Schema) -> Iterator[pa.Table]:
         for batch in opened.iter_batches(rows, columns=[f"after.{name}" for name in schema.names]):
             table = pa.Table.from_batches([batch])
             yield table.select([f"after.{name}" for name in schema.names]).rename_columns(schema.names).cast(schema)
-
-
-def _waiting(project: Project, made: Plan, folder: Path) -> tuple[str, ...]:
-    """What a run would leave out of this plan."""
-    left_out = len(refused.waiting(project.stored, made.sync, made, folder)) if project.stored is not None else 0
-    if not left_out:
-        return ()
-    words = f"{left_out:,} of these were refused before and wait for their turn"
-    return (f"{words}: `levada retry {made.sync}` sends them now",)
 
 
 @contextmanager

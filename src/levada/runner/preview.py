@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from levada.batch import python_rows
 from levada.errors import ConfigError, ConfigErrors
+from levada.nearest import nearest_hint
 from levada.runner.plan import request
-from levada.runner.resolve import model_columns, model_query, nearest, resolve
+from levada.runner.resolve import model_columns, model_query, resolve
 from levada.source import without_unfit
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def preview(project: Project, name: str, rows: int = 10) -> PreviewView:
     if name in files.listed["model"]:
         return _of_model(project, name, rows)
     known = [*files.listed["sync"], *files.listed["model"]]
-    raise ConfigError(f"there is no sync or model {name}", code="config.unknown_name", hint=nearest(name, known))
+    raise ConfigError(f"there is no sync or model {name}", code="config.unknown_name", hint=nearest_hint(name, known))
 
 
 def _of_sync(project: Project, name: str, rows: int) -> PreviewView:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from levada import events
+from levada.addresses import AddressPolicy
 from levada.clock import Clock, SystemClock
 from levada.destination import Destination, DestinationType, Surroundings, TableDestination, Talk, resumed
 from levada.errors import ConfigError, ConfigErrors, StoreError, Where
@@ -20,6 +21,7 @@ from levada.halt import Halt
 from levada.model import Model
 from levada.planner import Ledger
 from levada.redaction import Redactor
+from levada.runner.opening import opening
 from levada.runner.spool import Spool, make_spool
 from levada.runner.watched import WatchedSource
 from levada.source import Source, SourceDeclaration
@@ -143,6 +145,10 @@ class Project:
     def stopped(self) -> bool:
         return self._halt.is_set()
 
+    def wait(self, seconds: float) -> bool:
+        """Let so much time pass, or less if this is stopped meanwhile; says whether it was."""
+        return self._halt.wait(seconds)
+
     # -- what the files say
 
     @property
@@ -180,12 +186,12 @@ class Project:
 
     def sync_file(self, name: str) -> SyncFile:
         """A sync and the places of its keys. Raises ConfigError for what is wrong in it, or the nearest name."""
-        from levada.runner.resolve import nearest
+        from levada.nearest import nearest_hint
 
         files = self.files
         if name not in files.listed.get("sync", {}):
             raise ConfigError(
-                f"there is no sync {name}", code="config.unknown_name", hint=nearest(name, files.listed["sync"])
+                f"there is no sync {name}", code="config.unknown_name", hint=nearest_hint(name, files.listed["sync"])
             )
         errors = files.errors_for([name])
         if errors:
@@ -194,11 +200,11 @@ class Project:
 
     def model(self, name: str) -> Model:
         """A model. Raises ConfigError with the nearest name."""
-        from levada.runner.resolve import nearest
+        from levada.nearest import nearest_hint
 
         if name not in self.files.models:
             raise ConfigError(
-                f"there is no model {name}", code="config.unknown_name", hint=nearest(name, self.files.models)
+                f"there is no model {name}", code="config.unknown_name", hint=nearest_hint(name, self.files.models)
             )
         return self.files.models[name].model
 
@@ -272,16 +278,14 @@ class Project:
     def dispatcher(self) -> Dispatcher:
         """What delivers plans and talks to HTTP destinations."""
         if self._dispatcher is None:
-            from levada.delivery.addresses import AddressPolicy
             from levada.delivery.dispatcher import Dispatcher
 
             network = self.settings.network
-            allowed = tuple(host.lower() for host in network.allow_hosts)
             self._dispatcher = Dispatcher(
                 self.stored,
                 self.clock,
                 self.redaction,
-                policy=AddressPolicy(self._private_addresses, allowed),
+                policy=self.policy,
                 authorities={host.lower(): self.root / file for host, file in network.ca_files.items()},
                 listener=self.listener,
             )
@@ -297,7 +301,8 @@ class Project:
             kind = source_type(declared.type)
             assert kind is not None, "an unknown type is refused when the files are read"
             assert isinstance(declared.options, SourceDeclaration)
-            opened = kind.open(name, declared.options, self.root)
+            with opening(declared.options, declared.positions, self.root, self.state_folder):
+                opened = kind.open(name, declared.options, self.root, self.policy)
             self._sources[name] = WatchedSource(opened, self._halt, declared.options.statement_timeout_seconds)
         return self._sources[name]
 
@@ -309,14 +314,15 @@ class Project:
             declared = self.files.destinations[name]
             kind = self._destination_type(declared.type)
             assert kind is not None, "an unknown type is refused when the files are read"
-            surroundings = Surroundings(self.root, self.settings.network.allow_hosts)
-            try:
+            surroundings = Surroundings(self.root, self.settings.network.allow_hosts, self.policy)
+            with opening(declared.options, declared.positions, self.root, self.state_folder):
                 self._destinations[name] = kind.open(name, declared.options, surroundings)
-            except ConfigError as error:
-                if error.where is None:
-                    error.where = declared.positions.at(*error.path)
-                raise
         return self._destinations[name]
+
+    @property
+    def policy(self) -> AddressPolicy:
+        """Where requests and connections may go."""
+        return AddressPolicy(self._private_addresses, tuple(host.lower() for host in self.settings.network.allow_hosts))
 
     def talk(self, destination: Destination, talk: Talk[T]) -> T:
         """Have a talk with an HTTP destination, outside a run: describe, check."""
@@ -356,23 +362,26 @@ class Project:
 
     def run(self, sync: str, *, discard_plan: bool = False) -> RunResult:
         """Plan, guard, send, and remember what was confirmed. Finishes an interrupted run of the sync first."""
+        from levada.runner.attempt import attempted
         from levada.runner.run import run
 
         self.sync_file(sync)
-        return run(self, sync, discard_plan=discard_plan)
+        return attempted(self, sync, lambda: run(self, sync, discard_plan=discard_plan))
 
     def retry(self, sync: str) -> RunResult:
         """A run now, which also sends what was refused before and would wait for its turn."""
+        from levada.runner.attempt import attempted
         from levada.runner.run import run
 
         self.sync_file(sync)
-        return run(self, sync, all_due=True)
+        return attempted(self, sync, lambda: run(self, sync, all_due=True))
 
     def resync(self, sync: str, *, rebuild: bool = False) -> RunResult:
         """Compare again with every value at the destination unknown; pending removals stay planned."""
+        from levada.runner.attempt import attempted
         from levada.runner.resync import resync
 
-        return resync(self, sync, rebuild=rebuild)
+        return attempted(self, sync, lambda: resync(self, sync, rebuild=rebuild))
 
     def mark_synced(self, sync: str) -> RunResult:
         """Take the model as already at the destination; nothing is sent."""

@@ -7,7 +7,9 @@ listed in bounded memory. Nothing here changes anything.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +19,7 @@ import pyarrow as pa
 
 from levada.batch import python_rows
 from levada.change import KINDS, Kind
-from levada.errors import ConfigError
+from levada.errors import ConfigError, LevadaError
 from levada.gathering import Rows
 from levada.outcome import Outcome, Outcomes
 from levada.plan import Plan, PlanFile
@@ -37,6 +39,8 @@ ROWS_AT_ONCE = 1_000
 LONG_SCALE = 15
 """Decimals of so many places come of computations, not of a type that somebody chose."""
 MEMORY_LIMIT = "256MB"
+ELSEWHERE_MAX = 20
+"""In so many of the latest runs a record is looked for that another run does not have."""
 RUNS_SEARCHED_MAX = 200
 """How far back the latest run with records is looked for."""
 
@@ -120,12 +124,31 @@ def records(
     store = project.stored
     if store is None:
         raise _none_of(sync)
-    record, folder, plan = found_run(store, sync, run)
+    record, folder, plan = found_run(store, sync, run, outcome)
     return _listed(store, record, folder, plan, outcome, key, limit)
 
 
-def found_run(store: Store, sync: str, run: str | None) -> tuple[RunRecord, Path, Plan]:
-    """The run that was named, or the latest one with records, with its plan."""
+def elsewhere(project: Project, sync: str, run: str | None, outcome: RecordOutcome | None, key: str | None) -> str:
+    """What is said where a run has no such record: which run it was, and the latest other one that has some."""
+    store = project.stored
+    assert store is not None, "records were looked for"
+    looked = found_run(store, sync, run, outcome)[0].run_id
+    more = "".join(f" --{name} {shlex.quote(value)}" for name, value in (("outcome", outcome), ("key", key)) if value)
+    for record in store.runs(sync, ELSEWHERE_MAX):
+        if record.folder and record.run_id != looked:
+            with suppress(LevadaError):
+                if any(True for _ in records(project, sync, run=record.run_id, outcome=outcome, key=key, limit=1)):
+                    return (
+                        f"{looked} has no such record; the latest that has one is {record.run_id}: "
+                        f"`levada records {sync} --run {record.run_id}{more}`"
+                    )
+    return f"{looked} has no such record, nor has any other of the latest runs: `levada runs {sync}` lists them"
+
+
+def found_run(
+    store: Store, sync: str, run: str | None, outcome: RecordOutcome | None = None
+) -> tuple[RunRecord, Path, Plan]:
+    """The run that was named; or the latest one with such records, by its own figures, or with any; with its plan."""
     if run is not None:
         record = store.run(run)
         if record.sync != sync:
@@ -135,21 +158,50 @@ def found_run(store: Store, sync: str, run: str | None) -> tuple[RunRecord, Path
                 hint=f"`levada records {record.sync} --run {record.run_id}`",
             )
         if not record.folder:
-            raise ConfigError(
-                f"run {record.run_id} has no plan to list records of",
-                code="usage.run_without_plan",
-                hint="it ended before a plan was made, or retention took its details; `levada runs` lists the others",
-            )
+            raise _without_plan(store, record)
         folder = plan_folder(store, record)
         return record, folder, Plan.read(folder)
+    found = (latest_with_records(store, sync, outcome) if outcome else None) or latest_with_records(store, sync)
+    if found is None:
+        raise _none_of(sync)
+    return found
+
+
+def latest_with_records(
+    store: Store, sync: str, outcome: RecordOutcome | None = None
+) -> tuple[RunRecord, Path, Plan] | None:
+    """The newest run of a sync that lists any record, or one of an outcome, with its folder and its plan."""
     for record in store.runs(sync, RUNS_SEARCHED_MAX):
-        if not record.folder:
+        if not record.folder or (outcome is not None and not _counts(record, outcome)):
             continue
         folder = plan_folder(store, record)
         plan = Plan.read(folder)
         if plan.counts.operations or plan.counts.invalid or plan.left is not None:
             return record, folder, plan
-    raise _none_of(sync)
+    return None
+
+
+def _counts(record: RunRecord, outcome: RecordOutcome) -> bool:
+    """Does the run's own result count a record of this outcome?"""
+    result = record.result or {}
+    figure = result.get(outcome) or (result.get("counts") or {}).get(outcome)
+    return any(figure.values()) if isinstance(figure, Mapping) else bool(figure)
+
+
+def _without_plan(store: Store, record: RunRecord) -> ConfigError:
+    """That a run lists nothing, and which one does."""
+    kept = "it had nothing to send" if record.status == "succeeded" else "it ended before a plan was made"
+    found = latest_with_records(store, record.sync)
+    other = (
+        f"the latest that has records is {found[0].run_id}: `levada records {record.sync} --run {found[0].run_id}`"
+        if found is not None
+        else f"no run of {record.sync} has any: `levada runs {record.sync}` lists them"
+    )
+    return ConfigError(
+        f"run {record.run_id} has no records to list: {kept}, or retention took its details",
+        code="usage.run_without_plan",
+        hint=other,
+    )
 
 
 def _none_of(sync: str) -> ConfigError:

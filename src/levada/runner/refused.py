@@ -1,4 +1,5 @@
-"""What the destination refuses for ever is sent again ever more rarely: after 1, 2, 4, 8, 16 runs, then every 24.
+"""What the destination refuses for ever is sent again ever more rarely: after 1, 2, 4, 8, 16 runs, then every 24, or
+after a day, if that comes first; and never twice by one command, which may finish an open run and then make one.
 
 A finished run writes `refused.parquet` beside its plan: one row for each operation that was refused or was without
 effect, by key and by the hash of its values. The next run joins its own plan with it. So an operation with other
@@ -9,7 +10,7 @@ everything due.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,12 +32,20 @@ if TYPE_CHECKING:
 
 WAITS = (1, 2, 4, 8, 16, 24)
 """How many runs after its first, second, … refusal an operation is sent again; from then on the last of them."""
+WAIT_SECONDS_MAX = 86_400.0
+"""After so long it is sent again, however few runs there were."""
 MARK = "refused"
 FILE = "refused.parquet"
 
 
-def waiting(store: Store, sync: str, plan: Plan, folder: Path) -> Waiting:
-    """The operations of a plan in `folder` that were refused before with the same values."""
+def waiting(
+    store: Store, sync: str, plan: Plan, folder: Path, just: Collection[str] = (), *, only_just: bool = False
+) -> Waiting:
+    """The operations of a plan in `folder` that were refused before with the same values.
+
+    `just`: runs that this very command has finished. What they refused is not asked again by it, and their wait does
+    not count as two. `only_just`: nothing else waits.
+    """
     import duckdb
 
     named = store.recall(sync, MARK)
@@ -44,19 +53,25 @@ def waiting(store: Store, sync: str, plan: Plan, folder: Path) -> Waiting:
         return NOTHING
     run, _, digest = named.partition("/")
     path = store.folder / "plans" / run / FILE
-    if not path.exists() or digest_of(path) != digest:
+    if (only_just and run not in just) or not path.exists() or digest_of(path) != digest:
         return NOTHING
-    parts = [
-        f"""
-        SELECT o.sequence, r.ended AS "end", r.tries, r.waits AS "left", r.reason, r.code
-        FROM ({_operations(folder, plan, kind)}) AS o
-        JOIN (SELECT * FROM read_parquet({_text(path)}) WHERE kind = '{kind}') AS r
-        ON o.key = r.key AND o.hash IS NOT DISTINCT FROM r.hash
-        """
-        for kind in _kinds(plan)
-    ]
+    again = int(run in just)
     with _connected(folder) as connection:
         try:
+            moments = connection.sql(f"SELECT DISTINCT moment FROM read_parquet({_text(path)})").fetchall()
+            late = [moment for (moment,) in moments if store.seconds_since(moment) >= WAIT_SECONDS_MAX]
+            asked = f"waits = list_extract({list(WAITS)}, least(tries, {len(WAITS)})) - 1" if only_just else "true"
+            left = f"CASE WHEN list_contains({late}::VARCHAR[], moment) THEN 0 ELSE waits + {again} END"
+            parts = [
+                f"""
+                SELECT o.sequence, r.ended AS "end", r.tries, r."left", r.reason, r.code, r.moment
+                FROM ({_operations(folder, plan, kind)}) AS o
+                JOIN (
+                    SELECT *, {left} AS "left" FROM read_parquet({_text(path)}) WHERE kind = '{kind}' AND {asked}
+                ) AS r ON o.key = r.key AND o.hash IS NOT DISTINCT FROM r.hash
+                """
+                for kind in _kinds(plan)
+            ]
             found = connection.sql(f"{' UNION ALL '.join(parts)} ORDER BY 1").to_arrow_table()
         except duckdb.Error:  # a file that cannot be read: all is due
             return NOTHING
@@ -70,7 +85,8 @@ def keep(store: Store, order: DeliveryOrder, tally: Tally) -> None:
     rows = 0
     if tally.rejected + tally.waiting + tally.suppressed:
         with suppress(duckdb.Error, OSError):
-            rows = _write(order.plan, order.folder, store.journal_entries(order.run_id), order.waiting)
+            entries = store.journal_entries(order.run_id)
+            rows = _write(order.plan, order.folder, entries, order.waiting, store.moment())
     if rows:
         store.remember(order.sync, MARK, f"{order.folder.name}/{digest_of(order.folder / FILE)}")
     else:
@@ -83,7 +99,7 @@ def forget(store: Store, sync: str) -> None:
         store.remember(sync, MARK, None)
 
 
-def _write(plan: Plan, folder: Path, entries: Iterable[JournalEntry], left_out: Waiting) -> int:
+def _write(plan: Plan, folder: Path, entries: Iterable[JournalEntry], left_out: Waiting, moment: str) -> int:
     """The number of operations that were refused. A rejection beside a lost answer is not counted: it says
     nothing for certain, and is sent again by the next run."""
     known = (entry for entry in entries if entry.outcomes is not None and not entry.doubtful)
@@ -98,7 +114,7 @@ def _write(plan: Plan, folder: Path, entries: Iterable[JournalEntry], left_out: 
                    coalesce(e.outcome, b.outcome) AS outcome,
                    CASE WHEN e.outcome IS NULL THEN b.reason ELSE e.reason END AS reason,
                    CASE WHEN e.outcome IS NULL THEN b.code ELSE e.code END AS code,
-                   w."end" AS before, w.tries, w."left", w.reason AS words
+                   w."end" AS before, w.tries, w."left", w.reason AS words, w.moment
             FROM ({_operations(folder, plan, kind)}) AS o
             ASOF JOIN batches AS b ON o.sequence >= b.first
             LEFT JOIN exceptions AS e ON e.sequence = o.sequence
@@ -112,10 +128,11 @@ def _write(plan: Plan, folder: Path, entries: Iterable[JournalEntry], left_out: 
             WITH refused AS (
                 SELECT * FROM ({" UNION ALL ".join(parts)}) WHERE outcome IN ('rejected', 'waiting', 'suppressed')
             )
-            SELECT kind, key, hash, before AS ended, tries, "left" - 1 AS waits, words AS reason, code
+            SELECT kind, key, hash, before AS ended, tries, "left" - 1 AS waits, words AS reason, code, moment
             FROM refused WHERE "left" > 0
             UNION ALL
-            SELECT kind, key, hash, outcome AS ended, coalesce(tries, 0) + 1 AS tries, {wait} - 1 AS waits, reason, code
+            SELECT kind, key, hash, outcome AS ended, coalesce(tries, 0) + 1 AS tries, {wait} - 1 AS waits, reason,
+                   code, {_literal(moment)} AS moment
             FROM refused WHERE coalesce("left", 0) = 0
         """
         partial = folder / f"{FILE}.partial"
@@ -145,7 +162,11 @@ def _operations(folder: Path, plan: Plan, kind: Kind) -> str:
 
 
 def _text(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+    return _literal(str(path))
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _connected(folder: Path) -> duckdb.DuckDBPyConnection:

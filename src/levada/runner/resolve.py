@@ -5,9 +5,8 @@ Every mistake that can be seen without reading a row is found here, with the pla
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from levada.guard import GuardDeclaration
 from levada.mapping import FieldDeclaration, FieldMapping, ValueLimits
 from levada.mapping import Mapping as FieldMappings
 from levada.model import Model
+from levada.nearest import nearest_hint
 from levada.planner import KindPolicy
 from levada.runner.columns import FIELDLESS_CODES, Drift, drift_of, left_out, notices, renamed
 from levada.runner.sending import check_sending
@@ -230,16 +230,6 @@ def model_columns(project: Project, name: str, model: Model) -> Sequence[Column]
         raise ConfigError(error.message, code=error.code, where=where, hint=hint) from error
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint that names what was probably meant, or what there is."""
-    names = list(known)
-    close = difflib.get_close_matches(name.lower(), {n.lower(): n for n in names}, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {next(n for n in names if n.lower() == close[0])}?"
-    listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-    return f"there are: {listed}" if names else "there are none"
-
-
 def _check_key(project: Project, model_name: str, model: Model, columns: Sequence[Column]) -> None:
     names = [column.name for column in columns]
     for key in model.key:
@@ -248,7 +238,7 @@ def _check_key(project: Project, model_name: str, model: Model, columns: Sequenc
                 f"model {model_name} has no column {key}, which is its key",
                 code="config.missing_key_column",
                 where=project.model_position(model_name, "key"),
-                hint=nearest(key, names),
+                hint=nearest_hint(key, names),
             )
 
 
@@ -285,7 +275,7 @@ def _match(
                 f"match: the model has no column {column}",
                 code="config.unknown_column",
                 where=file.positions.at("match", target),
-                hint=nearest(column, names),
+                hint=nearest_hint(column, names),
             )
     if file.sync.match:
         return tuple(file.sync.match)
@@ -305,7 +295,7 @@ def _draft(file: SyncFile, target: str, declared: FieldDeclaration, columns: Seq
                 f"{target}: the model has no column {declared.column}",
                 code="config.unknown_column",
                 where=file.positions.at("fields", target, "column"),
-                hint=nearest(declared.column, names),
+                hint=nearest_hint(declared.column, names),
             )
         return FieldMapping(target, "column", declared.column, None, declared.apply, declared.only_if_empty)
     if declared.sql is not None:
@@ -329,7 +319,7 @@ def _fitted(
                     f"{destination.name}.{spec.name} has no field {mapped.field}",
                     code="config.unknown_field",
                     where=field_position(file, mapped.field),
-                    hint=nearest(mapped.field, known),
+                    hint=nearest_hint(mapped.field, known),
                 )
             fitted.append(mapped)
             continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,28 +18,27 @@ import pyarrow as pa
 from levada import events
 from levada.change import Counts
 from levada.clock import isoformat
-from levada.delivery.account import Paused, as_destination_error
+from levada.delivery.account import Paused
 from levada.delivery.doubts import MARK, Keys
 from levada.delivery.order import DeliveryOrder, DeliveryReport
+from levada.delivery.pauses import as_destination_error
 from levada.delivery.settled import figures
 from levada.destination import Destination, TableDestination
 from levada.durable import private_folder, system_error
 from levada.errors import (
-    AuthError,
     ConfigError,
     CorruptedError,
-    FullError,
     LevadaError,
     StoppedError,
     StoreError,
-    UnavailableError,
 )
 from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
 from levada.planner import REMOVAL, Ledger, PlanRequest
-from levada.run import PauseReason, RunResult, Status, Tally
+from levada.run import RunResult, Tally
 from levada.runner import refused
 from levada.runner.approve import standing_approval
+from levada.runner.attempt import words_of
 from levada.runner.columns import remember_columns
 from levada.runner.doubt import doubt, is_doubted, settle_doubt
 from levada.runner.guarding import decide
@@ -50,53 +49,14 @@ from levada.runner.rebuilt import forget_rebuilt
 from levada.runner.resolve import Resolved, resolve
 from levada.runner.shifted import remember_beginning, remember_end
 from levada.runner.target import check_target, remember_target
+from levada.runner.trip import Trip, close, ended, pause_of, result_of, taken_over, was_begun
 from levada.runner.undone import forget_undone, undone_runs
 from levada.runner.unremembered import without_guess
 from levada.store import Lease, RunRecord
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
-
-
-@dataclass(frozen=True, slots=True)
-class Trip:
-    """One run on its way. `make` plans into the request's folder."""
-
-    project: Project
-    sync: str
-    run_id: str
-    lease: Lease
-    folder: Path
-    started: datetime
-    began: float
-    purpose: Purpose = "sync"
-    notices: tuple[str, ...] = ()
-    entitled: Callable[[], bool] = lambda: True
-
-    def result(
-        self,
-        status: Status,
-        *,
-        counts: Counts = Counts(),  # noqa: B008 - a frozen value
-        tally: Tally = Tally(),  # noqa: B008 - a frozen value
-        plan_id: str = "",
-        guard: GuardDecision = GuardDecision(),  # noqa: B008 - a frozen value
-        **more: Any,
-    ) -> RunResult:
-        clock = self.project.clock
-        return RunResult(
-            sync=self.sync,
-            run_id=self.run_id,
-            status=status,
-            counts=counts,
-            tally=tally,
-            plan_id=plan_id,
-            started_at=isoformat(self.started),
-            finished_at=isoformat(clock.now()),
-            seconds=clock.monotonic() - self.began,
-            guard=guard,
-            **more,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +106,8 @@ def run(
             before: tuple[RunResult, ...] = (*((earlier,) if earlier is not None else ()), *settled)
             if settled and settled[-1].status in ("paused", "failed"):
                 return replace(settled[-1], resumed=before[:-1])
-            fresh = _fresh(project, resolved, lease, purpose, errand, heartbeat.holds)
+            finished = tuple(result.run_id for result in before)
+            fresh = _fresh(project, resolved, lease, purpose, errand, heartbeat.holds, finished)
     except OSError as error:
         raise system_error(store.folder, error) from error
     finally:
@@ -237,12 +198,13 @@ def _fresh(
     purpose: Purpose,
     errand: Errand | None,
     entitled: Callable[[], bool],
+    finished: tuple[str, ...],
 ) -> RunResult:
     store, clock = project.store, project.clock
     run_id = clock.new_id("run")
     folder = store.folder / "plans" / run_id
     began, told = (clock.now(), clock.monotonic()), resolved.notices
-    trip = Trip(project, resolved.name, run_id, lease, folder, *began, purpose, told, entitled)
+    trip = Trip(project, resolved.name, run_id, lease, folder, *began, purpose, told, entitled, finished)
     store.create_run(lease, run_id, purpose)
     project.listener(events.RunStarted(resolved.name, run_id))
     try:
@@ -259,22 +221,26 @@ def _fresh(
         else:
             result = _planned(trip, resolved, ledger, errand)
     except StoreError as error:
-        if not _was_begun(trip):
-            _failed(trip, error)
+        if not was_begun(trip):
+            ended(trip, error)
         raise
     except StoppedError as stop:
         result = trip.result("cancelled", message=stop.message, notices=trip.notices)
-        _close(trip, result)
+        close(trip, result)
     except LevadaError as error:
-        result = _failed(trip, error)
+        result = ended(trip, error)
     except OSError as error:
         found = system_error(trip.folder, error)
-        if not _was_begun(trip):
-            _failed(trip, found)
+        if not was_begun(trip):
+            ended(trip, found)
         raise found from error
+    except Exception as error:
+        if not was_begun(trip):
+            ended(trip, LevadaError(words_of(error, project.redaction.clean), code="bug"))
+        raise
     except BaseException:
-        if not _was_begun(trip):
-            _close(trip, trip.result("cancelled", message="stopped before anything was sent"))
+        if not was_begun(trip):
+            close(trip, trip.result("cancelled", message="stopped before anything was sent"))
         raise
     if result.status in ("succeeded", "partial"):
         remember_columns(project, resolved)
@@ -295,8 +261,8 @@ def _planned(trip: Trip, resolved: Resolved, ledger: Ledger, errand: Errand | No
     trip = replace(trip, notices=notices)
     if decision.blocked:
         plan.write(trip.folder)
-        result = _result_of(trip, plan, "blocked", Tally(unsent=plan.counts.operations))
-        _close(trip, result, plan)
+        result = result_of(trip, plan, "blocked", Tally(unsent=plan.counts.operations))
+        close(trip, result, plan)
         return result
     if not plan.counts.operations:
         return _nothing_to_send(trip, plan)
@@ -309,7 +275,6 @@ def _planned(trip: Trip, resolved: Resolved, ledger: Ledger, errand: Errand | No
     order = replace(order, in_doubt=is_doubted(project.store, trip.sync))
     write_order(order, resolved.destination.name, schema)
     project.store.update_run(trip.lease, trip.run_id, phase="planned", plan_id=plan.plan_id, folder=trip.folder.name)
-    _wait_for_hold(trip)
     return _deliver(trip, order, resolved.destination, schema, ledger)
 
 
@@ -320,11 +285,11 @@ def _nothing_to_send(trip: Trip, plan: Plan) -> RunResult:
         refused.forget(trip.project.store, trip.sync)
         if not plan.counts.invalid:
             settle_doubt(trip.project.store, trip.sync)
-    result = _result_of(trip, plan, "partial" if plan.counts.invalid else "succeeded", Tally())
+    result = result_of(trip, plan, "partial" if plan.counts.invalid else "succeeded", Tally())
     listed = plan.invalid is not None or plan.left is not None
     if listed:
         plan.write(trip.folder)
-    _close(trip, result, plan if listed else None)
+    close(trip, result, plan if listed else None)
     return result
 
 
@@ -353,7 +318,7 @@ def _guarded(trip: Trip, resolved: Resolved, plan: Plan, ledger: Ledger) -> Guar
 def _skipped(trip: Trip, resolved: Resolved, ledger: Ledger) -> RunResult:
     """first_run: skip. The model is taken as synced."""
     folded = trip.project.planner.confirmed(_request(trip, resolved, ledger))
-    notice = f"first_run: skip took {folded.rows:,} rows as already synced and sent nothing"
+    notice = f"first_run: skip took {plural(folded.rows, 'row')} as already synced and sent nothing"
     result = trip.result("succeeded", counts=Counts(unchanged=folded.rows), notices=(*trip.notices, notice))
     shutil.rmtree(trip.folder, ignore_errors=True)
     trip.project.store.commit(trip.lease, trip.run_id, folded, status="succeeded", result=result.as_dict())
@@ -372,8 +337,10 @@ def _deliver(
     ledger: Ledger,
 ) -> RunResult:
     project, plan = trip.project, order.plan
-    if trip.purpose == "sync":
-        order = replace(order, waiting=refused.waiting(project.store, trip.sync, plan, trip.folder))
+    if trip.purpose == "sync" or (trip.purpose == "resync" and trip.finished):
+        only = trip.purpose == "resync"
+        left_out = refused.waiting(project.store, trip.sync, plan, trip.folder, trip.finished, only_just=only)
+        order = replace(order, waiting=left_out)
     place = Place.of_order(order, destination, schema)
     expect_plan(project, place, plan.plan_id)
     project.store.update_run(trip.lease, trip.run_id, phase="delivering")
@@ -384,11 +351,11 @@ def _deliver(
     except StoreError:
         raise
     except LevadaError as error:
-        if not _was_begun(trip):
-            return _failed(trip, error, plan)
+        if not was_begun(trip):
+            return ended(trip, error, plan)
         message = project.redaction.clean(error.message)
         tally = figures(plan, project.store.journal_entries(trip.run_id), requests=0)
-        report = DeliveryReport(tally, None, pause=_pause_of(error), message=message)
+        report = DeliveryReport(tally, None, pause=pause_of(error), message=message)
     trip = replace(trip, notices=tuple(dict.fromkeys((*trip.notices, *report.notices))))
     if report.pause is not None:
         return _paused(trip, plan, report)
@@ -399,8 +366,8 @@ def _deliver(
     notices = (*without_guess(trip.notices, trip.sync, place.to), *renew_proof(project, place, folded))
     trip = replace(trip, notices=notices)
     clean = not (tally.rejected or tally.waiting or tally.unknown or tally.unsent or plan.counts.invalid)
-    trip = replace(trip, notices=(*trip.notices, *_taken_over(order, tally)))
-    result = _result_of(trip, plan, "succeeded" if clean else "partial", tally)
+    trip = replace(trip, notices=(*trip.notices, *taken_over(order, tally)))
+    result = result_of(trip, plan, "succeeded" if clean else "partial", tally, waited=report.waited)
     project.store.commit(trip.lease, trip.run_id, folded, status=result.status, result=result.as_dict())
     remember_end(project, trip.sync, trip.run_id)
     if plan.purpose not in ("undo", "settle"):
@@ -414,44 +381,13 @@ def _deliver(
     return result
 
 
-def _taken_over(order: DeliveryOrder, tally: Tally) -> tuple[str, ...]:
-    """That records were there before, and what becomes of them."""
-    count = tally.taken_over
-    if not count or order.plan.purpose != "sync":
-        return ()
-    were = "1 record was" if count == 1 else f"{count:,} records were"
-    if "removed" not in order.verbs:
-        return (f"{were} there before",)
-    if not order.adopt:
-        return (f"{were} there before, and will not be removed by this sync (adopt: false)",)
-    they = "it is removed when its row leaves" if count == 1 else "they are removed when their rows leave"
-    return (f"{were} there before and taken over: {they} the model (`adopt: false` keeps what was there)",)
-
-
-def _pause_of(error: LevadaError) -> PauseReason:
-    """Why a delivery stops that an error ended: only an outage mends itself."""
-    match error:
-        case AuthError():
-            return "auth"
-        case FullError():
-            return "full"
-        case UnavailableError():
-            return "outage"
-        case _:
-            return "setup"
-
-
-def _was_begun(trip: Trip) -> bool:
-    """May anything have been sent?"""
-    return any(True for _ in trip.project.store.journal_entries(trip.run_id))
-
-
 def _paused(trip: Trip, plan: Plan, report: DeliveryReport) -> RunResult:
-    """A pause; or, where nothing can have been applied and a person has to act, a failure without a trace."""
+    """A pause; or, where nothing can have been applied, an end without a trace: the next run plans anew."""
     assert report.pause is not None
     if report.untouched and report.pause in ("auth", "setup", "outage"):
-        return _failed(trip, as_destination_error(Paused(report.pause, report.message)), plan)
-    result = _result_of(trip, plan, "paused", report.tally, pause=report.pause, message=report.message)
+        return ended(trip, as_destination_error(Paused(report.pause, report.message)), plan)
+    more: dict[str, Any] = {"pause": report.pause, "message": report.message, "waited": report.waited}
+    result = result_of(trip, plan, "paused", report.tally, **more)
     trip.project.store.update_run(trip.lease, trip.run_id, phase="paused", status="paused", result=result.as_dict())
     return result
 
@@ -491,51 +427,3 @@ def _discard(project: Project, record: RunRecord, lease: Lease, hold_seconds: fl
         ledger = project.store.ledger(record.sync)
         project.store.distrust(lease, replace(ledger, generation=ledger.generation + 1, distrusted=True))
     project.store.update_run(lease, record.run_id, phase="closed", status="cancelled")
-
-
-def _wait_for_hold(trip: Trip) -> None:
-    """After a lost answer, nothing newer is sent before that request can no longer be applied (E10)."""
-    hold = trip.project.store.hold(trip.sync)
-    if hold is None or hold.seconds_left <= 0:
-        return
-    trip.project.listener(
-        events.DeliveryWaiting(
-            trip.sync, "hold", hold.seconds_left, "an earlier request without an answer may still be applied"
-        )
-    )
-    trip.project.dispatcher.halt.wait(hold.seconds_left)
-
-
-# -- ends
-
-
-def _result_of(trip: Trip, plan: Plan, status: Status, tally: Tally, **more: Any) -> RunResult:
-    return trip.result(
-        status, counts=plan.counts, tally=tally, plan_id=plan.plan_id, guard=plan.guard, notices=trip.notices, **more
-    )
-
-
-def _close(trip: Trip, result: RunResult, plan: Plan | None = None) -> None:
-    """Close a run that sent nothing. Without a plan to keep, its folder goes: last, for an open run needs it."""
-    trip.project.store.update_run(
-        trip.lease,
-        trip.run_id,
-        phase="closed",
-        status=result.status,
-        plan_id=plan.plan_id if plan else None,
-        folder=trip.folder.name if plan else None,
-        result=result.as_dict(),
-    )
-    if plan is None:
-        shutil.rmtree(trip.folder, ignore_errors=True)
-
-
-def _failed(trip: Trip, error: LevadaError, plan: Plan | None = None) -> RunResult:
-    """Nothing was sent, and nothing is changed."""
-    error.message = trip.project.redaction.clean(error.message)
-    counts = plan.counts if plan else Counts()
-    tally = Tally(unsent=counts.operations)
-    plan_id = plan.plan_id if plan else ""
-    result = trip.result("failed", counts=counts, tally=tally, plan_id=plan_id, error=error, notices=trip.notices)
-    _close(trip, result)
-    return result

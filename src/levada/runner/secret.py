@@ -40,10 +40,10 @@ def secret_names(project: Project) -> Sequence[str]:
 def remove_secret(project: Project, name: str) -> None:
     """Forget a secret. Raises ConfigError if there is none of that name."""
     if not project.store.delete_secret(name):
-        from levada.runner.resolve import nearest
+        from levada.nearest import nearest_hint
 
         raise ConfigError(
-            f"there is no secret {name}", code="usage.unknown_secret", hint=nearest(name, secret_names(project))
+            f"there is no secret {name}", code="usage.unknown_secret", hint=nearest_hint(name, secret_names(project))
         )
     _note(project, "secret.remove", name)
 

@@ -134,14 +134,14 @@ class _Check:
                     raise ConfigError(error.message, code=error.code, where=where, hint=error.hint) from error
             known: Sequence[str] = self.mapping.match if place.source == "match" else self.fields
             if place.source in ("fields", "match", "before") and place.name and place.name not in known:
-                from levada.runner.resolve import nearest
+                from levada.nearest import nearest_hint
 
                 raise ConfigError(
                     f"{self.file.sync.to}: the requests for {self.verbs[kind]} name {{{place.name}}}, which this sync "
                     f"does not {'match by' if place.source == 'match' else 'map'}",
                     code="config.unknown_placeholder",
                     where=self.file.positions.at("fields"),
-                    hint=nearest(place.name, known),
+                    hint=nearest_hint(place.name, known),
                 )
 
     def reserved(self, kind: Kind, facts: RequestFacts) -> None:

@@ -2,52 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from levada.errors import LevadaError
+from levada.runner.standing import WHO, Known, Standing, State, Who, age_seconds, standings
 from levada.runner.undone import undone_runs
-from levada.runner.unremembered import sentence as unremembered
-from levada.runner.unremembered import unremembered_rows
 from levada.store import RunRecord
 
 if TYPE_CHECKING:
     from levada.project.files import SyncFile
     from levada.runner.project import Project
 
-State = Literal[
-    "never", "well", "records", "held", "unremembered", "blocked", "paused", "unfinished", "failed", "cancelled"
-]  # fmt: skip
-"""`held`: an undo took something back that the model may still say, so that the next run asks first. `unremembered`: it
-is in step, but its object has records of earlier runs of which the ledger knows nothing."""
-NEEDS_A_PERSON: frozenset[State] = frozenset({"blocked", "failed", "records", "held", "unremembered"})
-RUNS_SEARCHED_MAX = 50
-"""How far back the latest run is looked for that brought the object to what the model says."""
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 
 
 @dataclass(frozen=True, slots=True)
 class SyncStatus:
-    """One sync. `sentence` says how it stands, `next_command` what a person would do about it."""
+    """One sync. `standing` says all that is known, the most pressing first; `state`, `who`, `sentence` and
+    `next_command` are short for it. `known`: the runs that it was read from."""
 
     sync: str
     model: str
     to: str
     mode: str
     schedule: str
-    state: State
-    sentence: str
-    next_command: str | None
+    standing: tuple[Standing, ...]
     #: records that the destination has confirmed, those that may be present included
     records: int
-    run: RunRecord | None
+    known: Known = field(default_factory=Known)
+    #: the runs of undos that hold it
+    held_by: tuple[str, ...] = ()
+    age_seconds: float | None = None
+
+    @property
+    def state(self) -> State:
+        return self.standing[0].state
+
+    @property
+    def who(self) -> Who:
+        """Who must act first: of several facts, the first that somebody must act on."""
+        return next((one.who for one in self.standing if one.who != "nobody"), "nobody")
+
+    @property
+    def sentence(self) -> str:
+        return "; ".join(one.sentence for one in self.standing)
+
+    @property
+    def next_command(self) -> str | None:
+        needed = next((one.next_command for one in self.standing if one.who != "nobody"), None)
+        return needed or self.standing[0].next_command
 
     @property
     def needs_you(self) -> bool:
-        return self.state in NEEDS_A_PERSON or (self.state == "paused" and self.next_command is not None)
+        return self.who != "nobody" and self.state != "never"
 
     def as_dict(self) -> dict[str, Any]:
-        run = self.run
+        run, known = self.known.newest, self.known
         return {
             "sync": self.sync,
             "model": self.model,
@@ -55,9 +67,17 @@ class SyncStatus:
             "mode": self.mode,
             "schedule": self.schedule,
             "state": self.state,
+            "who": self.who,
             "needs_you": self.needs_you,
             "sentence": self.sentence,
             "next": self.next_command,
+            "standing": [one.as_dict(self.schedule) for one in self.standing],
+            "left": dict(known.left),
+            "held_by": list(self.held_by),
+            "open_run": known.open.run_id if known.open is not None else None,
+            "plan_waiting": run.plan_id if run is not None and run.status == "blocked" else None,
+            "synced_at": known.synced_at,
+            "age_seconds": None if self.age_seconds is None else round(self.age_seconds),
             "records": self.records,
             "last_run": run_document(run) if run else None,
         }
@@ -97,81 +117,36 @@ def run_document(record: RunRecord) -> dict[str, Any]:
 
 
 def _status_of(project: Project, name: str, file: SyncFile) -> SyncStatus:
-    recent = project.stored.runs(name, RUNS_SEARCHED_MAX) if project.stored is not None else ()
-    run = recent[0] if recent else None
-    state, sentence, command = _standing(name, run)
-    if run is not None and run.purpose in ("undo", "settle") and state in ("well", "records"):
-        # what such a run did says nothing of the records that the runs before it left
-        before = next((one for one in recent if one.purpose not in ("undo", "settle")), None)
-        state, sentence, command = _standing(name, before)
-    held = undone_runs(project.stored, name) if project.stored is not None else ()
-    if held and state in ("well", "records"):
-        left = f"; the last sync {sentence}" if state == "records" else ""
-        taken = f"what {' and '.join(held)} took back is held, and the next run asks before it sends it again{left}"
-        state, sentence, command = "held", taken, f"levada plan {name}"
-    rows = unremembered_rows(project, name)
-    if rows is not None and state == "well":
-        state, sentence, command = "unremembered", unremembered(name, file.sync.to, rows[0]), f"levada plan {name}"
+    known, rows = Known(), 0
+    held: tuple[str, ...] = ()
+    try:
+        if project.stored is not None:
+            known = Known.of(project.stored, name)
+            held = undone_runs(project.stored, name)
+        rows = project.ledger(name).rows
+        found = standings(project, name, file.sync.to, known)
+    except LevadaError as error:  # what is damaged of one sync does not hide the others
+        damaged = Standing("unreadable", "you", error.message, "levada doctor")
+        found = (damaged,)
     return SyncStatus(
         sync=name,
         model=file.sync.model or file.sync.audience or "",
         to=file.sync.to,
         mode=file.sync.mode,
         schedule=schedule_words(file),
-        state=state,
-        sentence=sentence,
-        next_command=command,
-        records=project.ledger(name).rows,
-        run=run,
+        standing=found,
+        records=rows,
+        known=known,
+        held_by=held,
+        age_seconds=age_seconds(project, known.synced_at),
     )
 
 
-def _standing(name: str, run: RunRecord | None) -> tuple[State, str, str | None]:
-    if run is None:
-        return "never", "never run", f"levada plan {name}"
-    result: Mapping[str, Any] = run.result or {}
-    match run.status:
-        case "succeeded":
-            return "well", _delivered(result), None
-        case "partial":
-            parts = [
-                f"{result.get(word, 0):,} {word}"
-                for word in ("rejected", "waiting", "invalid", "unknown", "unsent")
-                if result.get(word)
-            ]
-            return "records", f"finished with {' and '.join(parts) or 'some records left'}", f"levada records {name}"
-        case "blocked":
-            reasons = result.get("guard", {}).get("reasons", [])
-            why = reasons[0]["message"] if reasons else "a limit was passed"
-            return "blocked", f"stopped by its guard: {why}", f"levada approve {run.plan_id}"
-        case "failed":
-            why = (result.get("error") or {}).get("message") or result.get("message") or "no reason was stored"
-            return "failed", f"failed: {why}", f"levada check {name}"
-        case "cancelled":
-            return "cancelled", "cancelled", f"levada run {name}"
-        case "paused":
-            reason = result.get("paused", "operator")
-            words = {
-                "auth": "the destination refuses its credential",
-                "disk": "the disk is full",
-                "full": "the destination has no room left",
-                "setup": "the destination's file or function must be mended",
-                "operator": "stopped by a person",
-                "rate": "the destination asks for more time",
-                "quota": "the daily quota is used up",
-                "outage": "the destination is down",
-            }
-            needs = f"levada check {name}" if reason in ("auth", "setup") else None
-            return "paused", f"paused: {words.get(reason, reason)}; the next run resumes it", needs
-        case None:
-            return "unfinished", "running, or interrupted; the next run finishes it", None
-
-
-def _delivered(result: Mapping[str, Any]) -> str:
-    delivered = sum((result.get("delivered") or {}).values())
-    return (
-        f"in step; the last run delivered {delivered:,}" if delivered else "in step; the last run had nothing to send"
-    )
+def who_words(one: Standing, schedule: str) -> str:
+    """Who must act, and the command; or that nobody must, and when it goes on."""
+    if one.who == "nobody":
+        return f"{WHO['nobody']}, with the next run ({schedule})"
+    return f"{WHO[one.who]}: {one.next_command}" if one.next_command else WHO[one.who]
 
 
 def schedule_words(file: SyncFile) -> str:
@@ -195,7 +170,9 @@ def _sentence(found: list[SyncStatus]) -> str:
         return f"{number} sync{'' if needy == 1 else 's'} need{'s' if needy == 1 else ''} you."
     if all(one.state == "never" for one in found):
         return "No sync has run yet."
-    waiting = sum(one.state in ("paused", "unfinished") for one in found)
+    waiting = sum(one.state not in ("well", "never") for one in found)
     if waiting:
-        return f"Nothing needs you; {waiting} of {len(found)} wait to be resumed."
+        return f"Nothing needs you; {waiting} of {len(found)} {'goes' if waiting == 1 else 'go'} on with the next run."
+    if any(one.state == "never" for one in found):
+        return "Nothing needs you; some syncs have never run."
     return "All is well."

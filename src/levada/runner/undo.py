@@ -16,6 +16,7 @@ import pyarrow as pa
 from levada.change import KINDS, Kind, Verb
 from levada.delivery.before import verify_before
 from levada.delivery.order import DeliveryOrder
+from levada.delivery.outlook import Outlook
 from levada.delivery.settled import settle
 from levada.destination import TableDestination
 from levada.errors import ConfigError
@@ -34,6 +35,7 @@ from levada.runner.sample import sample, sample_left
 from levada.runner.target import check_target
 from levada.runner.touched import touched
 from levada.runner.undone import remember_undo
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -98,8 +100,8 @@ class Undo:
         plan = project.planner.reverse(self.plan, self.folder, settled, asked)
         if plan.counts.removed and self.order.verbs.get("added") == "append" and not _each_found_alone(resolved):
             raise ConfigError(
-                f"{plan.sync} appended {plan.counts.removed:,} records, and nothing tells them from others that have "
-                f"the same {', '.join(self.order.mapping.match) or 'values'}",
+                f"{plan.sync} appended {plural(plan.counts.removed, 'record')}, and nothing tells others "
+                f"apart that have the same {', '.join(self.order.mapping.match) or 'values'}",
                 code="usage.not_reversible",
                 hint="remove them by hand, or make the match field unique in the destination",
             )
@@ -170,6 +172,7 @@ def plan_undo(project: Project, run_id: str, *, sample_size: int = SAMPLE_DEFAUL
             first_run=False,
             notices=(*_unfinished(project, resolved.name), *made.notices),
             undoes=undone.record.run_id,
+            outlook=Outlook({kind: made.counts.of(kind) for kind in KINDS}),
         )
 
 
@@ -200,7 +203,7 @@ def _verbs_of(resolved: Resolved, plan: Plan, order: DeliveryOrder) -> Mapping[K
         elif plan.counts.of(kind):
             undone = {"removed": "added", "changed": "changed", "added": "removed"}[kind]
             raise ConfigError(
-                f"{resolved.sync.to} cannot take back {plan.counts.of(kind):,} records that were {undone}",
+                f"{resolved.sync.to} cannot take back what was {undone}: {plural(plan.counts.of(kind), 'record')}",
                 code="usage.not_reversible",
                 hint=f"that needs one of {', '.join(choices)}; the object has {', '.join(sorted(has)) or 'none'}",
             )

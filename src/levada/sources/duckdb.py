@@ -14,6 +14,7 @@ from typing import Literal
 import pyarrow as pa
 from pydantic import Field
 
+from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import SourceError
 from levada.source import Attachment, Column, SourceAbilities, SourceDeclaration, SourceType
 from levada.sources import in_place
@@ -107,7 +108,7 @@ class DuckDBSource:
         return error
 
 
-def _open(name: str, options: DuckDBOptions, root: Path) -> DuckDBSource:
+def _open(name: str, options: DuckDBOptions, root: Path, policy: AddressPolicy = OWN_MACHINE) -> DuckDBSource:
     return DuckDBSource(name, (root / Path(options.path).expanduser()).absolute())
 
 

@@ -17,6 +17,7 @@ from typing import Literal
 import pyarrow as pa
 from pydantic import Field
 
+from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import SourceError
 from levada.source import Attachment, Column, SourceAbilities, SourceDeclaration, SourceType
 from levada.sources import in_place, inference
@@ -189,7 +190,7 @@ def _folder(folder: Path) -> TableFiles | None:
     return TableFiles(formats.pop(), tuple(sorted(path.absolute() for path in found)), partitioned and nested)
 
 
-def _open(name: str, options: FilesOptions, root: Path) -> FilesSource:
+def _open(name: str, options: FilesOptions, root: Path, policy: AddressPolicy = OWN_MACHINE) -> FilesSource:
     path = (root / Path(options.path).expanduser()).absolute()
     return FilesSource(name, path, options.text, options.json_, options.encoding)
 

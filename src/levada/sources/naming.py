@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Any
 
 from levada.sql.connection import connect
@@ -13,10 +14,12 @@ BY_TEXT = {"query", "query_table"}
 _WORD = re.compile(r'"((?:[^"]|"")*)"|\'([^\']*)\'|([\w$]+)')
 
 
-def tables_named(query: str) -> set[str] | None:
+@lru_cache(maxsize=1_024)
+def tables_named(query: str) -> frozenset[str] | None:
     """The tables that a DuckDB query reads, in lower case; names that its WITH defines are none.
 
-    Of a query that DuckDB does not describe: all its words. None: nobody can tell, it may be any table.
+    Of a query that DuckDB does not describe: all its words. None: nobody can tell, it may be any table. A query that
+    was asked for before is not parsed again.
     """
     import duckdb
 
@@ -29,11 +32,11 @@ def tables_named(query: str) -> set[str] | None:
     finally:
         connection.close()
     if not tree or tree.get("error"):
-        return {word.replace('""', '"').casefold() for match in _WORD.findall(query) for word in match if word}
+        return frozenset(word.replace('""', '"').casefold() for match in _WORD.findall(query) for word in match if word)
     names: set[str] = set()
     functions: set[str] = set()
     _gather(tree, frozenset(), names, functions)
-    return None if functions & BY_TEXT else names
+    return None if functions & BY_TEXT else frozenset(names)
 
 
 def _gather(node: Any, defined: frozenset[str], names: set[str], functions: set[str]) -> None:

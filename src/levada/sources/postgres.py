@@ -4,30 +4,32 @@ Each read is a connection of its own with one transaction, REPEATABLE READ and R
 as a sub-query, in which the server's grammar takes nothing that writes. How values arrive as Arrow is
 `levada.sources.postgres_types`.
 
-TLS is what the URL's `sslmode` says; without it the server's certificate is verified (`verify-full`, by the system's
-authorities or those of `sslrootcert`), but on loopback and on sockets, where libpq's default holds.
+How the server is reached, and what of the process's own surroundings is not used, is `levada.libpq`; which functions
+a query may call is `levada.sources.postgres_functions`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import pyarrow as pa
 from pydantic import Field
 
-from levada.errors import AccessError, ConfigError, LevadaError, SourceError
-from levada.libpq import CONNECTION_DEFAULTS
+from levada.addresses import OWN_MACHINE, AddressPolicy, look_up
+from levada.database import DatabaseAddress, DatabaseOptions, database_address
+from levada.errors import AccessError, ConfigError, LevadaError, SourceError, UnreachableError
+from levada.libpq import PARAMETERS, conninfo, without_environment
 from levada.redaction import Redactor
 from levada.source import BATCH_ROWS_MAX, Attachment, Column, SourceAbilities, SourceDeclaration, SourceType
-from levada.sources import postgres_types
+from levada.sources import postgres_functions, postgres_types
+from levada.sources.postgres_functions import check_calls
 from levada.sources.postgres_types import Reading
 from levada.sources.running import Running
 from levada.sources.statements import identifier, one_select, refused, wrapped
@@ -54,11 +56,9 @@ WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p') AND NOT c.relispartition
 """
 
 
-class PostgresOptions(SourceDeclaration):
+class PostgresOptions(SourceDeclaration, DatabaseOptions):
     type: Literal["postgres"] = "postgres"
     """A PostgreSQL database, or one that speaks its protocol and COPY."""
-    url: str = Field(pattern=r"^postgres(ql)?://", repr=False)
-    """`postgresql://user:password@host:port/database?sslmode=verify-full`; libpq's parameters are understood."""
     schema_: str | None = Field(default=None, alias="schema", min_length=1)
     """The schema in which names without one are looked up first; then `public`."""
 
@@ -66,9 +66,10 @@ class PostgresOptions(SourceDeclaration):
 @dataclass(slots=True)
 class PostgresSource:
     name: str
-    url: str = field(repr=False)
+    address: DatabaseAddress
     schema: str | None = None
     statement_timeout_seconds: float | None = None
+    policy: AddressPolicy = OWN_MACHINE
     abilities: SourceAbilities = field(default=SourceAbilities(dialect="postgres"), init=False)
     _running: Running = field(default_factory=Running, init=False, repr=False)
 
@@ -85,6 +86,11 @@ class PostgresSource:
                     code="source.missing",
                     hint="check `schema:` and the rights of the account: GRANT USAGE ON SCHEMA",
                 )
+
+    def cautions(self) -> tuple[str, ...]:
+        """See `levada.source.Cautious`."""
+        with self._transaction() as cursor, self._translated():
+            return postgres_functions.cautions(_rows(cursor, postgres_functions.CAUTIONS))
 
     def tables(self) -> tuple[str, ...]:
         with self._transaction() as cursor, self._translated():
@@ -143,6 +149,7 @@ class PostgresSource:
     def _described(self, cursor: Cursor, text: str) -> Reading:
         """What the query's columns are, from the server's own description of it; no row is computed."""
         with self._translated():
+            check_calls(text, partial(_rows, cursor), refused)
             schema = cursor.adbc_execute_schema(wrapped(text))
             return postgres_types.reading(schema, text, self._type_names(cursor, schema))
 
@@ -195,19 +202,12 @@ class PostgresSource:
                 hint="pip install 'levada[postgres]'",
             ) from error
         try:
-            connection: Connection = dbapi.connect(self._full_url())
-        except dbapi.Error as error:
+            told = conninfo(self.address, look_up(self.address.host, self.address.port, self.policy))
+            with without_environment():
+                connection: Connection = dbapi.connect(told)
+        except (dbapi.Error, OSError) as error:
             raise self._failed(error, connecting=True) from None
         return connection
-
-    def _full_url(self) -> str:
-        parts = urlsplit(self.url)
-        given = dict(parse_qsl(parts.query, keep_blank_values=True))
-        if "sslmode" not in given and not _is_loopback(parts.hostname, given):
-            given["sslmode"] = "verify-full"
-        if given.get("sslmode") == "verify-full":
-            given.setdefault("sslrootcert", "system")
-        return urlunsplit(parts._replace(query=urlencode({**CONNECTION_DEFAULTS, **given})))
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -221,31 +221,14 @@ class PostgresSource:
     def _failed(self, error: Exception, *, connecting: bool = False) -> LevadaError:
         """The error in Levada's words, without the password and without the rows' values."""
         message, hint = said(str(error))
-        message = Redactor(self._secrets()).clean(message)
+        message = Redactor(self.address.secrets).clean(message)
         state = str(getattr(error, "sqlstate", None) or "")
         return explained(message, hint, state, connecting)
 
-    def _secrets(self) -> list[str]:
-        try:
-            parts = urlsplit(self.url)
-            found = [parts.password or "", dict(parse_qsl(parts.query)).get("password", "")]
-        except ValueError:
-            found = [self.url]
-        return [secret for raw in found for secret in {raw, unquote(raw)} if secret]
 
-
-def _is_loopback(host: str | None, parameters: Mapping[str, str]) -> bool:
-    """Is every host of a URL this machine, by its own words? A URL without a host, or with a path, is a socket."""
-    named = [unquote(host or ""), *(parameters.get(name, "") for name in ("host", "hostaddr"))]
-    for each in (part for text in named for part in text.split(",")):
-        if each in ("", "localhost") or each.startswith(("/", "@")):
-            continue
-        try:
-            if not ipaddress.ip_address(each).is_loopback:
-                return False
-        except ValueError:
-            return False
-    return True
+def _rows(cursor: Cursor, statement: str) -> list[tuple[object, ...]]:
+    cursor.execute(statement)
+    return cursor.fetchall()
 
 
 def said(text: str) -> tuple[str, str | None]:
@@ -271,19 +254,27 @@ def explained(message: str, hint: str | None, state: str, connecting: bool) -> L
         return AccessError(
             f"PostgreSQL refuses the credential: {message}",
             code="access.source",
-            hint="check user and password in the source's `url:`",
+            hint="check user and password in the source's file",
         )
     if state == "42501" or "permission denied" in text:
         return AccessError(
             message, code="access.source", hint="the account needs USAGE on the schema and SELECT on the table"
         )
     if re.fullmatch(r'.*database "[^"]*" does not exist', text):
-        return SourceError(message, code="source.missing", hint="check the database's name in the source's `url:`")
+        return SourceError(message, code="source.missing", hint="check the database's name in the source's file")
+    if connecting and re.search(
+        r"\binvalid (sslmode|uri|port|conn|integer|\w+ value)|not support ssl|certificate", text
+    ):
+        return ConfigError(
+            f"PostgreSQL cannot be asked: {message}",
+            code="source.url",
+            hint="check the settings in the source's file, sslmode and sslrootcert among them",
+        )
     if connecting:
-        return SourceError(
+        return UnreachableError(
             f"PostgreSQL cannot be reached: {message}",
-            code="source.unreachable",
-            hint="check host, port and sslmode in the source's `url:`, and that the server runs",
+            hint="see that the server runs and that host and port in the source's file lead to it; the next run "
+            "tries again",
         )
     if state == "25006" or "read-only transaction" in text or "data-modifying statement" in text:
         return refused(message)
@@ -302,10 +293,12 @@ def explained(message: str, hint: str | None, state: str, connecting: bool) -> L
     )
 
 
-def _open(name: str, options: PostgresOptions, root: Path) -> PostgresSource:
+def _open(name: str, options: PostgresOptions, root: Path, policy: AddressPolicy = OWN_MACHINE) -> PostgresSource:
     # the server's own limit holds beside the default, and not beside what was declared
     declared = "statement_timeout_seconds" in options.model_fields_set
-    return PostgresSource(name, options.url, options.schema_, options.statement_timeout_seconds if declared else None)
+    seconds = options.statement_timeout_seconds if declared else None
+    address = database_address(options, PARAMETERS, code="source.url", root=root, policy=policy)
+    return PostgresSource(name, address, options.schema_, seconds, policy)
 
 
 TYPE = SourceType(

@@ -14,6 +14,7 @@ from typing import IO
 
 from levada.errors import SourceError
 from levada.sources.encoding import opened, raw, undecodable
+from levada.wording import plural
 
 CHUNK_BYTES = 4_000_000
 LINE_BYTES_MAX = 2_000_000
@@ -30,7 +31,7 @@ def check_csv(path: Path, delimiter: str, columns: int, found: int) -> None:
         return
     check_line_lengths(path)
     raise SourceError(
-        f"{path} holds {rows:,} rows, and {found:,} of them could be read",
+        f"{path} holds {plural(rows, 'row')}, and {found:,} of them could be read",
         code="source.read",
         hint="nothing was taken from it; is a quote left open, or do the ends of its lines differ?",
     )

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from urllib.parse import quote
 import pyarrow as pa
 from pydantic import Field
 
+from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import LevadaError, SourceError
 from levada.source import (
     BATCH_BYTES,
@@ -51,6 +52,9 @@ _READS = {
     sqlite3.SQLITE_FUNCTION,
     sqlite3.SQLITE_RECURSIVE,
 }
+
+_DIRECT_ONLY = 0x80000
+_KNOWN_ACTING = frozenset({"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "sqlite_dbpage"})
 
 
 class SQLiteOptions(SourceDeclaration):
@@ -137,7 +141,7 @@ class SQLiteSource:
         try:
             connection.execute(f"CREATE TEMP VIEW {_VIEW} AS {wrapped(text)}")
             found = connection.execute(f"PRAGMA temp.table_xinfo({_VIEW})").fetchall()
-            connection.set_authorizer(_authorize)
+            connection.set_authorizer(_authorizer(_acting(connection)))
             connection.execute(f"SELECT * FROM {_VIEW} LIMIT 0").close()
         except (sqlite3.Error, sqlite3.Warning) as error:
             if "locked" in str(error):
@@ -223,10 +227,23 @@ class SQLiteSource:
         return SourceError(f"the read broke off: {message}", code="source.read", hint="nothing was taken from it")
 
 
-def _authorize(action: int, first: str | None, second: str | None, database: str | None, inner: str | None) -> int:
-    if action not in _READS or (action == sqlite3.SQLITE_FUNCTION and (second or "").lower() == "load_extension"):
-        return sqlite3.SQLITE_DENY
-    return sqlite3.SQLITE_OK
+def _acting(connection: sqlite3.Connection) -> frozenset[str]:
+    """The functions of this SQLite that do more than compute, by its own word (SQLITE_DIRECTONLY), in lower case."""
+    with contextlib.suppress(sqlite3.Error):
+        rows = connection.execute("SELECT name, flags FROM pragma_function_list").fetchall()
+        return frozenset(str(name).lower() for name, flags in rows if int(flags) & _DIRECT_ONLY) | _KNOWN_ACTING
+    return _KNOWN_ACTING
+
+
+def _authorizer(acting: frozenset[str]) -> Callable[[int, str | None, str | None, str | None, str | None], int]:
+    """Takes what reads and calls nothing that acts."""
+
+    def authorize(action: int, first: str | None, second: str | None, database: str | None, inner: str | None) -> int:
+        if action not in _READS or (action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in acting):
+            return sqlite3.SQLITE_DENY
+        return sqlite3.SQLITE_OK
+
+    return authorize
 
 
 def _written(connection: sqlite3.Connection, name: str) -> str:
@@ -250,7 +267,7 @@ def _refuse_duplicates(names: list[str]) -> None:
             )
 
 
-def _open(name: str, options: SQLiteOptions, root: Path) -> SQLiteSource:
+def _open(name: str, options: SQLiteOptions, root: Path, policy: AddressPolicy = OWN_MACHINE) -> SQLiteSource:
     return SQLiteSource(name, (root / Path(options.path).expanduser()).absolute())
 
 

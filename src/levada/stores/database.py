@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from levada.durable import disk_full, private_file, private_folder, sync_path, system_error
-from levada.errors import CorruptedError, StoreError
+from levada.errors import BusyError, CorruptedError, StoreError
 from levada.stores.rows import ACCEPT_HINT, Row
 from levada.stores.statements import migrations, sql
 
@@ -168,7 +168,7 @@ def _store_error(path: Path, error: sqlite3.Error) -> StoreError:
         case sqlite3.SQLITE_FULL:
             return disk_full(path)
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return StoreError(
+            return BusyError(
                 f"{path} has been locked by another process for {BUSY_SECONDS:.0f} s",
                 code="store.locked",
                 hint="wait for it to end; close other programs that have the file open",

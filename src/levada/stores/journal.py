@@ -26,20 +26,31 @@ _OUTCOME = "journal.outcome"
 _INTENT = "journal.intent"
 
 
+OPEN_ENDS = "open_ends"
+"""The mark of a sync that names the runs whose batches may still be applied, each with its deadline."""
+
+
 class Holds:
-    """Until when nothing newer may be sent for a sync. After a reboot the whole hold counts again (E10)."""
+    """Until when requests without an answer may still be applied. After a reboot the whole time counts again."""
 
     def __init__(self, database: Database, clock: Clock, machine: Machine) -> None:
         self._database = database
         self._clock = clock
         self._machine = machine
 
-    def extend(self, sync: str, seconds: float) -> None:
+    def extend(self, sync: str, run_id: str, seconds: float) -> None:
         """Wants a transaction around it."""
+        if seconds <= 0:
+            return
         row = self._row(sync)
-        deadline = self._clock.monotonic() + seconds
+        now = self._clock.monotonic()
+        deadline = now + seconds
+        runs = self._runs(sync) if row is not None and self._left(row) > 0 else {}
+        boot, until = runs.get(run_id, ("", 0.0))
+        runs[run_id] = (self._machine.boot, max(deadline, until if boot == self._machine.boot else 0.0))
+        self._database.change("facts.mark_write", sealed("mark", (sync, OPEN_ENDS, _json(runs))))
         if row is not None:
-            deadline = max(deadline, self._clock.monotonic() + self._left(row))
+            deadline = max(deadline, now + self._left(row))
             seconds = max(seconds, row[3])
         self._write(sync, deadline, seconds)
 
@@ -57,7 +68,21 @@ class Holds:
                     row = self._row(sync)
         if row is None or self._left(row) <= 0:
             return None
-        return Hold(self._left(row))
+        with self._database.read():
+            return Hold(self._left(row), tuple(self._runs(sync)))
+
+    def _runs(self, sync: str) -> dict[str, tuple[str, float]]:
+        """The runs whose deadline has not passed, with its boot: one of another boot's clock says nothing."""
+        row = self._database.row("facts.mark_read", sync, OPEN_ENDS)
+        if row is None:
+            return {}
+        found = json.loads(verified("mark", row, what=f"the open ends of sync {sync!r}")[2])
+        now = self._clock.monotonic()
+        return {
+            run: (boot, until)
+            for run, (boot, until) in found.items()
+            if not self._machine.comparable(boot) or until > now
+        }
 
     def _counts(self, row: Row) -> bool:
         """Is the deadline one of this clock? One further away than the whole hold is of another."""
@@ -114,7 +139,8 @@ class SqliteJournal:
                 values = (*row[:6], row[6] + 1, 1)
                 changed = (values[6], seal(_INTENT, values), self._run_id, number)
                 self._database.change("journal.doubt", changed)
-            self._holds.extend(self._lease.sync, hold_seconds)
+            if numbers:
+                self._holds.extend(self._lease.sync, self._run_id, hold_seconds)
 
     def settle(self, outcomes: Sequence[tuple[int, Outcomes]]) -> None:
         rows: list[Row] = []

@@ -81,6 +81,14 @@ class Leases:
         self._meta.raise_mark()
         return lease
 
+    def holder(self, sync: str) -> str | None:
+        """See `Store.holder`."""
+        with self._database.read():
+            held = self.held(sync)
+        if not held.owner or self._given_up(held):
+            return None
+        return str(Owner.from_text(held.owner))
+
     def renew(self, lease: Lease) -> None:
         with self._database.write(durable=False):
             held = self.fence(lease)
@@ -136,8 +144,8 @@ class Leases:
         return BusyError(
             f"sync {held.sync} is being run by {owner}{run}",
             run_id=held.run_id or None,
-            hint=f"wait for it to end; a process that hangs is given up {LEASE_SECONDS:.0f} s after its last "
-            f"sign of life (it gives one every {HEARTBEAT_SECONDS:.0f} s)",
+            hint="wait for it to end, or let the command wait (`--wait`); a process that hangs is given up "
+            f"{LEASE_SECONDS:.0f} s after its last sign of life (it gives one every {HEARTBEAT_SECONDS:.0f} s)",
         )
 
 

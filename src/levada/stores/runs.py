@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
 from levada.clock import Clock, isoformat
 from levada.errors import ConfigError, CorruptedError, StoreError
+from levada.nearest import nearest
 from levada.run import OPEN_PHASES, Phase, Status
 from levada.store import Lease, RunRecord
 from levada.stores.database import Database
@@ -154,8 +154,8 @@ class Runs:
                 code="run.ambiguous",
                 hint="write more of its id",
             )
-        nearest = get_close_matches(run_id, ids, n=1, cutoff=0.5)
-        hint = f"did you mean {nearest[0]}?" if nearest else "`levada runs` lists them"
+        meant = nearest(run_id, ids, likeness=0.5)
+        hint = f"did you mean {meant}?" if meant else "`levada runs` lists them"
         raise ConfigError(f"there is no run {run_id!r}", code="run.unknown", hint=hint)
 
     def open_run(self, sync: str) -> RunRecord | None:

@@ -132,6 +132,9 @@ class SqliteStore:
     def acquire(self, sync: str) -> Lease:
         return self._leases.acquire(sync)
 
+    def holder(self, sync: str) -> str | None:
+        return self._leases.holder(sync)
+
     def renew(self, lease: Lease) -> None:
         self._leases.renew(lease)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from levada.stores.rows import Row, sealed, verified
 KEY_BYTES = 32
 _NONCE_BYTES = 12
 _NEXT = ".next"
+
+KEY_PLACES = "set LEVADA_KEY_FILE to a file that may be written, LEVADA_MASTER_KEY to the key itself, or HOME"
 
 
 class Vault:
@@ -122,7 +125,7 @@ class Vault:
                 raise _wrong(str(path)) if candidates else _absent(path)
             if candidates:
                 return candidates[0][1]
-            private_folder(path.parent)
+            _made(path.parent)
             key = secrets.token_bytes(KEY_BYTES)
             write_durably(path, base64.b64encode(key) + b"\n")
             return key
@@ -134,7 +137,7 @@ class Vault:
         if named := self._environment.get("LEVADA_KEY_FILE"):
             return Path(named)
         configured = self._environment.get("XDG_CONFIG_HOME")
-        home = Path(configured) if configured else Path(self._environment.get("HOME") or Path.home()) / ".config"
+        home = Path(configured) if configured else Path(self._environment.get("HOME") or _home()) / ".config"
         return home / "levada" / "keys" / self._meta.get("store_id")
 
     def _unlock(self, key: bytes, sealed_bytes: bytes, bound: bytes, name: str) -> bytes:
@@ -149,6 +152,28 @@ class Vault:
                 code="store.key",
                 hint="store the secret again",
             ) from error
+
+
+def _made(folder: Path) -> None:
+    try:
+        private_folder(folder)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise StoreError(
+            f"the folder {folder} for the master key cannot be made: {why}", code="store.key", hint=KEY_PLACES
+        ) from error
+
+
+def _home() -> str:
+    """The home of the account that this process runs as, where HOME does not say."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except (ImportError, KeyError):
+        raise StoreError(
+            "there is no home folder in which the master key could lie", code="store.key", hint=KEY_PLACES
+        ) from None
 
 
 def key_id(key: bytes) -> str:

@@ -236,7 +236,7 @@ def check_a_mistyped_object_is_helped(bench: ConnectorBench) -> None:
             error.hint and bench.object in error.hint,
             f"a hint with {bench.object}",
             error.hint,
-            "give ConfigError the nearest name as hint (difflib.get_close_matches)",
+            "give ConfigError the nearest name as hint (levada.nearest.nearest_hint)",
         )
 
 

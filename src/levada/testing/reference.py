@@ -11,7 +11,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from levada.testing import table_effects, table_proofs, table_shapes, tables
 from levada.testing.destination_bench import promise_of
 from levada.testing.destinations import CHECKS, MODULES
 
@@ -30,14 +29,6 @@ batches at their limits.
 This page is made by `make docs` from the checks themselves.
 
 """
-_TABLES = """
-## Databases and files
-
-For a `TableDestination` there is a suite of its own, over a real database: `levada.testing.tables`,
-`table_shapes`, `table_effects` and `table_proofs` beside it ({count} checks). It needs a bench that opens the
-destination and can look into it on its own.
-
-"""
 
 
 def page() -> str:
@@ -46,13 +37,6 @@ def page() -> str:
     for module in MODULES:
         own = [check for check in CHECKS if check.__module__ == module.__name__]
         parts.append(f"\n### {_title(module)}\n\n{_rows(own)}")
-    all_tables: Sequence[Callable[..., Any]] = (
-        *tables.CHECKS,
-        *table_shapes.CHECKS,
-        *table_effects.CHECKS,
-        *table_proofs.CHECKS,
-    )
-    parts.append(_TABLES.format(count=len(all_tables)) + _rows(all_tables))
     return "".join(parts)
 
 

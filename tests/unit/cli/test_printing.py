@@ -16,8 +16,9 @@ from levada.cli.drawing import change_lines, counts_lines, guard_lines
 from levada.cli.outcome import worst
 from levada.cli.progress import Progress
 from levada.cli.selection import spread
-from levada.cli.terminal import Terminal, duration, plural, shown, to_json
+from levada.cli.terminal import Terminal, duration, shown, to_json
 from levada.guard import GuardDecision, GuardReason
+from levada.wording import plural
 
 HEAVY = ("rich", "duckdb", "pyarrow", "pydantic", "aiohttp", "sqlglot", "cryptography", "yaml")
 

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from levada import events
+from levada.addresses import AddressPolicy
 from levada.batch import Batch
 from levada.change import Counts, Kind, Verb
 from levada.clock import Clock, SystemClock
 from levada.delivery.account import Patience
-from levada.delivery.addresses import AddressPolicy
 from levada.delivery.dispatcher import Dispatcher
 from levada.delivery.order import DeliveryOrder, DeliveryReport
 from levada.delivery.waiting import NOTHING, Waiting
@@ -144,6 +144,7 @@ class Scene:
     repeats: Any = "at_least_once"
     patience: Patience = QUICK
     server_seconds: float = 0.01
+    not_applied_statuses: frozenset[int] = frozenset()
     rate: float | None = None
     quota: int | None = None
     row_group: int | None = None
@@ -183,6 +184,7 @@ class Scene:
             type="test",
             title="Test",
             docs="",
+            not_applied_statuses=self.not_applied_statuses,
             limits=Limits(
                 concurrent_requests=self.lanes,
                 records_per_request=self.batch,

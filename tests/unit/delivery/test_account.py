@@ -94,6 +94,73 @@ def test_a_429_is_waited_out_as_asked_within_limits(
         assert most <= RETRY_AFTER_MAX_SECONDS + 1
 
 
+ASKS = [
+    ("0", 0.25, OWN_MAX_SECONDS),
+    ("-5", 0.25, OWN_MAX_SECONDS),
+    ("soon", 0.25, OWN_MAX_SECONDS),
+    ("1_000", 0.25, OWN_MAX_SECONDS),
+    ("\u0663\u0660", 0.25, OWN_MAX_SECONDS),
+    ("7; 8", 0.25, OWN_MAX_SECONDS),
+    ("", 0.25, OWN_MAX_SECONDS),
+    ("7", 7.0, 8.0),
+    ("180.5", 180.0, 182.0),
+    ("3600", 3600.0, 3601.0),
+    ("date 300", 299.0, 301.5),
+    ("date 300 skewed", 299.0, 301.5),
+    ("date -30", 0.25, OWN_MAX_SECONDS),
+]
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 529])
+@pytest.mark.parametrize("applied", [False, True])
+@pytest.mark.parametrize(("header", "least", "most"), ASKS)
+def test_whoever_says_when_to_come_again_is_obeyed(
+    tmp_path: Path, status: int, applied: bool, header: str, least: float, most: float
+) -> None:
+    """Whatever the status and whether or not the request may have been applied: no request before that time, the
+    record arrives, and an answer that says when is no outage, however long it asks for below the cap."""
+    times: list[float] = []
+
+    def script(outgoing: Outgoing, records: list[dict[str, Any]]) -> Answer:
+        times.append(clock.seconds)
+        if len(times) > 1:
+            return ok()
+        if header.startswith("date"):
+            skew = 7_200.0 if header.endswith("skewed") else 0.0
+            return Response(status, dated(clock, float(header.split()[1]), skew))
+        return Response(status, {"retry-after": header})
+
+    statuses = frozenset() if applied else frozenset({status})
+    made, clock = scene(tmp_path, script, added=1, not_applied_statuses=statuses)
+    report = made.deliver()
+    assert (report.pause, report.tally.delivered_total, len(times)) == (None, 1, 2)
+    # a write in doubt has a wait of its own before it is sent again
+    assert least <= times[1] - times[0] <= most + OWN_MAX_SECONDS
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("applied", [False, True])
+@pytest.mark.parametrize("header", ["3601", "9" * 25, "inf", "date 86400"])
+def test_whoever_asks_for_more_than_the_cap_makes_a_pause(
+    tmp_path: Path, status: int, applied: bool, header: str
+) -> None:
+    """The run ends and goes on later; a write that may have been applied stays open, and is settled then."""
+    sent: list[float] = []
+
+    def script(outgoing: Outgoing, records: list[dict[str, Any]]) -> Answer:
+        sent.append(clock.seconds)
+        if len(sent) > 1:
+            return ok()
+        asks = dated(clock, float(header.split()[1])) if header.startswith("date") else {"retry-after": header}
+        return Response(status, asks)
+
+    made, clock = scene(tmp_path, script, added=1, not_applied_statuses=frozenset() if applied else frozenset({status}))
+    report = made.deliver()
+    assert (report.pause, len(sent)) == ("rate", 1)
+    again = made.deliver()
+    assert (again.pause, again.tally.delivered_total, len(sent)) == (None, 1, 2)
+
+
 @pytest.mark.parametrize("rate", [2.0, 10.0, 90.0])
 def test_no_window_holds_more_requests_than_declared(tmp_path: Path, rate: float) -> None:
     """However many lanes there are, however unevenly answers come, and also when some answers are 429."""

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from levada.addresses import AddressPolicy
 from levada.clock import SystemClock
-from levada.delivery.addresses import AddressPolicy
 from levada.delivery.wire import HttpWire, Outgoing
 from unit.delivery.scene import Answer, Scene, ok
 

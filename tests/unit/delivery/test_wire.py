@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from levada.delivery.addresses import AddressPolicy
+from levada.addresses import AddressPolicy
 from levada.delivery.wire import HttpWire, Lost, NotSent, Outgoing, Overtaken
 from levada.destination import Response
 from levada.errors import ConfigError

@@ -18,13 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.tables import ALICE, BOB, SCHEMA, SYNC, batch, columns_of, records
 from levada.destination import Surroundings, WriteOrder, Writer
 from levada.destinations import files
 from levada.destinations.file_formats import Csv
 from levada.destinations.files import TYPE, FilesDestination, object_parts
 from levada.errors import AccessError, ConfigError, UnavailableError
 from levada.sync import Mode
-from levada.testing.tables import ALICE, BOB, SCHEMA, SYNC, batch, columns_of, records
 
 Kind = Literal["csv", "jsonl", "parquet"]
 FORMATS: tuple[Kind, ...] = ("csv", "jsonl", "parquet")

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from levada.destinations.postgres import SETTINGS, PostgresEngine
-from levada.destinations.tables.urls import database_url
+from levada.database import read_url
+from levada.destinations.postgres import PostgresEngine
+from levada.libpq import PARAMETERS
 
 NAMES = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
 
@@ -23,7 +24,7 @@ NAMES = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
 def test_a_server_that_vanishes_is_noticed_in_about_a_minute(query: str, idle: int, postgres_url: str) -> None:
     """Else the driver waits for hours for who is not there any more. The url may say otherwise."""
     port = urlsplit(postgres_url).port
-    session = PostgresEngine(database_url(postgres_url + query, ("postgresql",), 5432, SETTINGS)).connect()
+    session = PostgresEngine(read_url(postgres_url + query, PARAMETERS, "destination.url")).connect()
     try:
         found = [
             tuple(connection.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in NAMES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from contracts.planner_bench import BOTH, MIRROR, Planned, PlannerBench, exceptions, mapped, people
 from levada import events
 from levada.errors import ConfigError, CorruptedError, SourceError, StoppedError
 from levada.halt import Halt
@@ -27,7 +29,6 @@ from levada.planners.engine import Engine, is_plain_scan
 from levada.planners.files import linked
 from levada.planners.local import LocalPlanner
 from levada.source import Attachment, Column, SourceAbilities
-from levada.testing.planner_bench import BOTH, MIRROR, Planned, PlannerBench, exceptions, mapped, people
 
 
 @dataclass(slots=True)
@@ -408,7 +409,7 @@ import resource, sys
 from pathlib import Path
 import pyarrow as pa
 from levada.planners.local import LocalPlanner
-from levada.testing.planner_bench import BOTH, PlannerBench
+from contracts.planner_bench import BOTH, PlannerBench
 folder = Path(sys.argv[1])
 bench = PlannerBench(LocalPlanner(folder / "spool", memory="64MB", threads=2), folder)
 rows = 300_000
@@ -423,7 +424,9 @@ assert planned.counts == (0, rows, 0), planned.counts
 
 def test_a_plan_larger_than_its_memory_spills_to_disk(tmp_path: Path) -> None:
     """With a memory limit far below the data, a plan in which everything changed is complete, and leaves no spill."""
-    subprocess.run([sys.executable, "-c", SPILLING, str(tmp_path)], check=True, timeout=120)
+    tests = Path(__file__).parents[2]
+    command = [sys.executable, "-c", SPILLING, str(tmp_path)]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tests)}, check=True, timeout=120)
     assert not list(tmp_path.glob("plan-*/work"))
     assert Plan.read(tmp_path / "plan-2").counts.changed == 300_000
 

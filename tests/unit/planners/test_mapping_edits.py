@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from contracts.planner_bench import BOTH, PlannerBench, people
 from levada.errors import ConfigError
 from levada.mapping import FieldMapping, Mapping
 from levada.planners.local import LocalPlanner
-from levada.testing.planner_bench import BOTH, PlannerBench, people
 
 Row = tuple[str | None, int | None]
 ORIGINS: dict[str, FieldMapping] = {

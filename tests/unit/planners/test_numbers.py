@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from contracts.planner_bench import PlannerBench
 from levada.mapping import FieldMapping, Mapping
 from levada.planners.local import LocalPlanner
 from levada.source import TYPE_KEY
-from levada.testing.planner_bench import PlannerBench
 
 LONG = "1" * 25
 FINE = "0." + "1" * 20

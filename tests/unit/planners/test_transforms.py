@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from contracts.planner_bench import PlannerBench
 from levada.errors import ConfigError
 from levada.mapping import FieldMapping, Mapping
 from levada.planners.local import LocalPlanner
 from levada.planners.transforms import TRANSFORMS, chain, parsed, reference
-from levada.testing.planner_bench import PlannerBench
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "transforms.md"
 EXAMPLES = [

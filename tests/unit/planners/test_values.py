@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contracts.planner_bench import PlannerBench
 from levada.errors import ConfigError
 from levada.mapping import FieldMapping, FieldType, Mapping, ValueLimits
 from levada.planners.local import LocalPlanner
-from levada.testing.planner_bench import PlannerBench
 
 
 class _Refused:

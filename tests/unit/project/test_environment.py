@@ -128,7 +128,6 @@ def test_secrets_are_recognised_by_key_by_name_and_in_urls(text: str, secrets: s
 def test_the_key_of_a_model_is_no_secret() -> None:
     """`key: ${KEY}` of a model would otherwise black out a column's name everywhere."""
     assert _apply("key: ${KEY_COLUMN}", {"KEY_COLUMN": "customer_id"}, credentials=False)[2] == set()
-    assert _apply("a: ${PASSWORD}", {"PASSWORD": "x-y-z"}, credentials=False)[2] == {"x-y-z"}
 
 
 def test_an_environment_shows_nothing_of_its_values() -> None:
@@ -136,3 +135,60 @@ def test_an_environment_shows_nothing_of_its_values() -> None:
     assert "s3cret" not in repr(Environment({"A": "s3cret"}))
     assert looks_secret(["auth", "bearer"])
     assert not looks_secret(["auth", "token_url"])
+
+
+@pytest.mark.parametrize("credentials", [True, False])
+@pytest.mark.parametrize(
+    "reference", ["LEVADA_MASTER_KEY", "LEVADA_KEY_FILE:-x", "levada_master_key", "LEVADA_ANYTHING", "LEVADA_"]
+)
+def test_levadas_own_variables_cannot_be_named(reference: str, credentials: bool) -> None:
+    """Whoever writes a file would otherwise send the master key to a server of their own."""
+    name = reference.partition(":")[0]
+    value, errors, _ = _apply(f"a: x${{{reference}}}", {name: "the-key"}, credentials=credentials)
+    assert "the-key" not in str(value)
+    assert [error.partition("\n")[0] for error in errors] == [
+        f"f.yml:1:4: the variable {name} is Levada's own and cannot be named in a file"
+    ]
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["${secret:OTHER}", "a ${secret:OTHER} b", "${CRM_TOKEN}", "${DB_PASSWORD:-x}", "${AWS_SECRET_ACCESS_KEY}"],
+)
+def test_a_secret_has_no_place_where_no_account_is_described(reference: str) -> None:
+    """What syncs and models say lies in plans and ledgers, which are not encrypted."""
+    variables = {"CRM_TOKEN": "v-1234", "DB_PASSWORD": "v-1234", "AWS_SECRET_ACCESS_KEY": "v-1234"}
+    value, errors, _ = _apply(f"x: {{value: '{reference}'}}", variables, secrets={"OTHER": "v-1234"}, credentials=False)
+    assert "v-1234" not in str(value)
+    assert len(errors) == 1
+    assert "no place here" in errors[0]
+    fine, errors, _ = _apply(f"x: {{value: '{reference}'}}", variables, secrets={"OTHER": "v-1234"})
+    assert (errors, "v-1234" in str(fine)) == ([], True)
+
+
+@pytest.mark.parametrize(
+    ("sync", "misplaced"),
+    [
+        ("a: ${V}", True),
+        ("a: 'x ${V} y'", True),
+        ("a: [{value: x-a-long-credential-1}]", True),
+        ("a: ${OTHER}", False),
+        ("a: 'the token'", False),
+        ("a: ${SHORT}", False),
+    ],
+)
+def test_a_secret_of_an_account_stands_in_no_other_file(sync: str, misplaced: bool) -> None:
+    """Whatever its variable is called, and also where it was copied."""
+    variables = {"V": "x-a-long-credential-1", "OTHER": "x", "SHORT": "to"}
+    interpolation = Interpolation(Environment(variables, None))
+    interpolation.apply(parse(sync, "sync.yml"), credentials=False)
+    interpolation.apply(parse("password: ${V}\ntoken: ${SHORT}", "source.yml"), credentials=True)
+    assert [error.code for error in interpolation.misplaced()] == ["config.secret_in_value"] * misplaced
+
+
+def test_the_pieces_of_a_password_in_a_url_are_known() -> None:
+    """However a reader of URLs breaks it, redaction finds what it says."""
+    interpolation = Interpolation(Environment({"V": "Kx7/Zebra@Quagga#Okapi?Tapir:Numbat%Dingo&a"}, None))
+    interpolation.apply(parse("url: postgres://u:${V}@h/db", "f.yml"), credentials=True)
+    assert interpolation.pieces == {"Zebra", "Quagga", "Okapi", "Tapir", "Numbat", "Dingo"}
+    assert "Kx7/Zebra@Quagga#Okapi?Tapir:Numbat%Dingo&a" in interpolation.secrets

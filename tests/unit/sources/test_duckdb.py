@@ -10,9 +10,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from contracts.sources import table_of
 from levada.errors import SourceError
 from levada.sources.duckdb import TYPE, DuckDBOptions, DuckDBSource
-from levada.testing.sources import table_of
 
 
 def source(path: Path, name: str = "shop") -> DuckDBSource:

@@ -9,9 +9,9 @@ from typing import get_args
 
 import pytest
 
+from contracts.sources import table_of
 from levada.errors import SourceError
 from levada.sources.encoding import Encoding
-from levada.testing.sources import table_of
 from unit.sources.reading_files import put, source
 
 WORDS = {

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contracts.sources import table_of
 from levada.errors import SourceError
 from levada.sources.csv_files import SAMPLE_ROWS
-from levada.testing.sources import table_of
 from unit.sources.reading_files import put, source
 
 

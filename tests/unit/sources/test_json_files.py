@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from contracts.sources import table_of
 from levada.errors import SourceError
-from levada.testing.sources import table_of
 from unit.sources.reading_files import put, source
 
 

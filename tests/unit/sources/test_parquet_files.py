@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from contracts.sources import table_of
 from levada.errors import SourceError
-from levada.testing.sources import table_of
 from unit.sources.reading_files import source
 
 NANOS = pa.timestamp("ns", tz="UTC")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,10 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from levada.errors import AccessError, LevadaError, SourceError
+from contracts.sources import table_of
+from levada.database import read_url
+from levada.destinations.postgres import PostgresEngine
+from levada.errors import AccessError, ConfigError, LevadaError, SourceError
+from levada.libpq import PARAMETERS
 from levada.source import TYPE_KEY
 from levada.sources.postgres import TYPE, PostgresSource
-from levada.testing.sources import table_of
 from servers.fault_proxy import ALL, Fault, FaultProxy
 from servers.postgres import PASSWORD, PostgresServer
 
@@ -73,9 +78,8 @@ def test_a_server_that_ends_the_session_is_an_error(postgres_url: str, execute: 
         (("127.0.0.1", "levada.invalid"), SourceError, "source.unreachable"),
         ((r":\d+/", ":1/"), SourceError, "source.unreachable"),
         ((r"/t_\w+", "/no_such_database"), SourceError, "source.missing"),
-        ((r"$", "?sslmode=require"), SourceError, "source.unreachable"),
-        ((r"$", "?sslmode=sometimes"), SourceError, "source.unreachable"),
-        ((r"$", "?no_such_setting=1"), SourceError, "source.unreachable"),
+        ((r"$", "?sslmode=require"), ConfigError, "source.url"),
+        ((r"$", "?sslmode=sometimes"), ConfigError, "source.url"),
     ],
 )
 def test_what_cannot_be_opened_says_who_must_act(
@@ -98,16 +102,61 @@ def test_what_cannot_be_opened_says_who_must_act(
 
 
 def test_a_password_in_any_spelling_is_not_shown(postgres_url: str) -> None:
-    """Also one that is percent-encoded in the URL, or given as a parameter."""
+    """Percent-encoded in the URL, or as an option of its own, letter by letter."""
     secret = "p@ss/w%rd:1"
-    for url in (
-        postgres_url.replace(PASSWORD, "p%40ss%2Fw%25rd%3A1"),
-        postgres_url.replace(f":{PASSWORD}", "") + "?password=p%40ss%2Fw%25rd%3A1",
+    parts = read_url(postgres_url, PARAMETERS, "source.url")
+    apart = {"host": parts.host, "port": parts.port, "user": parts.user, "database": parts.database}
+    for options in (
+        {"url": postgres_url.replace(PASSWORD, "p%40ss%2Fw%25rd%3A1")},
+        {**apart, "password": secret},
+        {**apart, "password": secret, "parameters": {"sslmode": "disable"}},
     ):
         with pytest.raises(AccessError) as caught:
-            source(url).check()
+            TYPE.open("warehouse", TYPE.options.model_validate(options), Path()).check()
         assert secret not in str(caught.value)
         assert "p%40ss" not in str(caught.value)
+    TYPE.open("warehouse", TYPE.options.model_validate({**apart, "password": PASSWORD}), Path()).check()
+
+
+@pytest.mark.parametrize(
+    "query", ["password=x", "user=x", "no_such_setting=1", "host=/tmp", "options=-c%20x", "passfile=/x", "service=x"]
+)
+def test_parameters_that_are_not_known_are_refused(postgres_url: str, query: str) -> None:
+    """By their name, before anything is connected to."""
+    with pytest.raises(ConfigError) as caught:
+        source(f"{postgres_url}?{query}")
+    assert caught.value.code == "source.url"
+
+
+def test_nothing_of_whoever_runs_levada_is_borrowed(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No password, option, service, certificate or zone of the environment or the home folder, as a source and as a
+    destination; the variables are there again afterwards."""
+    parts = read_url(postgres_url, PARAMETERS, "source.url")
+    (tmp_path / ".postgresql").mkdir()
+    for name in ("postgresql.crt", "postgresql.key", "root.crt"):
+        (tmp_path / ".postgresql" / name).write_text("not a certificate")
+    (tmp_path / ".pgpass").write_text(f"*:*:*:*:{PASSWORD}\n")
+    (tmp_path / ".pgpass").chmod(0o600)
+    (tmp_path / ".pg_service.conf").write_text("[mine]\nhost=192.0.2.1\n")
+    variables = {
+        "HOME": str(tmp_path), "PGPASSWORD": PASSWORD, "PGOPTIONS": "-c work_mem=77MB", "PGSERVICE": "nowhere",
+        "PGHOST": "192.0.2.1", "PGHOSTADDR": "192.0.2.1", "PGUSER": "nobody", "PGTZ": "Asia/Tokyo", "PGAPPNAME": "mine",
+        "PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/nowhere", "PGREQUIREAUTH": "none", "PGDATESTYLE": "German",
+        "PGPASSFILE": str(tmp_path / ".pgpass"), "PGTARGETSESSIONATTRS": "standby", "PGSERVICEFILE": "/nowhere",
+    }  # fmt: skip
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    query = "SELECT current_setting('work_mem') AS w, current_setting('application_name') AS n"
+    assert table_of(source(postgres_url), query).to_pylist() == [{"w": "4MB", "n": "levada"}]
+    PostgresEngine(parts).connect().close()
+    assert {name: os.environ[name] for name in variables} == variables
+    unknown = replace(parts, password=None)
+    with pytest.raises(AccessError):
+        source(postgres_url.replace(f":{PASSWORD}", "")).check()
+    with pytest.raises(AccessError):
+        PostgresEngine(unknown).connect()
 
 
 def test_a_table_that_may_not_be_read_is_an_access_error(

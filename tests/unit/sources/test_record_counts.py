@@ -10,9 +10,9 @@ from typing import Literal
 
 import pytest
 
+from contracts.sources import table_of
 from levada.errors import SourceError
 from levada.sources import record_counts
-from levada.testing.sources import table_of
 from unit.sources.reading_files import put, source
 
 ODD = ("a", "", '"', '""', "x\ny", "\n", "\n\n", "\r\n", "a,b", '5" pipe', "é", ",", '"\n"', " ", "1")

@@ -11,11 +11,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from contracts.sources import table_of
 from levada.errors import SourceError
 from levada.source import TYPE_KEY, without_unfit
 from levada.sources import sqlite
 from levada.sources.sqlite import TYPE, SQLiteSource
-from levada.testing.sources import table_of
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from contracts.store_bench import SYNC, begun, committed, intents, with_segment
 from levada.errors import CorruptedError, LevadaError
 from levada.outcome import DELIVERED, Outcome, Outcomes
 from levada.store import Approval, AuditEntry
 from levada.stores.sqlite import FILE, SqliteStore
 from levada.testing.clock import FakeClock
-from levada.testing.store_bench import SYNC, begun, committed, intents, with_segment
 
 FLIPS_PER_TABLE = 40
 """Bytes tried per table and run of the tests; which ones is drawn by a fixed seed."""

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts.store_bench import SYNC, begun, committed, intents, with_segment
 from levada.errors import BusyError, CorruptedError, StoreError
 from levada.outcome import DELIVERED, Outcomes
 from levada.store import AuditEntry, Intent
@@ -25,7 +26,6 @@ from levada.stores.machine import Machine, Owner
 from levada.stores.sqlite import FILE, SqliteStore
 from levada.stores.statements import migrations, split
 from levada.testing.clock import FakeClock
-from levada.testing.store_bench import SYNC, begun, committed, intents, with_segment
 
 
 class AnotherBoot(Machine):

@@ -17,13 +17,14 @@ from levada.change import Verb
 from levada.destination import DeliveryClass, DestinationSpec, FieldSpec, ObjectSpec, WriteOrder
 from levada.destinations.tables.engine import Engine, Refused, Session, TableColumn, TableFacts, Transient
 from levada.destinations.tables.marks import MARKS_TABLE, STAGING, SWAPPED, Mark, Marks, create_marks
-from levada.destinations.tables.names import TableName, derived, nearest, quoted, table_name
+from levada.destinations.tables.names import TableName, derived, quoted, table_name
 from levada.destinations.tables.statements import quoted_table
 from levada.destinations.tables.swapping import in_transaction
 from levada.destinations.tables.values import simple
 from levada.destinations.tables.writer import TableWriter
 from levada.errors import AccessError, ConfigError, DestinationError, UnavailableError
 from levada.limits import Limits
+from levada.nearest import nearest
 from levada.proof import NO_OBJECT, Already, Proof
 from levada.source import TYPE_KEY
 

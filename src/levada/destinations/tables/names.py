@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,12 +90,6 @@ def _no_table(text: str) -> ConfigError:
         code="destination.object",
         hint='write `table` or `schema.table`; put a part that has dots of its own in double quotes: `"odd.name"`',
     )
-
-
-def nearest(name: str, known: Sequence[str]) -> str | None:
-    """The known name that was probably meant."""
-    found = difflib.get_close_matches(name.lower(), [other.lower() for other in known], n=1, cutoff=0.6)
-    return next((other for other in known if other.lower() == found[0]), None) if found else None
 
 
 def derived(prefix: str, plan_id: str, table: str) -> str:
