@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
@@ -24,20 +23,21 @@ from levada.planners import expressions, sql, templates, transforms, values
 from levada.planners.constants import constant
 from levada.planners.engine import Engine, first_line
 from levada.planners.kept import Coerced, Problem, kept
+from levada.planners.misfits import (
+    TOO_LONG_REASON,
+    WIDEST,
+    formless_misfit,
+    number_too_long,
+    text_too_large,
+    unfit,
+    unfit_of,
+)
 from levada.planners.transforms import Transform
-from levada.source import UNFIT, UNFIT_COLUMN, UNFIT_REASON
-from levada.sql.text import formless
-from levada.sql.types import type_of as parsed
+from levada.source import UNFIT
 
 SEPARATOR = "\x1f"
 DIGITS = "\x1fdigits"
 """What the name of the column with a number's digits ends with."""
-WIDEST_SCALE = 20
-WIDEST = f"DECIMAL(38, {WIDEST_SCALE})"
-TOO_LONG_REASON = (
-    f"a number with over {38 - WIDEST_SCALE} digits before the point or over {WIDEST_SCALE} after it; "
-    "round it in the model, or send it to a field of type text"
-)
 STATEMENT_CHARACTERS_MAX = 2_000_000
 HASH_FORMAT = 1
 
@@ -155,12 +155,6 @@ def model_column(name: str, mark: str) -> str:
             return f"TRY_CAST({column} AS {WIDEST}) AS {column}, {column} AS {sql.quoted(name + DIGITS)}"
         case _:
             return column
-
-
-def too_long(digits: str) -> str:
-    """Is a number, given as text, no exact value of WIDEST? Never NULL."""
-    beyond = "'[.][0-9]{" + str(WIDEST_SCALE) + "}[0-9]*[1-9]'"
-    return f"{digits} IS NOT NULL AND (TRY_CAST({digits} AS {WIDEST}) IS NULL OR regexp_matches({digits}, {beyond}))"
 
 
 def key_name(name: str) -> str:
@@ -301,11 +295,11 @@ def first_problem(problems: Sequence[tuple[str, Problem]]) -> str:
     return _first_problem(problems)
 
 
-def _key_problems(keys: Sequence[str], coerced: Sequence[Coerced], unfit: bool) -> Sequence[tuple[str, Problem]]:
+def _key_problems(keys: Sequence[str], coerced: Sequence[Coerced], told: bool) -> Sequence[tuple[str, Problem]]:
     found: list[tuple[str, Problem]] = []
     for index, (key, value) in enumerate(zip(keys, coerced, strict=True)):
-        if unfit:
-            condition, code, reason = _unfit(key, "u")
+        if told:
+            condition, code, reason = unfit(key, "u")
             found.append((key, Problem(condition, code, f"{sql.text(f'the key column {key}: ')} || {reason}")))
         reason = sql.text(f"the key column {key} is NULL")
         found.append((key, Problem(f"(r_k{index} IS NULL)", "null_key", reason)))
@@ -417,7 +411,7 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns, type_of: Callable[
                 numbers = [known.texts[origin]]
         case "sql":
             expression = expressions.checked(mapped.origin, list(known.types), subject=subject)
-            too_large = _too_large(expression, known.types)
+            too_large = text_too_large(expression, known.types)
             start = f"CASE WHEN NOT ({too_large}) THEN {expression.sql} END" if too_large else expression.sql
             if too_large:
                 reason = f"a text of over {expression.characters_max:,} characters is too long for the expression"
@@ -436,7 +430,7 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns, type_of: Callable[
             start = plain or templates.input_sql(names, kinds)
             if plain is None:
                 rounds.append(Round(None, template=mapped.origin))
-                misfits += [each for _, column in names for each in _formless(column, kinds[column])]
+                misfits += [each for _, column in names for each in formless_misfit(column, kinds[column])]
     steps = transforms.chain(mapped.apply, subject=subject)
     failures: list[tuple[str, str]] = []
     if steps and not rounds:
@@ -447,7 +441,7 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns, type_of: Callable[
                 hint="say how it becomes text in an sql expression",
             )
         kind = known.types[origin] if origin and start == sql.quoted(origin) else type_of(start)
-        misfits += _formless(start, kind)
+        misfits += formless_misfit(start, kind)
         start = values.text_sql(start, kind)
     for step in steps:
         if step.sql is None:
@@ -461,43 +455,13 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns, type_of: Callable[
             start = changed
             if len(start) > STATEMENT_CHARACTERS_MAX:
                 raise ConfigError(f"{subject}: too many transforms", code="config.transform")
-    misfits += [(too_long(sql.quoted(name)), "number_too_long", sql.text(TOO_LONG_REASON)) for name in numbers]
+    misfits += [(number_too_long(sql.quoted(name)), "number_too_long", sql.text(TOO_LONG_REASON)) for name in numbers]
     if known.unfit:
-        misfits += [_unfit_of(mapped.field, column) for column in used]
+        misfits += [unfit_of(mapped.field, column) for column in used]
     textual = bool(steps or rounds)
     return _Draft(
         index, mapped.field, origin, start, tuple(rounds), tuple(failures), textual, tuple(misfits), unlimited, digits
     )
-
-
-def _too_large(expression: expressions.Expression, types: MappingOf[str, str]) -> str:
-    """A condition, never NULL: is a value of the row too long for the expression? Empty if none can be."""
-    texts = [name for name in expression.columns if re.search(r"VARCHAR|JSON|BLOB|BIT|BIGNUM|[\][]", types[name])]
-    limit = expression.characters_max
-    found = [f"coalesce(strlen(CAST({sql.quoted(name)} AS VARCHAR)) > {limit}, false)" for name in texts]
-    return sql.any_of(found) if found else ""
-
-
-def _formless(value: str, kind: str) -> list[tuple[str, str, str]]:
-    """The misfit of a value that is to become text, if its type has values that have no form in it."""
-    condition = formless(value, parsed(kind))
-    reason = sql.text(f"{value}: NaN or an infinity, which has no form as text")
-    return [(condition, "nonfinite", reason)] if condition else []
-
-
-def _unfit(column: str, unfit: str) -> tuple[str, str, str]:
-    """Has the source no value of a column, because its type cannot hold it? Condition over UNFIT, code, reason."""
-    mark = sql.text(UNFIT_COLUMN + column + UNFIT_REASON)
-    reason = f"split_part(split_part({unfit}, {mark}, 2), {sql.text(UNFIT_COLUMN)}, 1)"
-    return f"coalesce(contains({unfit}, {mark}), false)", "unfit", reason
-
-
-def _unfit_of(field: str, column: str) -> tuple[str, str, str]:
-    """The misfit of a field that is made of a column; its reason is over `u`."""
-    condition = _unfit(column, sql.quoted(UNFIT))[0]
-    _, code, reason = _unfit(column, "u")
-    named = field if field == column else f"{field} (from {column})"
-    return condition, code, f"{sql.text(named + ': ')} || {reason}"
 
 
 def _finished(draft: _Draft, mapped: FieldMapping, source: str) -> MappedField:

@@ -111,6 +111,8 @@ def check(project: Project, syncs: Sequence[str] | None = None) -> CheckReport:
         if sync.model in keyed and sync.destination in open_:
             try:
                 findings += _sync(project, name)
+            except StoppedError:
+                raise
             except Exception as error:  # noqa: BLE001 -- a bug of ours is a finding like any other
                 findings.append(_error(f"sync {name}", crash_of(project, name, error)))
     findings += [
@@ -126,6 +128,8 @@ def _add(project: Project, findings: list[Finding], subject: str, look: Callable
     """Look at one thing and add what is found: may what depends on it be looked at?"""
     try:
         finding = look()
+    except StoppedError:
+        raise
     except Exception as error:  # noqa: BLE001 -- a bug of ours is a finding like any other
         finding = Finding(
             subject, "bug", words_of(error, project.redaction.clean), f"this is a bug in Levada: please tell {ISSUES}"
