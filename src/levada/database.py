@@ -117,7 +117,7 @@ def database_address(
     """
     apart = ("host", "port", "user", "password", "database", "parameters")
     given = [name for name in apart if getattr(options, name)]
-    form = f"{kind.schemes[0]}://user:password@host:{kind.port}/database"
+    form = f"{kind.schemes[0]}://USER:***@HOST:{kind.port}/DATABASE"
     if options.url and given:
         raise _wrong(code, given[0], f"`url` and `{given[0]}` say the same thing", "write one of them")
     if options.url:

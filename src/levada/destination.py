@@ -96,6 +96,8 @@ class DestinationSpec:
     forbidden: Literal["account", "record"] = "account"
     #: seconds to wait for an answer
     timeout_seconds: float = 60.0
+    #: can a field be left as it is where the model has NULL (nulls: skip)?
+    skips_nulls: bool = True
     #: can a whole object be swapped in one step (mode replace)?
     replaces: bool = False
 
@@ -482,13 +484,15 @@ class DestinationOpener(Protocol):
 def verbs_for(mode: Mode, removal: Removal, available: Sequence[Verb]) -> dict[Kind, Verb] | str:
     """Which verb each kind of change becomes on an object with these verbs; a sentence if the mode cannot be.
 
-    Audience objects (verbs `add` and `remove`) take every mode but append and replace. A removed row with the
+    Audience objects (verbs `add` and `remove`) take the modes insert, upsert and mirror. A removed row with the
     verb update or upsert means: send the match fields, and every other field empty.
     """
     has = set(available)
     if "add" in has:
-        if mode in ("append", "replace"):
-            return f"an audience has no mode {mode}"
+        if mode in ("append", "replace", "update"):
+            return f"an audience has no mode {mode}: members are added and removed (mode insert, upsert or mirror)"
+        if removal in ("archive", "clear"):
+            return f"an audience cannot do removed: {removal}; its members are removed (removed: delete) or ignored"
         chosen: dict[Kind, Verb] = {"added": "add", "changed": "add"}
         if removal != "ignore" or mode in ("upsert", "mirror"):
             if "remove" not in has:

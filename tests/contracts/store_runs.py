@@ -86,6 +86,20 @@ def a_heartbeat_keeps_the_lease(bench: StoreBench) -> None:
         other.acquire(SYNC)
 
 
+def who_holds_a_sync_is_told_as_long_as_it_lives(bench: StoreBench) -> None:
+    """In words, to whoever only looks; nobody once it was given back, or its owner is silent for too long."""
+    owner, other = bench.open(), bench.open()
+    assert other.holder(SYNC) is None
+    lease = owner.acquire(SYNC)
+    assert "process" in (other.holder(SYNC) or "")
+    assert other.holder("another") is None
+    owner.release(lease)
+    assert other.holder(SYNC) is None
+    owner.acquire(SYNC)
+    bench.clock.advance(LEASE_SECONDS + 1)
+    assert other.holder(SYNC) is None
+
+
 def an_overtaken_process_cannot_write(bench: StoreBench) -> None:
     """Every write compares the epoch, and a refused one leaves nothing behind (G7)."""
     stale, other = bench.open(), bench.open()

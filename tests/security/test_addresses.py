@@ -13,6 +13,7 @@ import ipaddress
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,9 @@ import pytest
 import claims
 from levada.addresses import AddressPolicy
 from levada.delivery.wire import HttpWire, Lost, NotSent, Outgoing
-from levada.errors import ConfigError
+from levada.errors import ConfigError, LevadaError
+from levada.runner.project import Project
+from levada_process import write
 
 OUTSIDE = AddressPolicy(private=False)
 ADMINISTRATOR = AddressPolicy(private=True)
@@ -242,3 +245,24 @@ def test_no_proxy_of_the_environment_is_used(witness: Witness, monkeypatch: pyte
         monkeypatch.setenv(name, "http://192.168.7.7:3128")
     assert verdicts(["public.example.com"], OUTSIDE) == {"public.example.com": "gone"}
     assert set(witness.connected) == {"93.184.215.14"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "10.1.2.3", "169.254.169.254", socket.gethostname()])
+@pytest.mark.parametrize(
+    ("role", "kind"), [("sources", "postgres"), ("destinations", "postgres"), ("destinations", "mysql")]
+)
+def test_databases_are_asked_where_requests_may_go(tmp_path: Path, role: str, kind: str, host: str) -> None:
+    """A project that is opened for others than this machine's user reaches no database of its network, by number or by
+    name, unless the host is allowed."""
+    write(
+        tmp_path,
+        {"levada.yml": "name: t\n", f"{role}/it.yml": f"type: {kind}\nhost: {host}\nport: 9\nuser: u\ndatabase: d\n"},
+    )
+    with Project.open(tmp_path, private_addresses=False) as project, pytest.raises(ConfigError) as caught:
+        (project.source("it") if role == "sources" else project.destination("it")).check()
+    assert caught.value.code == "config.address_refused"
+    write(tmp_path, {"levada.yml": f"name: t\nnetwork: {{allow_hosts: ['{host}']}}\n"})
+    if host == "127.0.0.1":
+        with Project.open(tmp_path, private_addresses=False) as project, pytest.raises(LevadaError) as refused:
+            (project.source("it") if role == "sources" else project.destination("it")).check()
+        assert refused.value.code in ("source.unreachable", "destination.unavailable")

@@ -10,7 +10,7 @@ from typing import get_args
 from levada.cli import endings
 from levada.cli.app import COMMANDS, app
 from levada.cli.reference import page
-from levada.errors import LevadaError
+from levada.errors import LevadaError, StoppedError
 from levada.run import EXIT_CODES, PauseReason, Status
 from levada.runner.standing import STATES, State
 
@@ -88,7 +88,7 @@ def test_every_status_pause_and_error_is_in_the_table_of_ends() -> None:
     assert {row.status for row in rows} == {*get_args(Status), "busy"}
     assert {row.reason for row in rows if row.status == "paused"} >= set(get_args(PauseReason))
     assert {row.code for row in rows} | set(endings.KILLED) == {0, 1, 2, 3, 4, 5, 130, 143}
-    codes = {row.reason: row.code for row in rows}
+    codes = {row.reason: row.code for row in rows} | {StoppedError.code: StoppedError.exit_code}
     for kind in _error_classes(LevadaError):
         if kind.code in codes:
             assert codes[kind.code] == kind.exit_code

@@ -20,6 +20,7 @@ from levada.cli.letters import knows_unicode
 from levada.errors import BusyError, ConfigErrors, FencedError, LevadaError
 from levada.legible import legible_json
 from levada.nearest import nearest
+from levada.wording import called_in
 
 #: command: (module in levada.cli, one line of help). The order is that of a user's first day.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -196,7 +197,8 @@ def _usage(error: click.UsageError, as_json: bool, invocation: Invocation) -> in
     message = error.format_message()
     if as_json:
         document = {"code": "usage", "message": message, "where": None, "hint": hint}
-        text = legible_json(json.dumps({"error": document}, ensure_ascii=not knows_unicode()))
+        said = called_in({"error": document}, invocation.terminal.command)
+        text = legible_json(json.dumps(said, ensure_ascii=not knows_unicode()))
         sys.stdout.write(text + "\n")
     invocation.terminal.error(message[:1].lower() + message[1:].rstrip("."), hint)
     return 2

@@ -26,8 +26,10 @@ def run_hints(terminal: Terminal, result: RunResult) -> None:
             if result.tally.waiting:
                 terminal.hint(f"levada retry {result.sync}   sends what waits now, once its reason is mended")
         case "paused" if result.error is not None:  # nothing was sent, and nothing is left open
-            terminal.error(result.error.message, result.error.hint)
-            terminal.hint(f"nothing was sent; the next run tries again: levada run {result.sync}")
+            first = f"{result.error.hint}. " if result.error.hint else ""
+            terminal.error(
+                result.error.message, f"{first}Nothing was sent: the next `levada run {result.sync}` tries again"
+            )
         case "paused":
             match result.pause:
                 case "auth":

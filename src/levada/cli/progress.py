@@ -127,6 +127,8 @@ class Progress:
 
     def _line(self, text: str) -> None:
         if self._bars is not None:
-            self._bars.console.print(legible(text, "\n\t"), style="dim", markup=False, highlight=False)
+            self._bars.console.print(
+                legible(self._terminal.said(text), "\n\t"), style="dim", markup=False, highlight=False
+            )
         else:
             self._terminal.say(text)

@@ -42,6 +42,8 @@ GRAMMAR = Grammar(
     exact="encode(CAST({} AS VARCHAR)) = encode(CAST({} AS VARCHAR))",
     plain="encode({})",
     name_bytes_max=1_000,
+    json="JSON",
+    uuid="UUID",
     marks_columns=(
         "sync VARCHAR NOT NULL, plan_id VARCHAR NOT NULL, batch BIGINT NOT NULL, first_row BIGINT NOT NULL,"
         " row_count BIGINT NOT NULL, detail VARCHAR, applied_at TIMESTAMP NOT NULL,"

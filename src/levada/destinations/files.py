@@ -272,7 +272,7 @@ class FilesDestination:
     @property
     def spec(self) -> DestinationSpec:
         limits = Limits(records_per_request=RECORDS_PER_BATCH, concurrent_requests=1)
-        return DestinationSpec("files", TITLE, DOCS, limits, classes={"append": "A"}, replaces=True)
+        return DestinationSpec("files", TITLE, DOCS, limits, classes={"append": "A"}, replaces=True, skips_nulls=False)
 
     def limits(self, object_name: str, verb: Verb) -> Limits:
         return self.spec.limits

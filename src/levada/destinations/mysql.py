@@ -48,6 +48,7 @@ GRAMMAR = Grammar(
     exact="CAST({} AS BINARY) = CAST({} AS BINARY)",
     plain="CAST({} AS BINARY)",
     unlimited="decimal(65,30)",
+    uuid="char(36)",
     create_suffix=" ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
     placeholder="%s",
     marks_columns=(

@@ -37,6 +37,7 @@ GRAMMAR = Grammar(
     exact='CAST({} AS text) COLLATE "C" = CAST({} AS text) COLLATE "C"',
     placeholder="$",
     unlimited="numeric",
+    json="jsonb",
     marks_columns=(
         "sync text NOT NULL, plan_id text NOT NULL, batch bigint NOT NULL, first_row bigint NOT NULL,"
         " row_count bigint NOT NULL, detail text, applied_at timestamptz NOT NULL,"

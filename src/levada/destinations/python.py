@@ -239,6 +239,7 @@ def destination(
             classes=dict.fromkeys(verbs, class_),
             max_server_seconds=max_server_seconds,
             timeout_seconds=timeout_seconds,
+            skips_nulls=False,
         )
         signed = auth_from(None if auth is None else AuthDeclaration.model_validate(auth))
         return PythonDestination(decorated, own_name, spec, tuple(verbs), base_url, signed)

@@ -41,6 +41,8 @@ GRAMMAR = Grammar(
     plain="{} COLLATE BINARY",
     name_bytes_max=1_000,
     unlimited="DECIMAL_TEXT",
+    json="JSON_TEXT",
+    uuid="UUID",
     marks_columns=(
         "sync TEXT NOT NULL, plan_id TEXT NOT NULL, batch INTEGER NOT NULL, first_row INTEGER NOT NULL,"
         " row_count INTEGER NOT NULL, detail TEXT, applied_at TEXT NOT NULL,"

@@ -175,8 +175,8 @@ class LocalPlanner:
     def types(self, mapping: Mapping, columns: Sequence[Column]) -> pa.Schema:
         """The fields of a mapping as they would arrive, as Arrow types, told from the model's columns alone.
 
-        A number of unlimited size is marked `numeric_text` (TYPE_KEY), whatever its type. Reads nothing. Raises
-        ConfigError for what no row could satisfy: unknown columns, unfit types.
+        A number of unlimited size is marked `numeric_text` (TYPE_KEY), whatever its type, a JSON document `json`, a
+        UUID `uuid`. Reads nothing. Raises ConfigError for what no row could satisfy: unknown columns, unfit types.
         """
         import pyarrow as pa
 
@@ -190,12 +190,15 @@ class LocalPlanner:
                 for column in columns
             ]
             engine.run(f"CREATE TEMP VIEW {MODEL} AS SELECT {sql.listed(marked)} FROM declared")
-            layout = lay_out(engine, MODEL, engine.types(MODEL), mapping, ())
+            held = engine.types(MODEL)
+            layout = lay_out(engine, MODEL, held, mapping, ())
             shown = sql.listed(f"CAST(NULL AS {each.type}) AS {sql.quoted(each.name)}" for each in layout.fields)
             found = engine.connection.sql(f"SELECT {shown} LIMIT 0").to_arrow_table().schema
-            unlimited = {each.name for each in layout.fields if each.unlimited}
-            mark = {TYPE_KEY: b"numeric_text"}
-            return pa.schema([each.with_metadata(mark) if each.name in unlimited else each for each in found])
+            marks = {each.name: {TYPE_KEY: b"json"} for each in layout.fields if each.type == "JSON"}
+            uuids = [each.name for each in layout.fields if each.plain and held.get(each.origin) == "UUID"]
+            marks |= {name: {TYPE_KEY: b"uuid"} for name in uuids}
+            marks |= {each.name: {TYPE_KEY: b"numeric_text"} for each in layout.fields if each.unlimited}
+            return pa.schema([each.with_metadata(marks.get(each.name)) for each in found])
 
     def fold(self, plan: Plan, plan_folder: Path, ledger: Ledger, settled: Settled) -> Ledger:
         """See Planner.fold. What was delivered whole becomes part of the ledger as it is, by a hard link."""

@@ -143,7 +143,10 @@ def _resolved(
             schema = project.planner.types(mapping, columns)
     verbs = verbs_for(sync.mode, sync.removal, spec.verbs)
     if isinstance(verbs, str):
-        raise ConfigError(f"{sync.to}: {verbs}", code="config.mode_not_possible", where=file.positions.at("mode"))
+        place = "removed" if "removed:" in verbs and sync.removed is not None else "mode"
+        raise ConfigError(f"{sync.to}: {verbs}", code="config.mode_not_possible", where=file.positions.at(place))
+    if sync.removed == "ignore":
+        verbs.pop("removed", None)  # an audience's members leave by default
     _check_modes(file, destination, mapping)
     policy = policy_of(sync, verbs)
     check_sending(file, destination, mapping, verbs, policy, model.key)
@@ -371,10 +374,20 @@ def _check_modes(file: SyncFile, destination: Destination | TableDestination, ma
             where=file.positions.at("mode"),
             hint="mode mirror keeps the object equal to the model record by record",
         )
+    whole = file.sync.mode == "replace"
+    if file.sync.nulls == "skip" and (whole or not destination.spec.skips_nulls):
+        what = "mode replace makes every record anew" if whole else f"{destination.name} is given whole records"
+        raise ConfigError(
+            f"{what}, so that nulls: skip cannot leave a field as it is",
+            code="config.nulls_not_possible",
+            where=file.positions.at("nulls"),
+            hint="leave out nulls: a NULL is then sent as such",
+        )
     for mapped in mapping.fields:
-        if mapped.only_if_empty and not destination.spec.only_if_empty:
+        if mapped.only_if_empty and (whole or not destination.spec.only_if_empty):
+            what = "mode replace makes every record anew, and" if whole else destination.name
             raise ConfigError(
-                f"{destination.name} cannot set {mapped.field} only where it is empty",
+                f"{what} cannot set {mapped.field} only where it is empty",
                 code="config.only_if_empty_not_possible",
                 where=field_position(file, mapped.field),
                 hint="leave out only_if_empty, or the field",

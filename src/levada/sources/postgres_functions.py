@@ -82,7 +82,7 @@ def check_calls(query: str, ask: Ask, refused: Callable[[str], SourceError]) -> 
         waiting = set()
         for name, *facts in ask(_LOOK_UP.format(names=", ".join(f"'{name}'" for name in names))):
             if why := reason(str(name), *facts):
-                raise refused(f"the function {name} {why}")
+                raise refused(f"the function {name} {why} (a view of the warehouse may call it)")
             waiting |= called_in(str(facts[-1]))
     raise refused(f"its functions call others, more than {DEPTH_MAX} deep")
 

@@ -14,7 +14,7 @@ import pytest
 from levada.cli.invocation import command_of
 from levada.cli.letters import knows_only_ascii
 from levada.wording import called, called_in
-from levada_process import environment, levada, small_project, started
+from levada_process import environment, small_project, started
 
 #: a name, an arrow, a character outside the basic plane, and one that is wider than it looks
 ODD = "Müller→😀表"
@@ -79,7 +79,7 @@ def test_every_command_speaks_the_letters_that_there_are(tmp_path: Path, variabl
 def test_a_dumb_terminal_gets_ascii(tmp_path: Path) -> None:
     """A terminal that says it is dumb is written ASCII, whatever the locale; a pipe is no terminal."""
     folder = odd_project(tmp_path)
-    assert levada(folder, "run", TERM="dumb").code == 3
+    assert started(folder, "run", TERM="dumb").code == 3
     main, other = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "levada", "records", "customers_to_crm"],
@@ -101,7 +101,7 @@ def test_a_dumb_terminal_gets_ascii(tmp_path: Path) -> None:
         assert process.wait() == 0
     os.close(main)
     assert "m\\xfcller" in written.decode("ascii")
-    assert "müller" in levada(folder, "records", "customers_to_crm", TERM="dumb", LANG="C.UTF-8").out
+    assert "müller" in started(folder, "records", "customers_to_crm", TERM="dumb", LANG="C.UTF-8").out
 
 
 def test_the_environment_says_what_is_known() -> None:
@@ -164,17 +164,18 @@ def test_a_process_says_how_it_was_called(tmp_path: Path) -> None:
     assert started(folder, "plan", "--json").document["next"] == f"{said} run customers_to_crm"
     assert f"{said} plan customers_to_crm" in started(folder, "status").out
     assert f"did you mean {said} plan?" in started(folder, "plam").talk
+    assert started(folder, "plam", "--json").document["error"]["hint"] == f"did you mean {said} plan?"
 
 
 def test_a_home_that_is_missing_is_no_hindrance(tmp_path: Path) -> None:
     """Without HOME everything works; where HOME is no folder, only a first secret needs another place, and says so."""
     folder = small_project(tmp_path, rows=2)
     for home in ("", "/dev/null"):
-        assert levada(folder, "check", HOME=home).code == 0
-        assert levada(folder, "run", HOME=home).code == 0
-        assert levada(folder, "status", HOME=home).code == 0
-    refused = levada(folder, "secrets", "set", "TOKEN", text="a secret", HOME="/dev/null", XDG_CONFIG_HOME="")
+        assert started(folder, "check", HOME=home).code == 0
+        assert started(folder, "run", HOME=home).code == 0
+        assert started(folder, "status", HOME=home).code == 0
+    refused = started(folder, "secrets", "set", "TOKEN", text="a secret", HOME="/dev/null", XDG_CONFIG_HOME="")
     assert (refused.code, "LEVADA_KEY_FILE" in refused.talk, "Traceback" in refused.talk) == (2, True, False)
     key = str(tmp_path / "keys" / "master")
-    kept = levada(folder, "secrets", "set", "TOKEN", text="gêheim", HOME="/dev/null", LEVADA_KEY_FILE=key, LANG="C")
+    kept = started(folder, "secrets", "set", "TOKEN", text="gêheim", HOME="/dev/null", LEVADA_KEY_FILE=key, LANG="C")
     assert kept.code == 0, kept

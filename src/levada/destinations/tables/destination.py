@@ -269,8 +269,14 @@ class SqlDestination:
 
     def _native(self, wanted: pa.Field[pa.DataType], matches: int, natives: Mapping[str, str]) -> str:
         found = None if simple(wanted.type) is None else self.engine.native(wanted.type, matches)
-        if (wanted.metadata or {}).get(TYPE_KEY) == b"numeric_text":
-            found = self.engine.grammar.unlimited or found
+        grammar = self.engine.grammar
+        match (wanted.metadata or {}).get(TYPE_KEY):
+            case b"numeric_text":
+                found = grammar.unlimited or found
+            case b"json" if not matches:  # JSON documents have no order, and no index for their equality
+                found = grammar.json
+            case b"uuid":
+                found = grammar.uuid
         declared = natives.get(wanted.name) or found
         if declared is None:
             raise ConfigError(

@@ -83,6 +83,9 @@ class Grammar:
     plain: str = "{}"
     #: the column type for numbers of unlimited size, where there is one
     unlimited: str = ""
+    #: the column types for JSON documents and for UUIDs
+    json: str = "json"
+    uuid: str = "uuid"
     #: what follows the columns in CREATE TABLE
     create_suffix: str = ""
 
