@@ -7,9 +7,10 @@ rows of the query or raises, so "not in the result" may mean "removed" only afte
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -36,6 +37,12 @@ TYPE_KEY = b"levada.type"
 Infinity, -Infinity, exactly as the warehouse writes it.
 """
 
+UNFIT = "\x1funfit"
+"""The name of a last column of `Source.read`, text: for each value of the row that the type of its column cannot hold,
+and that is NULL therefore, a mark, the column's name, and why (see `unfit_column`). NULL if there is none."""
+UNFIT_COLUMN, UNFIT_REASON = "\x1e", "\x1f"
+"""What stands before the name of a column, and before the reason."""
+
 _REFUSAL, _PART = "levada refuses: ", "\x1f"
 
 
@@ -58,6 +65,51 @@ def overdue(seconds: float) -> SourceError:
         code="source.timeout",
         hint="raise `statement_timeout_seconds:` of the source, or make the query faster",
     )
+
+
+def compute() -> Any:
+    """Arrow's functions, loaded when they are needed; their stubs know no plain numbers and texts."""
+    return import_module("pyarrow.compute")
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Values of one column of a batch that its type cannot hold: where `rows` is true, for this reason."""
+
+    column: str
+    rows: pa.Array[Any]
+    reason: str
+
+
+def unfit_column(rows: int, found: Sequence[Unfit]) -> pa.Array[Any]:
+    """The column UNFIT of a batch."""
+    pc = compute()
+    if not found:
+        return pa.nulls(rows, pa.string())
+    texts = [pc.if_else(each.rows, f"{UNFIT_COLUMN}{each.column}{UNFIT_REASON}{each.reason}", "") for each in found]
+    together = pc.binary_join_element_wise(*texts, "")
+    column: pa.Array[Any] = pc.if_else(pc.equal(together, ""), pa.scalar(None, pa.string()), together)
+    return column
+
+
+def with_unfit(batch: pa.RecordBatch, found: Sequence[Unfit]) -> pa.RecordBatch:
+    """A batch of a read, with its column UNFIT."""
+    field = pa.field(UNFIT, pa.string())
+    return pa.RecordBatch.from_arrays(
+        [*batch.columns, unfit_column(batch.num_rows, found)], schema=batch.schema.append(field)
+    )
+
+
+def without_unfit(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[str, str]]:
+    """A batch as a person is shown it, and for each column of which it lacks a value the first reason."""
+    if UNFIT not in batch.schema.names:
+        return batch, {}
+    reasons: dict[str, str] = {}
+    for text in batch.column(UNFIT).drop_null().unique().to_pylist():
+        for part in str(text).split(UNFIT_COLUMN)[1:]:
+            column, _, reason = part.partition(UNFIT_REASON)
+            reasons.setdefault(column, reason)
+    return batch.drop_columns([UNFIT]), reasons
 
 
 ZONED, ZONED_NANOSECONDS = "TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"
@@ -140,7 +192,8 @@ class Source(Protocol):
     def read(self, query: str) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
         """All rows of the query, of one consistent snapshot, in batches of BATCH_ROWS_MAX or about BATCH_BYTES.
 
-        Types are exact: decimals stay decimals, instants keep their zone (UTC), nothing is rounded. An empty
+        Types are exact: decimals stay decimals, instants keep their zone (UTC), nothing is rounded. A value that the
+        type of its column cannot hold is NULL, and its row says so in a column UNFIT at the end. An empty
         result is one batch without rows, so that its columns are known.
         Raises SourceError while iterating if the read breaks; leaving the context early stops the query.
         """

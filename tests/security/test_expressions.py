@@ -343,8 +343,6 @@ import re, sys
 from pathlib import Path
 import duckdb
 from levada.planners.expressions import checked
-from levada.planners.local import LocalPlanner
-from contracts.planner_bench import PlannerBench
 
 connection = duckdb.connect(config={"memory_limit": "256MB", "threads": 1})
 connection.execute("CREATE TABLE model AS SELECT 'n' || i AS name FROM range(2500) t(i)")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
@@ -24,19 +23,21 @@ from levada.planners import expressions, sql, templates, transforms, values
 from levada.planners.constants import constant
 from levada.planners.engine import Engine, first_line
 from levada.planners.kept import Coerced, Problem, kept
+from levada.planners.misfits import (
+    TOO_LONG_REASON,
+    WIDEST,
+    formless_misfit,
+    number_too_long,
+    text_too_large,
+    unfit,
+    unfit_of,
+)
 from levada.planners.transforms import Transform
-from levada.sql.text import formless
-from levada.sql.types import type_of as parsed
+from levada.source import UNFIT
 
 SEPARATOR = "\x1f"
 DIGITS = "\x1fdigits"
 """What the name of the column with a number's digits ends with."""
-WIDEST_SCALE = 20
-WIDEST = f"DECIMAL(38, {WIDEST_SCALE})"
-TOO_LONG_REASON = (
-    f"a number with over {38 - WIDEST_SCALE} digits before the point or over {WIDEST_SCALE} after it; "
-    "round it in the model, or send it to a field of type text"
-)
 STATEMENT_CHARACTERS_MAX = 2_000_000
 HASH_FORMAT = 1
 
@@ -156,12 +157,6 @@ def model_column(name: str, mark: str) -> str:
             return column
 
 
-def too_long(digits: str) -> str:
-    """Is a number, given as text, no exact value of WIDEST? Never NULL."""
-    beyond = "'[.][0-9]{" + str(WIDEST_SCALE) + "}[0-9]*[1-9]'"
-    return f"{digits} IS NOT NULL AND (TRY_CAST({digits} AS {WIDEST}) IS NULL OR regexp_matches({digits}, {beyond}))"
-
-
 def key_name(name: str) -> str:
     return sql.quoted(f"key.{name}")
 
@@ -216,6 +211,7 @@ def lay_out(
         + [f"{draft.raw} AS r{draft.index}" for draft in drafts]
         + [f"{draft.failed_sql} AS x{draft.index}" for draft in drafts if draft.failures]
         + [f"({misfit[0]}) AS m{d.index}_{number}" for d in drafts for number, misfit in enumerate(d.misfits)]
+        + ([f"{sql.quoted(UNFIT)} AS u"] if known.unfit else [])
     )
     if len(raw) > STATEMENT_CHARACTERS_MAX:
         raise ConfigError(
@@ -226,9 +222,9 @@ def lay_out(
     fields = [
         _finished(draft, each, types[f"r{draft.index}"]) for draft, each in zip(drafts, mapping.fields, strict=True)
     ]
-    problems = list(_key_problems(keys, key_coerced))
+    problems = list(_key_problems(keys, key_coerced, known.unfit))
     problems += [
-        (d.name, Problem(f"m{d.index}_{number}", code, sql.text(reason)))
+        (d.name, Problem(f"m{d.index}_{number}", code, reason))
         for d in drafts
         for number, (_, code, reason) in enumerate(d.misfits)
     ]
@@ -299,9 +295,12 @@ def first_problem(problems: Sequence[tuple[str, Problem]]) -> str:
     return _first_problem(problems)
 
 
-def _key_problems(keys: Sequence[str], coerced: Sequence[Coerced]) -> Sequence[tuple[str, Problem]]:
+def _key_problems(keys: Sequence[str], coerced: Sequence[Coerced], told: bool) -> Sequence[tuple[str, Problem]]:
     found: list[tuple[str, Problem]] = []
     for index, (key, value) in enumerate(zip(keys, coerced, strict=True)):
+        if told:
+            condition, code, reason = unfit(key, "u")
+            found.append((key, Problem(condition, code, f"{sql.text(f'the key column {key}: ')} || {reason}")))
         reason = sql.text(f"the key column {key} is NULL")
         found.append((key, Problem(f"(r_k{index} IS NULL)", "null_key", reason)))
         found += [(key, problem) for problem in value.problems]
@@ -344,7 +343,8 @@ class _Columns:
     """
 
     def __init__(self, types: MappingOf[str, str]) -> None:
-        self.types = {name: kind for name, kind in types.items() if not name.endswith(DIGITS)}
+        self.unfit = UNFIT in types
+        self.types = {name: kind for name, kind in types.items() if not name.endswith(DIGITS) and name != UNFIT}
         self.texts = {name.removesuffix(DIGITS): name for name in types if name.endswith(DIGITS)}
         self.by_lower: dict[str, list[str]] = {}
         for name in self.types:
@@ -376,7 +376,8 @@ class _Draft:
     rounds: tuple[Round, ...]
     failures: tuple[tuple[str, str], ...]
     textual: bool
-    #: for rows whose value cannot become what the field is made of: condition over the model's columns, code, reason
+    #: for rows whose value cannot become what the field is made of: condition over the model's columns, code, and the
+    #: reason as SQL
     misfits: tuple[tuple[str, str, str], ...] = ()
     #: is it a column of numbers of unlimited size, as a number? and is that sent by its digits?
     unlimited: bool = False
@@ -397,10 +398,11 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns, type_of: Callable[
     numbers: list[str] = []
     misfits: list[tuple[str, str, str]] = []
     unlimited = digits = False
+    used: tuple[str, ...] = ()
     match mapped.kind:
         case "column":
             origin = known.find(mapped.origin, subject)
-            start = sql.quoted(origin)
+            start, used = sql.quoted(origin), (origin,)
             unlimited = origin in known.texts and not mapped.apply and mapped.type == "any"
             digits = unlimited and mapped.limits.decimal_unlimited
             if origin in known.texts and (digits or not unlimited):
@@ -409,24 +411,26 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns, type_of: Callable[
                 numbers = [known.texts[origin]]
         case "sql":
             expression = expressions.checked(mapped.origin, list(known.types), subject=subject)
-            too_large = _too_large(expression, known.types)
+            too_large = text_too_large(expression, known.types)
             start = f"CASE WHEN NOT ({too_large}) THEN {expression.sql} END" if too_large else expression.sql
             if too_large:
                 reason = f"a text of over {expression.characters_max:,} characters is too long for the expression"
-                misfits.append((too_large, "too_long", f"{mapped.field}: {reason}"))
+                misfits.append((too_large, "too_long", sql.text(f"{mapped.field}: {reason}")))
+            used = expression.columns
             numbers = [known.texts[column] for column in expression.columns if column in known.texts]
         case "value":
             start = constant(mapped.constant, subject)
         case "template":
             names = templates.variables(mapped.origin, list(known.types), subject=subject)
             found = [(name, known.find(column, subject)) for name, column in names]
+            used = tuple(column for _, column in found)
             names = tuple((name, known.texts.get(column, column)) for name, column in found)
             kinds = {**known.types, **dict.fromkeys(known.texts.values(), "VARCHAR")}
             plain = templates.as_sql(mapped.origin, kinds, names)
             start = plain or templates.input_sql(names, kinds)
             if plain is None:
                 rounds.append(Round(None, template=mapped.origin))
-                misfits += [each for _, column in names for each in _formless(column, kinds[column])]
+                misfits += [each for _, column in names for each in formless_misfit(column, kinds[column])]
     steps = transforms.chain(mapped.apply, subject=subject)
     failures: list[tuple[str, str]] = []
     if steps and not rounds:
@@ -437,7 +441,7 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns, type_of: Callable[
                 hint="say how it becomes text in an sql expression",
             )
         kind = known.types[origin] if origin and start == sql.quoted(origin) else type_of(start)
-        misfits += _formless(start, kind)
+        misfits += formless_misfit(start, kind)
         start = values.text_sql(start, kind)
     for step in steps:
         if step.sql is None:
@@ -451,25 +455,13 @@ def _draft(mapped: FieldMapping, index: int, known: _Columns, type_of: Callable[
             start = changed
             if len(start) > STATEMENT_CHARACTERS_MAX:
                 raise ConfigError(f"{subject}: too many transforms", code="config.transform")
-    misfits += [(too_long(sql.quoted(name)), "number_too_long", TOO_LONG_REASON) for name in numbers]
+    misfits += [(number_too_long(sql.quoted(name)), "number_too_long", sql.text(TOO_LONG_REASON)) for name in numbers]
+    if known.unfit:
+        misfits += [unfit_of(mapped.field, column) for column in used]
     textual = bool(steps or rounds)
     return _Draft(
         index, mapped.field, origin, start, tuple(rounds), tuple(failures), textual, tuple(misfits), unlimited, digits
     )
-
-
-def _too_large(expression: expressions.Expression, types: MappingOf[str, str]) -> str:
-    """A condition, never NULL: is a value of the row too long for the expression? Empty if none can be."""
-    texts = [name for name in expression.columns if re.search(r"VARCHAR|JSON|BLOB|BIT|BIGNUM|[\][]", types[name])]
-    limit = expression.characters_max
-    found = [f"coalesce(strlen(CAST({sql.quoted(name)} AS VARCHAR)) > {limit}, false)" for name in texts]
-    return sql.any_of(found) if found else ""
-
-
-def _formless(value: str, kind: str) -> list[tuple[str, str, str]]:
-    """The misfit of a value that is to become text, if its type has values that have no form in it."""
-    condition = formless(value, parsed(kind))
-    return [(condition, "nonfinite", f"{value}: NaN or an infinity, which has no form as text")] if condition else []
 
 
 def _finished(draft: _Draft, mapped: FieldMapping, source: str) -> MappedField:

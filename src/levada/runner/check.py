@@ -17,7 +17,7 @@ from levada.runner.proof import Place, check_proof
 from levada.runner.resolve import model_columns, model_query, resolve
 from levada.runner.sending import Sending, sendings
 from levada.runner.target import check_target
-from levada.source import Cautious
+from levada.source import Cautious, without_unfit
 from levada.wording import plural
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ def check(project: Project, syncs: Sequence[str] | None = None) -> CheckReport:
         if sync.model in keyed and sync.destination in open_:
             try:
                 findings += _sync(project, name)
+            except StoppedError:
+                raise
             except Exception as error:  # noqa: BLE001 -- a bug of ours is a finding like any other
                 findings.append(_error(f"sync {name}", crash_of(project, name, error)))
     findings += [
@@ -126,6 +128,8 @@ def _add(project: Project, findings: list[Finding], subject: str, look: Callable
     """Look at one thing and add what is found: may what depends on it be looked at?"""
     try:
         finding = look()
+    except StoppedError:
+        raise
     except Exception as error:  # noqa: BLE001 -- a bug of ours is a finding like any other
         finding = Finding(
             subject, "bug", words_of(error, project.redaction.clean), f"this is a bug in Levada: please tell {ISSUES}"
@@ -254,7 +258,7 @@ def _key_figures(project: Project, model: Model, query: str) -> tuple[int, int, 
 
 def _ask(project: Project, model: Model, statement: str) -> list[tuple[Any, ...]]:
     with project.source(model.source).read(statement) as batches:
-        return [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
+        return [tuple(row.values()) for batch in batches for row in without_unfit(batch)[0].to_pylist()]
 
 
 def _listed_keys(model: Model) -> str:

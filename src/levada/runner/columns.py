@@ -13,13 +13,15 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from levada.errors import ConfigError, StoreError
 from levada.guard import GuardReason
 from levada.plan import Plan
+from levada.sql.connection import connect
+from levada.sql.text import literal, quoted
 from levada.wording import plural
 
 if TYPE_CHECKING:
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
 MEMORY = "columns"
 NAMED_MAX = 10
 """A notice names so many columns."""
+LEFT_OUT = "columns_left_out"
+"""The columns that came to a model whose sync sends all fields, and that the destination has no field for."""
+FIELDLESS_CODES = ("destination.missing_column", "config.unknown_field", "config.field_not_writable")
+"""Codes of a destination that cannot take a column."""
 MISSING_CODES = ("config.unknown_column", "config.missing_key_column")
 
 
@@ -60,12 +66,20 @@ def drift_of(project: Project, sync: str, columns: Sequence[Column]) -> Drift:
     )
 
 
+def left_out(project: Project, sync: str) -> tuple[str, ...]:
+    """The columns that earlier runs left out, since the destination had no field for them."""
+    text = project.stored.recall(sync, LEFT_OUT) if project.stored is not None else None
+    return tuple(json.loads(text)) if text else ()
+
+
 def remember_columns(project: Project, resolved: Resolved) -> None:
     """After a run that ended well. If it cannot be written now, the next run tells the same notices again."""
     text = json.dumps(dict(resolved.drift.now), ensure_ascii=False)
     with suppress(StoreError):
         if project.store.recall(resolved.name, MEMORY) != text:
             project.store.remember(resolved.name, MEMORY, text)
+        if left_out(project, resolved.name) != resolved.left_out:
+            project.store.remember(resolved.name, LEFT_OUT, json.dumps(resolved.left_out, ensure_ascii=False))
 
 
 def renamed(error: ConfigError, drift: Drift) -> ConfigError:
@@ -112,6 +126,31 @@ def column_reasons(resolved: Resolved, plan: Plan, folder: Path) -> tuple[GuardR
             message = f"the column {name} was {before} and is {now} now, and {unfit}"
             found.append(GuardReason("type_changed", message, rows, 0))
     return tuple(found)
+
+
+def changed_otherwise(resolved: Resolved, plan: Plan, folder: Path) -> int:
+    """How many rows of a plan differ in more than the columns that the model has got: those are no surge of changes."""
+    new = {
+        each.field for each in resolved.mapping.fields if each.kind == "column" and each.origin in resolved.drift.new
+    }
+    file = plan.files.get("changed")
+    if file is None or resolved.sync.fields != "all" or not new:
+        return plan.counts.changed
+    others = [name for name in plan.fields if name not in new]
+    differs = [f"{quoted('before.' + name)} IS DISTINCT FROM {quoted('after.' + name)}" for name in others]
+    with connect(memory_limit="256MB", temp_directory=str(folder / "spill")) as connection:
+        rows_of = f"SELECT count(*) FROM read_parquet({literal(str(folder / file.name))})"
+        query = f"{rows_of} WHERE {' OR '.join(differs) or 'false'}"
+        ((rows,),) = connection.execute(query).fetchall()
+    return int(rows)
+
+
+def with_columns(reasons: Sequence[GuardReason], drift: Drift) -> tuple[GuardReason, ...]:
+    """Reasons of a guard, those about changes and NULLs with what became of the model's columns."""
+    parts = [f"new: {_named(drift.new)}"] * bool(drift.new) + [f"gone: {_named(drift.missing)}"] * bool(drift.missing)
+    said = f"; since the last run the model's columns are others ({'; '.join(parts)})" if parts else ""
+    about = ("changed_max", "nulls_max")
+    return tuple(replace(each, message=each.message + said) if each.rule in about else each for each in reasons)
 
 
 def _fed(fields: Sequence[FieldMapping], column: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from levada.guard import GuardDecision, GuardFacts, GuardReason, judge, judge_undo
 from levada.plan import Plan
 from levada.planner import Ledger
-from levada.runner.columns import column_reasons
+from levada.runner.columns import changed_otherwise, column_reasons, with_columns
 from levada.runner.rebuilt import rebuilt_reason
 from levada.runner.sample import sample_keys
 from levada.runner.undone import undone_reason
@@ -36,6 +36,7 @@ def decide(
         declared = declared.model_copy(update={"changed_max": "none"})
     swaps = resolved.policy.everything and not undo
     counts = replace(plan.counts, removed=plan.counts.left) if swaps else plan.counts
+    counts = replace(counts, changed=changed_otherwise(resolved, plan, folder))
     facts = GuardFacts(
         counts=counts,
         present=ledger.rows,
@@ -47,7 +48,9 @@ def decide(
     )
     if undo:
         return judge_undo(declared, facts)
-    return judge(declared, facts).stopped_by(*_reasons(project, resolved, plan, folder, looks=looks))
+    decision = judge(declared, facts)
+    decision = replace(decision, reasons=with_columns(decision.reasons, resolved.drift))
+    return decision.stopped_by(*_reasons(project, resolved, plan, folder, looks=looks))
 
 
 def _reasons(project: Project, resolved: Resolved, plan: Plan, folder: Path, *, looks: bool) -> Iterator[GuardReason]:

@@ -11,6 +11,7 @@ from levada.errors import ConfigError, ConfigErrors
 from levada.nearest import nearest_hint
 from levada.runner.plan import request
 from levada.runner.resolve import model_columns, model_query, resolve
+from levada.source import without_unfit
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -66,10 +67,16 @@ def _of_model(project: Project, name: str, rows: int) -> PreviewView:
     model = project.model(name)
     source = project.source(model.source)
     found: list[Mapping[str, Any]] = []
+    unfit: dict[str, str] = {}
     columns = tuple(column.name for column in model_columns(project, name, model))
     with source.read(model_query(model)) as batches:
         for batch in batches:
-            found += python_rows(batch.slice(0, rows - len(found)))
+            kept, reasons = without_unfit(batch.slice(0, rows - len(found)))
+            found += python_rows(kept)
+            unfit = {**reasons, **unfit}
             if len(found) >= rows:
                 break
-    return PreviewView(name, "model", f"model {name}", columns, tuple(found))
+    notices = tuple(
+        f"{column}: {reason}; a sync of this column calls the row invalid" for column, reason in unfit.items()
+    )
+    return PreviewView(name, "model", f"model {name}", columns, tuple(found), notices)

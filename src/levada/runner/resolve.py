@@ -6,7 +6,7 @@ Every mistake that can be seen without reading a row is found here, with the pla
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from levada.mapping import Mapping as FieldMappings
 from levada.model import Model
 from levada.nearest import nearest_hint
 from levada.planner import KindPolicy
-from levada.runner.columns import Drift, drift_of, notices, renamed
+from levada.runner.columns import FIELDLESS_CODES, Drift, drift_of, left_out, notices, renamed
 from levada.runner.sending import check_sending
 from levada.source import Column, Source
 from levada.sync import Sync
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 QUERY_MISTAKES = ("source.query", "source.not_read_only", "source.duplicate_column", "source.outside")
 """Codes of a source that whoever edits the model answers for."""
 
+TRIED_MAX = 20
+"""So many new columns are offered to a destination one by one; of more, none is sent if one cannot be."""
 _PARTS = re.compile(r'"(?:[^"]|"")*"|[^."]+')
 """The parts of a table's name; one in double quotes may hold dots."""
 
@@ -60,6 +62,8 @@ class Resolved:
     notices: tuple[str, ...] = field(default=())
     #: how the model's columns differ from those of the last run
     drift: Drift = Drift()
+    #: columns of the model that came after the first run, and that the destination has no field for
+    left_out: tuple[str, ...] = ()
 
 
 def resolve(project: Project, name: str) -> Resolved:
@@ -71,10 +75,39 @@ def resolve(project: Project, name: str) -> Resolved:
     source = project.source(model.source)
     columns = model_columns(project, sync.model, model)
     drift = drift_of(project, name, columns)
+    just_came = drift.new
+    waiting = [each for each in left_out(project, name) if each in drift.now and each not in just_came]
+    # as new as on its first day, should the destination have a field for it by now
+    drift = replace(drift, new=(*just_came, *waiting))
+
+    def resolved(left: Collection[str] = ()) -> Resolved:
+        taken = [column for column in columns if column.name not in left]
+        told = replace(drift, new=tuple(name for name in drift.new if name not in left))
+        assert sync.model is not None
+        return _resolved(project, name, file, sync.model, model, source, taken, told)
+
     try:
-        return _resolved(project, name, file, sync.model, model, source, columns, drift)
+        return resolved()
     except ConfigError as error:
-        raise renamed(error, drift) from error.__cause__
+        newer = set(drift.new)
+        if sync.fields != "all" or error.code not in FIELDLESS_CODES or not newer:
+            raise renamed(error, drift) from error.__cause__
+    left = tuple(sorted(each for each in newer if len(newer) > TRIED_MAX or not _takes(resolved, newer - {each})))
+    words = f"the model has a new column, which {sync.to} has no field for"
+    told = [f"{words}: {each}" for each in left if each in just_came]
+    found = resolved(left)
+    return replace(found, left_out=left, notices=(*found.notices, *told))
+
+
+def _takes(resolved: Callable[[Collection[str]], Resolved], without: Collection[str]) -> bool:
+    """Does the destination take a new column, the other new ones left out?"""
+    try:
+        resolved(without)
+    except ConfigError as error:
+        if error.code in FIELDLESS_CODES:
+            return False
+        raise
+    return True
 
 
 def _resolved(

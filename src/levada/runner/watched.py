@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from levada.halt import Halt, Watch
-from levada.source import Attachment, Column, Source, SourceAbilities, overdue
+from levada.source import Attachment, Cautious, Column, Source, SourceAbilities, overdue
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,13 @@ class WatchedSource:
         with self._watch():
             found = self.source.attachment(query)
         return found and replace(found, timeout_seconds=self.seconds)
+
+    def cautions(self) -> tuple[str, ...]:
+        """See `levada.source.Cautious`."""
+        if not isinstance(self.source, Cautious):
+            return ()
+        with self._watch():
+            return self.source.cautions()
 
     def interrupt(self) -> None:
         self.source.interrupt()

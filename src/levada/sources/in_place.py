@@ -10,14 +10,25 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from levada.errors import SourceError
 from levada.nesting import NESTING_MAX, deepest
-from levada.source import BATCH_ROWS_MAX, TYPE_KEY, Attachment, Column, instants, refused_in
+from levada.source import (
+    BATCH_ROWS_MAX,
+    TYPE_KEY,
+    Attachment,
+    Column,
+    Unfit,
+    compute,
+    instants,
+    refused_in,
+    with_unfit,
+)
 from levada.sources.running import Running
 from levada.sources.statements import ONE_SELECT, check_text, identifier, literal, refused, wrapped
 from levada.sql.connection import connect
@@ -156,14 +167,19 @@ def _batches(reader: pa.RecordBatchReader, schema: pa.Schema, before: State) -> 
                 batch = reader.read_next_batch()
             except StopIteration:
                 break
+        columns = list(batch.columns)
+        unfit: list[Unfit] = []
         for index, judge in judges:
-            judge(schema.field(index).name, batch.column(index))
+            if found := judge(batch.column(index)):
+                odd, reason = found
+                columns[index] = compute().if_else(odd, pa.scalar(None, columns[index].type), columns[index])
+                unfit.append(Unfit(schema.field(index).name, odd, f"{reason}, which cannot be kept exactly"))
         if batch.num_rows:
             rows += batch.num_rows
-            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+            yield with_unfit(pa.RecordBatch.from_arrays(columns, schema=schema), unfit)
     check_unchanged(before)
     if not rows:
-        yield pa.RecordBatch.from_pylist([], schema=schema)
+        yield with_unfit(pa.RecordBatch.from_pylist([], schema=schema), [])
 
 
 def _checked(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation:
@@ -268,42 +284,37 @@ def _exact(native: DuckDBPyType, depth: int = 0) -> str | None:
     return f"STRUCT({', '.join(f'{identifier(field)} {target}' for field, target in targets)})"
 
 
-Judge = Callable[[str, "pa.Array[pa.Scalar[pa.DataType]]"], None]
+Judge = Callable[["pa.Array[Any]"], "tuple[pa.Array[Any], str] | None"]
+"""The values of a column that Arrow has no place for, and what they are; None if there are none."""
 
 
 def _judge(kind: pa.DataType) -> Judge | None:
     """Finds values that DuckDB has and Arrow has not, whose bits would otherwise be read as another value."""
     if pa.types.is_timestamp(kind):
-        return _refuse_infinite(pa.int64(), 2**63 - 1)
+        return _infinite(pa.int64(), 2**63 - 1)
     if pa.types.is_date32(kind):
-        return _refuse_infinite(pa.int32(), 2**31 - 1)
+        return _infinite(pa.int32(), 2**31 - 1)
     if pa.types.is_decimal128(kind) and kind.precision == 38 and kind.scale == 0:
-        return _refuse_beyond_38_digits
+        return _beyond_38_digits
     return None
 
 
-def _refuse_infinite(integer: pa.DataType, most: int) -> Judge:
-    def judge(name: str, values: pa.Array[pa.Scalar[pa.DataType]]) -> None:
-        import pyarrow.compute as pc
-
-        ends = pc.min_max(values.view(integer))
-        if ends["max"].as_py() == most or ends["min"].as_py() == -most:
-            raise unfit(name, "infinity", "NULLIF(column, 'infinity') in the model makes it NULL")
+def _infinite(integer: pa.DataType, most: int) -> Judge:
+    def judge(values: pa.Array[Any]) -> tuple[pa.Array[Any], str] | None:
+        pc = compute()
+        numbers = values.view(integer)
+        odd = pc.fill_null(pc.is_in(numbers, value_set=pa.array([most, -most], integer)), False)
+        return (odd, "infinity") if pc.any(odd).as_py() else None
 
     return judge
 
 
-def _refuse_beyond_38_digits(name: str, values: pa.Array[pa.Scalar[pa.DataType]]) -> None:
-    import pyarrow.compute as pc
-
-    try:
-        pc.cast(values, pa.decimal256(38, 0))
-    except pa.ArrowInvalid as error:
-        raise unfit(name, "a number of more than 38 digits", "cast it to VARCHAR in the model") from error
-
-
-def unfit(column: str, what: str, hint: str) -> SourceError:
-    return SourceError(f"column {column!r} holds {what}, which cannot be kept exactly", code="source.value", hint=hint)
+def _beyond_38_digits(values: pa.Array[Any]) -> tuple[pa.Array[Any], str] | None:
+    pc = compute()
+    wide = pc.cast(values, pa.decimal256(39, 0), safe=False)
+    most = pa.scalar(Decimal(10**38 - 1), pa.decimal256(39, 0))
+    odd = pc.fill_null(pc.or_(pc.greater(wide, most), pc.less(wide, pc.negate(most))), False)
+    return (odd, "a number of more than 38 digits") if pc.any(odd).as_py() else None
 
 
 @contextmanager

@@ -2,20 +2,19 @@
 
 A column whose type Arrow has travels as it is; any other is turned into text or a number by the server, in the
 statement itself. What has no place in Arrow's type (infinite dates, 24:00, arrays of several dimensions or that do
-not count from 1, a NaN among decimals) would arrive as another value: it is found in every batch and refused by name.
+not count from 1, a NaN among decimals) would arrive as another value: it is found in every batch, and its row told.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from levada.errors import SourceError
-from levada.source import TYPE_KEY, Column
+from levada.source import TYPE_KEY, Column, Unfit, compute, with_unfit
 from levada.sources.statements import identifier
 
 Array: TypeAlias = "pa.Array[pa.Scalar[pa.DataType]]"
@@ -71,17 +70,22 @@ class Reading:
         return tuple(Column(item.name, item.type, item.native) for item in self.items)
 
     def empty(self) -> pa.RecordBatch:
-        return pa.RecordBatch.from_pylist([], schema=self.schema)
+        return with_unfit(pa.RecordBatch.from_pylist([], schema=self.schema), [])
 
     def convert(self, raw: pa.RecordBatch) -> pa.RecordBatch:
-        """The batch with the columns' own types. Raises SourceError for a value that they cannot hold."""
+        """The batch with the columns' own types; values that they cannot hold are NULL, and told in UNFIT."""
+        pc = compute()
         arrays = []
+        unfit: list[Unfit] = []
         for index, item in enumerate(self.items):
             values = raw.column(index)
-            if item.shape is not None:
-                _refuse_shape(item.name, raw.column(item.shape))
-            arrays.append(_converted(item, values))
-        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+            found = _misshapen(raw.column(item.shape)) if item.shape is not None else []
+            array, more = _converted(item, values)
+            for rows, reason in (*found, *more):
+                array = pc.if_else(rows, pa.scalar(None, array.type), array)
+                unfit.append(Unfit(item.name, rows, f"{reason}, which cannot be kept exactly"))
+            arrays.append(array)
+        return with_unfit(pa.RecordBatch.from_arrays(arrays, schema=self.schema), unfit)
 
 
 def type_of(field: pa.Field[pa.DataType]) -> str:
@@ -179,69 +183,70 @@ def _array(name: str, column: str, element: str, kind: pa.DataType) -> _Item:
     return _Item(name, f"({counted})::text[]", pa.list_(pa.string()), native)
 
 
-def _converted(item: _Item, values: Array) -> Array:
+_Found = list[tuple[Array, str]]
+"""Rows whose value a column's type cannot hold, and why."""
+
+
+def _converted(item: _Item, values: Array) -> tuple[Array, _Found]:
     if isinstance(values, pa.ExtensionArray):
         values = values.storage
     if pa.types.is_decimal128(item.type):
         return _decimals(item, values)
     if isinstance(values, pa.ListArray):
-        _refuse_unfit(item.name, values.flatten())
-        return pa.ListArray.from_arrays(values.offsets, values.values, type=item.type, mask=values.is_null())
-    _refuse_unfit(item.name, values)
+        listed = pa.ListArray.from_arrays(values.offsets, values.values, type=item.type, mask=values.is_null())
+        return listed, [(_rows_of(values, items), f"{why} inside") for items, why in _beyond(values.flatten())]
     assert values.type == item.type, (item, values.type)
-    return values
+    return values, _beyond(values)
 
 
-def _decimals(item: _Item, texts: Array) -> Array:
-    import pyarrow.compute as pc
+def _rows_of(lists: pa.ListArray[Any], items: Array) -> Array:
+    """The rows whose list has one of the items that are marked."""
+    pc = compute()
+    parents = pc.unique(pc.list_parent_indices(lists).filter(items))
+    found: Array = pc.is_in(pa.array(range(len(lists)), parents.type), value_set=parents)
+    return found
 
+
+def _decimals(item: _Item, texts: Array) -> tuple[Array, _Found]:
+    pc = compute()
     assert isinstance(item.type, pa.Decimal128Type)
     assert isinstance(texts, pa.StringArray)
-    longest = pc.max(pc.binary_length(texts)).as_py() or 0
-    try:
-        # sign, leading zero and point may be there besides the digits; pyarrow's cast does not see an overflow
-        if longest > item.type.precision + 3:
-            raise pa.ArrowInvalid(f"more digits than {item.type} holds")
-        return pc.cast(texts, item.type)
-    except pa.ArrowInvalid:
-        raise _unfit(item.name, "NaN, or a number that its type does not hold", "NULLIF(column, 'NaN')") from None
+    # of all that the server writes of its own numeric(p, s) only NaN is no number
+    odd = pc.fill_null(pc.invert(pc.match_substring_regex(texts, "^-?[0-9]*[.]?[0-9]+$")), False)
+    # sign, leading zero and point may be there besides the digits; pyarrow's cast does not see an overflow
+    long = pc.fill_null(pc.greater(pc.binary_length(texts), item.type.precision + 3), False)
+    odd = pc.or_(odd, long)
+    if not pc.any(odd).as_py():
+        return pc.cast(texts, item.type), []
+    kept = pc.if_else(odd, pa.scalar(None, pa.string()), texts)
+    return pc.cast(kept, item.type), [(odd, "NaN, or a number that its type does not hold")]
 
 
-def _refuse_unfit(name: str, values: Array) -> None:
+def _beyond(values: Array) -> _Found:
+    """Values that Arrow's type has no place for: they came out of the driver as others."""
     kind = values.type
     if pa.types.is_date32(kind):
-        low, high, first, last = *_ends(values, pa.int32()), _FIRST_DAY, 2**31 - 1
-    elif pa.types.is_timestamp(kind):
-        low, high, first, last = *_ends(values, pa.int64()), _FIRST_MICROSECOND, 2**63 - 1
-    elif pa.types.is_time64(kind):
-        low, high, first, last = *_ends(values, pa.int64()), 0, _DAY_MICROSECONDS - 1
-        if high is not None and high > last:
-            raise _unfit(name, "the time 24:00", "cast it to text in the model")
-        return
-    else:
-        return
-    if (low is not None and low < first) or (high is not None and high >= last):
-        raise _unfit(name, "infinity, or a moment after the year 294246", "NULLIF(column, 'infinity')")
+        return _outside(values.view(pa.int32()), _FIRST_DAY, 2**31 - 2, "an infinite date")
+    if pa.types.is_timestamp(kind):
+        what = "infinity, or a moment after the year 294246"
+        return _outside(values.view(pa.int64()), _FIRST_MICROSECOND, 2**63 - 2, what)
+    if pa.types.is_time64(kind):
+        return _outside(values.view(pa.int64()), 0, _DAY_MICROSECONDS - 1, "the time 24:00")
+    return []
 
 
-def _ends(values: Array, integer: pa.DataType) -> tuple[int | None, int | None]:
-    import pyarrow.compute as pc
-
-    ends = pc.min_max(values.view(integer))
-    return ends["min"].as_py(), ends["max"].as_py()
-
-
-def _refuse_shape(name: str, shapes: Array) -> None:
-    import pyarrow.compute as pc
-
-    ends = pc.min_max(shapes)
-    if ends["max"].as_py() == 2:
-        raise _unfit(name, "an array of several dimensions", "to_jsonb(column) in the model")
-    if ends["min"].as_py() == 0:
-        raise _unfit(name, "an array that does not count from 1", "to_jsonb(column) in the model")
+def _outside(values: Array, first: int, last: int, what: str) -> _Found:
+    pc = compute()
+    ends = pc.min_max(values)
+    low, high = ends["min"].as_py(), ends["max"].as_py()
+    if low is None or (low >= first and high <= last):
+        return []
+    return [(pc.fill_null(pc.or_(pc.less(values, first), pc.greater(values, last)), False), what)]
 
 
-def _unfit(column: str, what: str, hint: str) -> SourceError:
-    if re.match(r"^[A-Z]+\(", hint):
-        hint = f"{hint} in the model makes it NULL"
-    return SourceError(f"column {column!r} holds {what}, which cannot be kept exactly", code="source.value", hint=hint)
+def _misshapen(shapes: Array) -> _Found:
+    pc = compute()
+    several = pc.fill_null(pc.equal(shapes, 2), False)
+    elsewhere = pc.fill_null(pc.equal(shapes, 0), False)
+    found = [(several, "an array of several dimensions"), (elsewhere, "an array that does not count from 1")]
+    return [(rows, what) for rows, what in found if pc.any(rows).as_py()]

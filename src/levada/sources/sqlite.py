@@ -2,12 +2,13 @@
 
 What a column is, its declaration says; what an expression is, its values say, all of them, counted by
 `typeof` before the rows are read. SQLite lets a column hold anything: a value that is not of the column's
-type is an error that names the column, never a conversion. Types: `levada.sources.sqlite_types`.
+type makes its row invalid, and is never converted. Types: `levada.sources.sqlite_types`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from levada.source import (
     SourceAbilities,
     SourceDeclaration,
     SourceType,
+    with_unfit,
 )
 from levada.sources import sqlite_types
 from levada.sources.running import Running
@@ -112,10 +114,11 @@ class SQLiteSource:
         while rows := self._rows(cursor, len(columns)):
             empty = False
             values = zip(*rows, strict=True)
-            arrays = [column.array(cells) for column, cells in zip(columns, values, strict=True)]
-            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+            made = [column.array(cells) for column, cells in zip(columns, values, strict=True)]
+            unfit = [each for _, found in made for each in found]
+            yield with_unfit(pa.RecordBatch.from_arrays([array for array, _ in made], schema=schema), unfit)
         if empty:
-            yield pa.RecordBatch.from_pylist([], schema=schema)
+            yield with_unfit(pa.RecordBatch.from_pylist([], schema=schema), [])
 
     def _rows(self, cursor: sqlite3.Cursor, columns: int) -> list[tuple[sqlite_types.Value, ...]]:
         """The rows of the next batch, which is cut by what the values weigh as well."""
@@ -182,6 +185,8 @@ class SQLiteSource:
                 for flag in ("SQLITE_DBCONFIG_DQS_DML", "SQLITE_DBCONFIG_DQS_DDL"):
                     if hasattr(sqlite3, flag):
                         connection.setconfig(getattr(sqlite3, flag), False)  # type: ignore[attr-defined,unused-ignore]
+                # text that is not UTF-8 is found where it becomes Arrow, and not the end of the read
+                connection.text_factory = functools.partial(str, encoding="utf-8", errors="surrogateescape")
                 connection.execute("PRAGMA temp_store = MEMORY")
                 connection.execute("PRAGMA trusted_schema = OFF")
                 connection.execute("BEGIN")

@@ -1,7 +1,7 @@
 """What a column of SQLite is in Arrow, and how its values are checked to be just that.
 
 SQLite stores five kinds of values (null, integer, real, text, blob) and lets any column hold any of them. A
-column's declaration is taken at its word, and a value that contradicts it is refused. Columns that declare
+column's declaration is taken at its word, and a value that contradicts it makes its row invalid. Columns that declare
 nothing, or only NUMERIC, are what their values are.
 """
 
@@ -17,7 +17,7 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from levada.errors import SourceError
-from levada.source import TYPE_KEY
+from levada.source import TYPE_KEY, Unfit
 
 Value: TypeAlias = "int | float | str | bytes | None"
 Array: TypeAlias = "pa.Array[pa.Scalar[pa.DataType]]"
@@ -45,22 +45,34 @@ class SqliteColumn:
     def field(self) -> pa.Field[pa.DataType]:
         return pa.field(self.name, self.arrow, metadata={TYPE_KEY: self.mark} if self.mark else None)
 
-    def array(self, values: Sequence[Value]) -> Array:
-        """The values as Arrow. Raises SourceError for one that is not of this column's type."""
-        if strange := set(map(type, values)) - self.kinds - {type(None)}:
-            raise self.unfit(f"a value stored as {', '.join(sorted(_KINDS[kind] for kind in strange))}")
+    def array(self, values: Sequence[Value]) -> tuple[Array, list[Unfit]]:
+        """The values as Arrow; one that is not of this column's type is NULL, and told."""
         try:
-            return self.convert(values)
+            if set(map(type, values)) <= self.kinds | {type(None)}:
+                return self.convert(values), []
         except (pa.ArrowInvalid, ValueError, ArithmeticError):
-            raise self.unfit(f"a value that is not {_article(self.arrow)}") from None
+            pass
+        reasons = [self._reason(value) for value in values]
+        kept = [value if reason is None else None for value, reason in zip(values, reasons, strict=True)]
+        told = [
+            Unfit(self.name, pa.array([each == reason for each in reasons]), reason)
+            for reason in dict.fromkeys(reasons)
+            if reason is not None
+        ]
+        return self.convert(kept), told
 
-    def unfit(self, what: str) -> SourceError:
-        said = f", declared {self.declared}," if self.declared else ""
-        return SourceError(
-            f"column {self.name!r}{said} holds {what}",
-            code="source.value",
-            hint=f"CAST({self.name} AS TEXT) in the model takes every value as it is",
-        )
+    def _reason(self, value: Value) -> str | None:
+        """Why a value is not of this column's type; None if it is."""
+        said = f" in a column declared {self.declared}" if self.declared else ""
+        if value is not None and type(value) not in self.kinds:
+            return f"a value stored as {_KINDS[type(value)]}{said}"
+        try:
+            self.convert([value])
+        except UnicodeError:
+            return "text that is not UTF-8"
+        except (pa.ArrowInvalid, ValueError, ArithmeticError):
+            return f"a value that is not {_article(self.arrow)}{said}"
+        return None
 
 
 def declared(name: str, declaration: str) -> SqliteColumn | None:

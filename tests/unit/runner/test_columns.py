@@ -82,6 +82,48 @@ def test_a_new_column_that_no_field_takes_is_told_once(tmp_path: Path) -> None:
     assert run(tmp_path).notices == ()
 
 
+@pytest.mark.parametrize("mode", ["mirror", "upsert", "update", "replace"])
+def test_with_all_fields_a_new_column_is_sent_and_is_no_surge_of_changes(tmp_path: Path, mode: str) -> None:
+    """Every row changes by it, and no guard asks; rows that change otherwise still count, and the guard says why."""
+    small_project(tmp_path, 40, {"sync": ALL})
+    run(tmp_path)
+    (tmp_path / "syncs" / f"{SYNC}.yml").write_text(ALL.replace("mirror", mode))
+    model(tmp_path, "id, email, score, score as extra")
+    found = run(tmp_path)
+    assert (found.status, found.tally.delivered_total) == ("succeeded", 40)
+    assert "the model has a new column, which is sent from now on: extra" in found.notices
+    assert held(tmp_path, "select count(*) from contacts where extra = score") == [(40,)]
+    again = run(tmp_path)
+    assert (again.counts.operations, again.notices) == (0, ())
+    if mode != "replace":
+        model(tmp_path, "id, email, score + 1 as score, score as extra, 1 as more")
+        stopped = run(tmp_path)
+        assert stopped.status == "blocked"
+        assert "since the last run the model's columns are others (new: more)" in stopped.guard.reasons[0].message
+
+
+def test_with_all_fields_a_new_column_without_a_field_is_told_once_and_stops_nothing(tmp_path: Path) -> None:
+    """It is left out; the others are sent, also those that came with it; once the field is there it is sent too."""
+    small_project(tmp_path, 40, {"sync": ALL})
+    run(tmp_path)
+    (tmp_path / "destinations/crm.yml").write_text("type: sqlite\npath: crm.db\n")
+    with sqlite3.connect(tmp_path / "crm.db") as connection:
+        connection.execute("alter table contacts add column known integer")
+    model(tmp_path, "id, email, score, score as extra, score as known")
+    found = run(tmp_path)
+    assert (found.status, found.tally.delivered_total) == ("succeeded", 40)
+    assert set(found.notices) == {
+        "the model has a new column, which is sent from now on: known",
+        "the model has a new column, which crm.contacts has no field for: extra",
+    }
+    again = run(tmp_path)
+    assert (again.status, again.counts.operations, again.notices) == ("succeeded", 0, ())
+    with sqlite3.connect(tmp_path / "crm.db") as connection:
+        connection.execute("alter table contacts add column extra integer")
+    run(tmp_path)
+    assert held(tmp_path, "select count(*) from contacts where extra = score") == [(40,)]
+
+
 def test_with_all_fields_a_lost_column_is_told_and_nothing_is_blanked(tmp_path: Path) -> None:
     """In the plan and in the run; the records keep what they hold, also when other fields change."""
     small_project(tmp_path, 3, {"sync": ALL})

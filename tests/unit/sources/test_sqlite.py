@@ -13,7 +13,7 @@ import pytest
 
 from contracts.sources import table_of
 from levada.errors import SourceError
-from levada.source import TYPE_KEY
+from levada.source import TYPE_KEY, without_unfit
 from levada.sources import sqlite
 from levada.sources.sqlite import TYPE, SQLiteSource
 
@@ -118,21 +118,20 @@ def test_a_declaration_is_taken_at_its_word(
         ("TEXT", "CAST(x'ff' AS TEXT)"),
     ],
 )
-def test_a_value_that_contradicts_its_column_is_refused(
+def test_a_value_that_contradicts_its_column_is_told_and_the_others_arrive(
     database: sqlite3.Connection, source: SQLiteSource, declared: str, stored: str
 ) -> None:
-    """Wherever it stands, the read fails and names the column; the value itself is not shown."""
+    """Wherever it stands, it is NULL, and its row names the column; the value itself is not shown."""
     database.execute(f"CREATE TABLE t (id INTEGER, x {declared})")
     database.execute(
         "WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 20000) INSERT INTO t SELECT n, NULL FROM c"
     )
     database.execute(f"INSERT INTO t VALUES (0, {stored})")
-    with pytest.raises(SourceError) as caught:
-        table_of(source, "SELECT id, x FROM t")
-    assert caught.value.code == "source.value"
-    assert "'x'" in caught.value.message
-    assert "2024" not in caught.value.message
-    assert "CAST" in str(caught.value.hint)
+    with source.read("SELECT id, x FROM t") as batches:
+        read = [without_unfit(batch) for batch in batches]
+    assert sum(batch.num_rows for batch, _ in read) == 20_001
+    assert [set(reasons) for _, reasons in read] == [set()] * (len(read) - 1) + [{"x"}]
+    assert "2024" not in read[-1][1]["x"]
 
 
 def test_a_cast_takes_every_value_as_it_is(database: sqlite3.Connection, source: SQLiteSource) -> None:
@@ -163,18 +162,20 @@ def test_an_expression_is_what_all_its_values_are(
 
 
 def test_kinds_that_do_not_go_together_are_refused(database: sqlite3.Connection, source: SQLiteSource) -> None:
-    """A number beside a text, or an integer that floating point cannot hold, is not converted."""
+    """A number beside a text is not converted; nor is an integer that floating point cannot hold, which is told."""
     database.execute("CREATE TABLE t (x, y)")
     database.execute("INSERT INTO t VALUES (1, 9007199254740993), ('a', 0.5)")
-    for column in ("x", "y"):
-        with pytest.raises(SourceError) as caught:
-            table_of(source, f"SELECT {column} FROM t")
-        assert caught.value.code == "source.value"
-        assert repr(column) in caught.value.message
+    with pytest.raises(SourceError) as caught:
+        table_of(source, "SELECT x FROM t")
+    assert caught.value.code == "source.value"
+    assert "'x'" in caught.value.message
+    with source.read("SELECT y FROM t") as batches:
+        [(batch, reasons)] = [without_unfit(batch) for batch in batches]
+    assert (batch.column("y").to_pylist(), set(reasons)) == ([None, 0.5], {"y"})
 
 
 def test_numeric_with_texts_is_numeric_text(database: sqlite3.Connection, source: SQLiteSource) -> None:
-    """A NUMERIC column in which long numbers are texts keeps every digit; a text that is none is refused."""
+    """A NUMERIC column in which long numbers are texts keeps every digit; a text that is none is told."""
     database.execute("CREATE TABLE t (x MONEY)")
     database.execute("CREATE TABLE u (x NUMERIC, y)")
     database.execute("INSERT INTO u VALUES (1, 0), (2.5, 0), (x'31', 0)")
@@ -182,8 +183,9 @@ def test_numeric_with_texts_is_numeric_text(database: sqlite3.Connection, source
         table_of(source, "SELECT x FROM u")
     database.execute("DELETE FROM u WHERE typeof(x) = 'blob'")
     database.execute("INSERT INTO u VALUES ('abc', 0)")
-    with pytest.raises(SourceError):
-        table_of(source, "SELECT x FROM u")
+    with source.read("SELECT x FROM u") as batches:
+        [(batch, reasons)] = [without_unfit(batch) for batch in batches]
+    assert (batch.column("x").to_pylist(), set(reasons)) == (["1", "2.5", None], {"x"})
 
 
 def test_a_writer_that_holds_the_file_is_named_as_lock(
