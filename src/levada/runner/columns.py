@@ -37,6 +37,13 @@ LEFT_OUT = "columns_left_out"
 """The columns that came to a model whose sync sends all fields, and that the destination has no field for."""
 FIELDLESS_CODES = ("destination.missing_column", "config.unknown_field", "config.field_not_writable")
 """Codes of a destination that cannot take a column."""
+_KINDS = (
+    (r"u?(tiny|small|medium|big|huge)?int(eger)?\d*|(numeric|decimal|number|dec)( ?\([\d, ]+\))?", "DOUBLE"),
+    (r"(big|small)?serial|float\d*|double( precision)?|real|bignum", "DOUBLE"),
+    (r"date|datetime|timestamp\w*( with(out)? time zone)?|timestamp\[\w+(, tz=\w+)?\]", "TIMESTAMP"),
+    (r"bool(ean)?", "BOOLEAN"),
+)
+"""What the warehouse's name of a type says of its values, as a type of DuckDB that takes each of their texts."""
 MISSING_CODES = ("config.unknown_column", "config.missing_key_column")
 
 
@@ -125,7 +132,28 @@ def column_reasons(resolved: Resolved, plan: Plan, folder: Path) -> tuple[GuardR
             unfit = f"{plural(rows, 'row does', 'rows do')} not fit their field"
             message = f"the column {name} was {before} and is {now} now, and {unfit}"
             found.append(GuardReason("type_changed", message, rows, 0))
+        elif strange := _no_longer(before, resolved.mapping.fields, name, plan, folder):
+            what = plural(strange, "row holds a value", "rows hold values")
+            message = f"the column {name} was {before} and is {now} now, and {what} that {before} does not hold"
+            found.append(GuardReason("type_changed", message, strange, 0))
     return tuple(found)
+
+
+def _no_longer(before: str, fields: Sequence[FieldMapping], column: str, plan: Plan, folder: Path) -> int:
+    """How many rows to send have a value that was none of the column's earlier type, where no field says a type.
+
+    An API takes any JSON: a text in the place of a number would only be found there.
+    """
+    kind = next((kind for words, kind in _KINDS if re.fullmatch(words, before, re.IGNORECASE)), None)
+    files = [folder / plan.files[each].name for each in ("added", "changed") if each in plan.files]
+    names = [each.field for each in fields if each.kind == "column" and each.origin.lower() == column.lower()]
+    if kind is None or not files or not names:
+        return 0
+    values = [f"{quoted('after.' + name)}::VARCHAR" for name in names]
+    unfit = " OR ".join(f"({value} IS NOT NULL AND TRY_CAST({value} AS {kind}) IS NULL)" for value in values)
+    with connect(memory_limit="256MB", temp_directory=str(folder / "spill")) as connection:
+        counts = (f"SELECT count(*) FROM read_parquet({literal(str(path))}) WHERE {unfit}" for path in files)
+        return sum(int(connection.execute(query).fetchall()[0][0]) for query in counts)
 
 
 def changed_otherwise(resolved: Resolved, plan: Plan, folder: Path) -> int:
