@@ -100,6 +100,13 @@ def with_unfit(batch: pa.RecordBatch, found: Sequence[Unfit]) -> pa.RecordBatch:
     )
 
 
+def cut_by_weight(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """A batch in parts of BATCH_ROWS_MAX or about BATCH_BYTES, by the mean weight of its rows."""
+    rows = max(1, min(BATCH_ROWS_MAX, batch.num_rows * BATCH_BYTES // max(1, batch.nbytes)))
+    for start in range(0, batch.num_rows, rows):
+        yield batch.slice(start, rows)
+
+
 def without_unfit(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[str, str]]:
     """A batch as a person is shown it, and for each column of which it lacks a value the first reason."""
     if UNFIT not in batch.schema.names:

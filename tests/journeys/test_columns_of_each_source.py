@@ -51,7 +51,7 @@ def put(kind: str, folder: Path, url: str, columns: Columns) -> str:
     match kind:
         case "postgres":
             with psycopg.connect(url, autocommit=True) as server:
-                into_database(server.execute, columns, 0)  # type: ignore[arg-type]
+                into_database(server.execute, columns, 0)
             return f"type: postgres\nurl: {url}\n"
         case "sqlite":
             with sqlite3.connect(folder / "w.db") as file:

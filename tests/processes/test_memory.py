@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg
 import pytest
 
 import claims
@@ -242,26 +243,76 @@ def test_memory_does_not_grow_with_what_a_stop_leaves(tmp_path: Path, figure: cl
     )
 
 
-HEAVY_ROWS = 6_000 if claims.full() else 1_500
+HEAVY_ROWS = 6_000 if claims.full() else 600
 HEAVY_CHARACTERS = 200_000
 WIDE_COLUMNS = 1_000
 WIDE_ROWS = 20_000 if claims.full() else 200
+HEAVIEST_ROWS = 60 if claims.full() else 12
+HEAVIEST_CHARACTERS = 5_000_000
 
 
-def heavy(folder: Path) -> int:
-    """Rows of 200 KB in SQLite."""
+def notes(rows: int, characters: int) -> Iterator[tuple[int, str]]:
+    """Rows of a number and a text that no compression makes small."""
+    return ((row, os.urandom(characters // 2).hex()) for row in range(1, rows + 1))
+
+
+def into_sqlite(folder: Path, rows: Iterator[tuple[int, str]]) -> None:
     with sqlite3.connect(folder / "shop.db") as connection:
         connection.execute("create table people (id integer primary key, note text)")
-        connection.execute(
-            "insert into people with recursive r(i) as (select 1 union all select i + 1 from r where i < ?)"
-            " select i, hex(randomblob(?)) from r",
-            (HEAVY_ROWS, HEAVY_CHARACTERS // 2),
-        )
+        connection.executemany("insert into people values (?, ?)", rows)
     write(folder, {"sources/shop.yml": "type: sqlite\npath: shop.db\n"})
+
+
+def heavy_sqlite(folder: Path, url: str) -> int:
+    """Rows of 200 KB in SQLite."""
+    into_sqlite(folder, notes(HEAVY_ROWS, HEAVY_CHARACTERS))
     return HEAVY_ROWS
 
 
-def wide(folder: Path) -> int:
+def heaviest_sqlite(folder: Path, url: str) -> int:
+    """A few rows of 5 MB in SQLite."""
+    into_sqlite(folder, notes(HEAVIEST_ROWS, HEAVIEST_CHARACTERS))
+    return HEAVIEST_ROWS
+
+
+def into_file(folder: Path, name: str, lines: Iterator[str]) -> int:
+    (folder / "data").mkdir()
+    with (folder / "data" / name).open("w", encoding="utf-8") as file:
+        file.writelines(lines)
+    return HEAVY_ROWS
+
+
+def heavy_json_lines(folder: Path, url: str) -> int:
+    """Objects of 200 KB, one a line."""
+    made = notes(HEAVY_ROWS, HEAVY_CHARACTERS)
+    return into_file(folder, "people.jsonl", (f'{{"id": {row}, "note": "{note}"}}\n' for row, note in made))
+
+
+def heavy_json_array(folder: Path, url: str) -> int:
+    """Objects of 200 KB in one array."""
+    made = notes(HEAVY_ROWS, HEAVY_CHARACTERS)
+    objects = (f'{"[" if row == 1 else ","}{{"id": {row}, "note": "{note}"}}' for row, note in made)
+    return into_file(folder, "people.json", chain(objects, "]"))
+
+
+def heavy_csv(folder: Path, url: str) -> int:
+    """Lines of 200 KB."""
+    made = notes(HEAVY_ROWS, HEAVY_CHARACTERS)
+    return into_file(folder, "people.csv", chain(["id,note\n"], (f"{row},{note}\n" for row, note in made)))
+
+
+def heavy_postgres(folder: Path, url: str) -> int:
+    """Rows of 200 KB in PostgreSQL."""
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute("create table people (id integer primary key, note text)")
+        with server.cursor().copy("copy people from stdin") as copy:
+            for row in notes(HEAVY_ROWS, HEAVY_CHARACTERS):
+                copy.write_row(row)
+    write(folder, {"sources/shop.yml": f"type: postgres\nurl: {url}\n"})
+    return HEAVY_ROWS
+
+
+def wide_csv(folder: Path, url: str) -> int:
     """Rows of 1,000 columns in a CSV file."""
     (folder / "data").mkdir()
     with (folder / "data" / "people.csv").open("w", encoding="utf-8") as file:
@@ -271,28 +322,31 @@ def wide(folder: Path) -> int:
     return WIDE_ROWS
 
 
+SHAPES = [heavy_sqlite, heaviest_sqlite, heavy_json_lines, heavy_json_array, heavy_csv, heavy_postgres, wide_csv]
+
+
 @pytest.mark.needs("memory limit")
 @pytest.mark.claim("H9")
 @pytest.mark.timeout(4 * 3600)
-@pytest.mark.parametrize("shape", [heavy, wide])
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("there", ["http", "sqlite"])
 def test_memory_does_not_grow_with_what_a_row_weighs(
-    shape: Callable[[Path], int], there: str, tmp_path: Path, figure: claims.Figure
+    shape: Callable[[Path, str], int], there: str, tmp_path: Path, figure: claims.Figure, postgres_url: str
 ) -> None:
-    """Batches are cut by bytes, not by rows alone: where they are read, planned, rendered and written."""
+    """Batches are cut by bytes, not by rows alone: where they are read, planned, rendered and written.
+
+    The kernel's limit is what holds; what is reported counts the files of the libraries as well.
+    """
     with counting() as counter, limited(LIMIT_BYTES) as group:
         project(tmp_path, counter.url)
-        rows = shape(tmp_path)
+        rows = shape(tmp_path, postgres_url)
         if there == "sqlite":
             write(tmp_path, {"destinations/there.yml": "type: sqlite\npath: there.db\ncreate_tables: true\n"})
         most, report = peak(tmp_path, group)
     assert report["delivered"]["added"] == rows
     assert there == "sqlite" or counter.records == rows
-    assert most <= LIMIT_BYTES
-    what = {"heavy": f"of {HEAVY_CHARACTERS:,} characters", "wide": f"of {WIDE_COLUMNS:,} columns"}[shape.__name__]
-    figure(
-        "H9", f"{rows:,} rows {what} to {there}: {most // MIB:,} MiB at most; under a limit of {LIMIT_BYTES // MIB} MiB"
-    )
+    what = (shape.__doc__ or "").rstrip(".")
+    figure("H9", f"{what}, {rows:,} to {there}: {most // MIB:,} MiB at most; under a limit of {LIMIT_BYTES // MIB} MiB")
 
 
 HOG = "import sys; held = bytearray(int(sys.argv[1])); held[::4096] = bytes(len(held[::4096]))"

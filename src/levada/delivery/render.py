@@ -37,6 +37,8 @@ WIDE_CHUNK_ROWS = 122_880
 """Rows read at a time for writers of tables."""
 CHUNK_BYTES = 16 << 20
 """About the most bytes read at a time; a heavier record is read by itself."""
+THREADS_ROWS = 16
+"""Where fewer rows than these are read at a time, one thread renders: each holds several copies of a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,9 @@ class PlanReader:
     def _open(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:
             spill = str(self.order.folder / "spill")
-            self._connection = connect(memory_limit=self.memory, threads=2, temp_directory=spill)
+            files = (self.order.folder / file.name for file in self.order.plan.files.values())
+            heavy = any(rows_within(path, THREADS_ROWS) < THREADS_ROWS for path in files)
+            self._connection = connect(memory_limit=self.memory, threads=1 if heavy else 2, temp_directory=spill)
         return self._connection
 
     def types(self, kind: Kind) -> dict[str, Type]:

@@ -113,7 +113,8 @@ class Engine:
             raise StoreError(
                 "planning needs more memory than it may use",
                 code="store.memory",
-                hint="raise planner.memory in levada.yml, or free disk space for its spill files",
+                hint="raise planner.memory in levada.yml, or free disk space for its spill files; how heavy rows "
+                "may be is in docs/reference/limits.md",
             ) from error
         except duckdb.IOException as error:
             found = self._of_the_disk(str(error))

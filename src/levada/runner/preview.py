@@ -12,6 +12,7 @@ from levada.nearest import nearest_hint
 from levada.runner.plan import request
 from levada.runner.resolve import model_columns, model_query, resolve
 from levada.source import without_unfit
+from levada.sources.statements import wrapped
 
 if TYPE_CHECKING:
     from levada.runner.project import Project
@@ -69,7 +70,11 @@ def _of_model(project: Project, name: str, rows: int) -> PreviewView:
     found: list[Mapping[str, Any]] = []
     unfit: dict[str, str] = {}
     columns = tuple(column.name for column in model_columns(project, name, model))
-    with source.read(model_query(model)) as batches:
+    query = model_query(model).rstrip().rstrip(";")
+    if source.abilities.in_place and ";" not in query:
+        # such a source would sort and keep what nobody looks at
+        query = f"{wrapped(query)} LIMIT {rows}"
+    with source.read(query) as batches:
         for batch in batches:
             kept, reasons = without_unfit(batch.slice(0, rows - len(found)))
             found += python_rows(kept)

@@ -19,12 +19,12 @@ import pyarrow as pa
 from levada.errors import SourceError
 from levada.nesting import NESTING_MAX, deepest
 from levada.source import (
-    BATCH_ROWS_MAX,
     TYPE_KEY,
     Attachment,
     Column,
     Unfit,
     compute,
+    cut_by_weight,
     instants,
     refused_in,
     with_unfit,
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 READ_MEMORY = "384MB"
 """What one read may use before it spills to a temporary folder."""
 READ_SPILL = "50GB"
+VECTOR_ROWS = 2_048
+"""So many rows DuckDB computes at a time; no more are put together, however heavy they are."""
 TYPE_NESTING_MAX = 32
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -150,7 +152,7 @@ def reading(attachment: Attachment, query: str, running: Running) -> Iterator[It
     with connected(attachment, running) as connection:
         with translated():
             statement, schema = _typed_schema(connection, query)
-            reader = connection.sql(statement).to_arrow_reader(BATCH_ROWS_MAX)
+            reader = connection.sql(statement).to_arrow_reader(VECTOR_ROWS)
         try:
             yield _batches(reader, schema, before)
         finally:
@@ -176,7 +178,7 @@ def _batches(reader: pa.RecordBatchReader, schema: pa.Schema, before: State) -> 
                 unfit.append(Unfit(schema.field(index).name, odd, f"{reason}, which cannot be kept exactly"))
         if batch.num_rows:
             rows += batch.num_rows
-            yield with_unfit(pa.RecordBatch.from_arrays(columns, schema=schema), unfit)
+            yield from cut_by_weight(with_unfit(pa.RecordBatch.from_arrays(columns, schema=schema), unfit))
     check_unchanged(before)
     if not rows:
         yield with_unfit(pa.RecordBatch.from_pylist([], schema=schema), [])

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from levada.errors import SourceError
 from levada.source import refusal
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 DOUBLE_DIGITS = 15
 """Any number of so many significant digits is what floating point of 64 bits gives back."""
+OBJECT_BYTES, OBJECT_BYTES_MAX = 1 << 20, 16 << 20
+"""What an object of JSON may weigh: at first, and at most."""
+HEAVY_BYTES = 16 << 10
+"""From such a line on a file is looked at in one thread: each holds several copies of 2,048 lines."""
 _TEXTS = r"\"(?:[^\"\\]|\\.)*\""
 _NUMBER = r"-?[0-9]+(?:[.][0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _LONG = rf"[0-9.]{{{DOUBLE_DIGITS + 1},}}|[0-9][eE][+-]?[0-9]{{3}}"
@@ -48,22 +52,50 @@ class Pinned:
     json: frozenset[str]
 
 
+_Counts: TypeAlias = "tuple[int, int, int, int]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """Files of one form, by DuckDB's name of it, and the most bytes that an object in them has.
+
+    DuckDB reads twice so many bytes at a time, in each thread: what is said too large costs memory.
+    """
+
+    form: str
+    paths: tuple[Path, ...]
+    object_bytes: int
+
+    def with_(self, more: _Files) -> _Files:
+        return replace(self, paths=(*self.paths, *more.paths), object_bytes=max(self.object_bytes, more.object_bytes))
+
+    @property
+    def sql(self) -> str:
+        """The first arguments of DuckDB's readers."""
+        return f"{file_list(self.paths)}, format = {literal(self.form)}, maximum_object_size = {self.object_bytes}"
+
+    @property
+    def objects(self) -> str:
+        """A relation of the objects: `json`, and `bare`, which is the same without what its texts hold."""
+        bare = f"regexp_replace(json::VARCHAR, {literal(_TEXTS)}, '\"\"', 'g')"
+        return f"(SELECT json, {bare} AS bare FROM read_json_objects({self.sql}))"
+
+
 def select(connection: duckdb.DuckDBPyConnection, table: TableFiles, pinned: Pinned, readable: dict[Path, Path]) -> str:
     """The SELECT over the table's files with every column typed. `readable`: where each path's text is in UTF-8.
 
     Raises SourceError for what is no object, for objects that DuckDB passes over and for numbers that would be rounded.
     """
-    groups: dict[str, list[Path]] = {}
+    groups: dict[str, _Files] = {}
     for path in table.paths:
-        if form := _check(connection, path, readable[path]):
-            groups.setdefault(form, []).append(readable[path])
+        if found := _check(connection, path, readable[path]):
+            groups[found.form] = groups[found.form].with_(found) if found.form in groups else found
     if not groups:
         raise SourceError(f"{table.paths[0]} holds no objects", code="source.header", hint="one JSON object a line")
 
     def read(options: str) -> str:
         return " UNION ALL BY NAME ".join(
-            f"SELECT * FROM read_json({file_list(paths)}, format = {literal(form)}, {table.partitions}, {options})"
-            for form, paths in groups.items()
+            f"SELECT * FROM read_json({files.sql}, {table.partitions}, {options})" for files in groups.values()
         )
 
     untyped = read(
@@ -84,39 +116,67 @@ def select(connection: duckdb.DuckDBPyConnection, table: TableFiles, pinned: Pin
     )
 
 
-def _check(connection: duckdb.DuckDBPyConnection, path: Path, readable: Path) -> str | None:
-    """DuckDB's name of a file's form, after every object was counted and every number looked at. None: it is empty."""
+def _check(connection: duckdb.DuckDBPyConnection, path: Path, readable: Path) -> _Files | None:
+    """How DuckDB reads a file, after every object was counted and every number looked at. None: it is empty."""
     try:
         with opened(readable, "utf-8") as file:
-            form = "array" if file.read(10_000).lstrip().startswith("[") else "newline_delimited"
+            is_array = file.read(10_000).lstrip().startswith("[")
     except UnicodeError:
-        form = "newline_delimited"  # DuckDB says where
+        is_array = False  # DuckDB says where
     except (OSError, EOFError) as error:
         raise SourceError(f"{path} cannot be read: {error}", code="source.read") from error
-    bare = f"regexp_replace(json::VARCHAR, {literal(_TEXTS)}, '\"\"', 'g')"
-    objects = f"(SELECT json, {bare} AS bare FROM read_json_objects({file_list([readable])}, format = {literal(form)}))"
-    counted = (
-        "SELECT count(*), count(*) FILTER (len(json_keys(json)) > 0), "
-        "count(*) FILTER (json_type(json) IS DISTINCT FROM 'OBJECT'), "
-        f"count(*) FILTER (regexp_matches(bare, {literal(_LONG)})) FROM {objects}"
-    )
-    found, named, strange, long = connection.sql(counted).fetchall()[0]
+    if is_array:
+        files, counts = _array(connection, readable)
+    else:
+        lines, longest = record_counts.json_lines(readable)
+        files = _Files("newline_delimited", (readable,), max(OBJECT_BYTES, min(longest + 1_024, OBJECT_BYTES_MAX)))
+        if longest > HEAVY_BYTES:
+            connection.execute("SET threads = 1")
+        counts = _counts(connection, files)
+    found, named, strange, long = counts
     if strange:
         raise SourceError(
             f"{path} holds {strange:,} values that are no objects", code="source.read", hint="one JSON object a line"
         )
-    if form == "array":
+    if is_array:
         record_counts.check_array_ends(readable)
     else:
-        record_counts.check_json_lines(readable, found)
+        record_counts.check_json_lines(readable, lines, found)
     if found and not named:
         raise SourceError(f"{path} holds objects without a key", code="source.header")
     if long:
-        _refuse_lost_digits(connection, path, objects)
-    return form if found else None
+        _refuse_lost_digits(connection, path, files)
+    return files if found else None
 
 
-def _refuse_lost_digits(connection: duckdb.DuckDBPyConnection, path: Path, objects: str) -> None:
+def _array(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[_Files, _Counts]:
+    """A file of one array: its objects are small, or some of them are not."""
+    import duckdb
+
+    small = _Files("array", (path,), OBJECT_BYTES)
+    try:
+        return small, _counts(connection, small)
+    except duckdb.Error as error:
+        if "maximum_object_size" not in str(error):
+            raise
+    connection.execute("SET threads = 1")
+    large = replace(small, object_bytes=OBJECT_BYTES_MAX)
+    return large, _counts(connection, large)
+
+
+def _counts(connection: duckdb.DuckDBPyConnection, files: _Files) -> _Counts:
+    """How many objects there are, how many with keys, how many that are none, how many with long numbers."""
+    looked = (
+        f"SELECT len(json_keys(json)) > 0 AS named, json_type(json) IS DISTINCT FROM 'OBJECT' AS strange, "
+        f"regexp_matches(bare, {literal(_LONG)}) AS long FROM {files.objects}"
+    )
+    # the objects are let go before they are counted: a FILTER beside them would keep a copy for each
+    counted = f"SELECT count(*), count_if(named), count_if(strange), count_if(long) FROM ({looked})"
+    (found,) = connection.sql(counted).fetchall()
+    return found
+
+
+def _refuse_lost_digits(connection: duckdb.DuckDBPyConnection, path: Path, files: _Files) -> None:
     """A number with a fraction or an exponent is floating point here; one that this would change is refused.
 
     The double must be written by the same digits, be it the shortest that tell it or all 17.
@@ -126,7 +186,7 @@ def _refuse_lost_digits(connection: duckdb.DuckDBPyConnection, path: Path, objec
         return f"trim(regexp_replace(regexp_replace({text}, '[eE].*', ''), '[-.]', '', 'g'), '0')"
 
     tokens = (
-        f"SELECT json, unnest(regexp_extract_all(bare, {literal(_NUMBER)})) AS token FROM {objects} "
+        f"SELECT json, unnest(regexp_extract_all(bare, {literal(_NUMBER)})) AS token FROM {files.objects} "
         f"WHERE regexp_matches(bare, {literal(_LONG)})"
     )
     as_double = f"SELECT *, TRY_CAST(token AS DOUBLE) AS number FROM ({tokens}) WHERE regexp_matches(token, '[.eE]')"
@@ -164,7 +224,7 @@ class _Number:
 
 
 def _refuse_clashing_keys(
-    connection: duckdb.DuckDBPyConnection, groups: dict[str, list[Path]], names: Sequence[str]
+    connection: duckdb.DuckDBPyConnection, groups: dict[str, _Files], names: Sequence[str]
 ) -> None:
     """Keys that differ in case only: DuckDB would rename the second and find nothing under its new name."""
     known = {name.casefold() for name in names}
@@ -172,14 +232,11 @@ def _refuse_clashing_keys(
         base = re.sub(r"_\d+$", "", name)
         if base == name or base.casefold() not in known:
             continue
-        objects = " UNION ALL ".join(
-            f"SELECT json FROM read_json_objects({file_list(paths)}, format = {literal(form)})"
-            for form, paths in groups.items()
-        )
+        objects = " UNION ALL ".join(f"SELECT json FROM read_json_objects({files.sql})" for files in groups.values())
         found = f"SELECT 1 FROM ({objects}) WHERE list_contains(json_keys(json), {literal(name)}) LIMIT 1"
         if not connection.sql(found).fetchall():
             raise SourceError(
-                f"objects in {groups.popitem()[1][0]} have keys that differ from {base!r} in case only",
+                f"objects in {groups.popitem()[1].paths[0]} have keys that differ from {base!r} in case only",
                 code="source.duplicate_column",
                 hint="give the key the same name everywhere",
             )

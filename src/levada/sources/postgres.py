@@ -27,7 +27,7 @@ from levada.database import DatabaseAddress, DatabaseOptions, database_address
 from levada.errors import AccessError, ConfigError, LevadaError, SourceError, UnreachableError
 from levada.libpq import PARAMETERS, conninfo, without_environment
 from levada.redaction import Redactor
-from levada.source import BATCH_ROWS_MAX, Attachment, Column, SourceAbilities, SourceDeclaration, SourceType
+from levada.source import Attachment, Column, SourceAbilities, SourceDeclaration, SourceType, cut_by_weight
 from levada.sources import postgres_functions, postgres_types
 from levada.sources.postgres_functions import check_calls
 from levada.sources.postgres_types import Reading
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection, Cursor
 
 
+BATCH_HINT = "adbc.postgresql.batch_size_hint_bytes"
+READ_BYTES = 4 << 20
+"""About so many bytes the driver puts into a batch. Each is held several times until it is planned."""
 SESSION = {
     "TimeZone": "UTC",
     "DateStyle": "ISO",
@@ -120,6 +123,7 @@ class PostgresSource:
         with self._transaction() as cursor:
             plan = self._described(cursor, text)
             with self._translated():
+                cursor.adbc_statement.set_options(**{BATCH_HINT: str(READ_BYTES)})
                 cursor.execute(plan.statement)
                 reader = cursor.fetch_record_batch()
             try:
@@ -141,8 +145,7 @@ class PostgresSource:
                     break
             batch = plan.convert(raw)
             rows += batch.num_rows
-            for start in range(0, batch.num_rows, BATCH_ROWS_MAX):
-                yield batch.slice(start, BATCH_ROWS_MAX)
+            yield from cut_by_weight(batch)
         if not rows:
             yield plan.empty()
 

@@ -37,10 +37,21 @@ def check_csv(path: Path, delimiter: str, columns: int, found: int) -> None:
     )
 
 
-def check_json_lines(path: Path, found: int) -> None:
-    """Raises SourceError if a file of JSON lines holds another number of lines with content than were found."""
-    with raw(path) as file:
-        lines = sum(1 for line in file if not line.isspace())
+def json_lines(path: Path) -> tuple[int, int]:
+    """How many lines with content a file has, and the bytes of its longest line."""
+    lines, longest = 0, 0
+    try:
+        with raw(path) as file:
+            for line in file:
+                lines += not line.isspace()
+                longest = max(longest, len(line))
+    except (OSError, EOFError) as error:
+        raise SourceError(f"{path} cannot be read: {error}", code="source.read") from error
+    return lines, longest
+
+
+def check_json_lines(path: Path, lines: int, found: int) -> None:
+    """Raises SourceError if a file of so many JSON lines holds another number of them than were found."""
     if lines != found:
         raise SourceError(
             f"{path} holds {lines:,} lines, and {found:,} objects could be read",

@@ -41,8 +41,6 @@ from levada.sources.statements import check_text, identifier, one_select, refuse
 BUSY_SECONDS = 15.0
 """How long a read waits for a writer that holds the whole file."""
 BATCH_ROWS = min(16_384, BATCH_ROWS_MAX)
-STEP_ROWS = 32
-"""So many rows are fetched before their weight is looked at."""
 VALUE_BYTES = 64
 """What a value of Python's weighs besides its text."""
 _VIEW = '"levada model"'
@@ -111,7 +109,7 @@ class SQLiteSource:
     def _batches(self, cursor: sqlite3.Cursor, columns: tuple[SqliteColumn, ...]) -> Iterator[pa.RecordBatch]:
         schema = pa.schema([column.field for column in columns])
         empty = True
-        while rows := self._rows(cursor, len(columns)):
+        while rows := self._rows(cursor):
             empty = False
             values = zip(*rows, strict=True)
             made = [column.array(cells) for column, cells in zip(columns, values, strict=True)]
@@ -120,18 +118,16 @@ class SQLiteSource:
         if empty:
             yield with_unfit(pa.RecordBatch.from_pylist([], schema=schema), [])
 
-    def _rows(self, cursor: sqlite3.Cursor, columns: int) -> list[tuple[sqlite_types.Value, ...]]:
-        """The rows of the next batch, which is cut by what the values weigh as well."""
+    def _rows(self, cursor: sqlite3.Cursor) -> list[tuple[sqlite_types.Value, ...]]:
+        """The rows of the next batch, which is cut by what the values weigh as well, looked at row by row."""
         rows: list[tuple[sqlite_types.Value, ...]] = []
         weight = 0
-        while len(rows) < BATCH_ROWS and weight < BATCH_BYTES:
-            with self._translated():
-                found: list[tuple[sqlite_types.Value, ...]] = cursor.fetchmany(STEP_ROWS)
-            if not found:
-                break
-            weight += len(found) * columns * VALUE_BYTES
-            weight += sum(len(value) for row in found for value in row if isinstance(value, str | bytes))
-            rows += found
+        with self._translated():
+            for row in cursor:
+                rows.append(row)
+                weight += len(row) * VALUE_BYTES + sum(len(each) for each in row if isinstance(each, str | bytes))
+                if len(rows) >= BATCH_ROWS or weight >= BATCH_BYTES:
+                    break
         return rows
 
     def _described(self, connection: sqlite3.Connection, query: str) -> tuple[SqliteColumn, ...]:
