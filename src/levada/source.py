@@ -101,10 +101,13 @@ def with_unfit(batch: pa.RecordBatch, found: Sequence[Unfit]) -> pa.RecordBatch:
 
 
 def cut_by_weight(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """A batch in parts of BATCH_ROWS_MAX or about BATCH_BYTES, by the mean weight of its rows."""
-    rows = max(1, min(BATCH_ROWS_MAX, batch.num_rows * BATCH_BYTES // max(1, batch.nbytes)))
-    for start in range(0, batch.num_rows, rows):
-        yield batch.slice(start, rows)
+    """A batch in parts of at most BATCH_ROWS_MAX and BATCH_BYTES, halved until they are; a heavier row is one alone."""
+    rows = batch.num_rows
+    if rows > 1 and (rows > BATCH_ROWS_MAX or batch.nbytes > BATCH_BYTES):
+        yield from cut_by_weight(batch.slice(0, rows // 2))
+        yield from cut_by_weight(batch.slice(rows // 2))
+    elif rows:
+        yield batch
 
 
 def without_unfit(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[str, str]]:
