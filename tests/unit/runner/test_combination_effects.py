@@ -148,7 +148,10 @@ FEW = {
     "postgres": 3,
     "jsonl": 1,
     "parquet": 1,
+    "http": 6,
     "http upsert only": 1,
+    "webhook": 4,
+    "audience": 2,
 }
 """How many of them where the same code was tried with another kind."""
 
