@@ -110,6 +110,9 @@ def execute(arguments: Sequence[str]) -> int:
             return found if isinstance(found, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(error.format_message() + "\n")
+        return error.exit_code
     except click.UsageError as error:
         return _usage(error, _wants_json(invocation, arguments), invocation)
     except LevadaError as error:
