@@ -37,7 +37,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self._may_write():
+        if self.path != "/contacts/batch":
+            self._answer(404, {"message": f"there is no {self.path}"})
+        elif self._may_write():
             self._save(body["inputs"])
 
     def do_DELETE(self) -> None:
@@ -63,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
             name = str(entry["id"])
             email = entry["properties"].get("email")
             if email is not None and "@" not in email:
-                errors.append({"context": {"ids": [name]}, "message": f"Property email: {email} is no address"})
+                errors.append({"context": {"ids": [name]}, "message": f"Property email: {email!r} is no address"})
                 continue
             with self.server.lock:
                 self.server.contacts.setdefault(name, {}).update(entry["properties"])

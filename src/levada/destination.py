@@ -436,6 +436,8 @@ class RequestFacts:
     looks_up: bool = False
     #: does an answer tell whether a record was made or was there before?
     tells_created: bool = False
+    #: those of `held` that are sent also where the value is NULL and the sync says `nulls: skip`
+    always: tuple[Placeholder, ...] = ()
 
 
 @runtime_checkable

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from levada.errors import ConfigError
 
+PROCESSES = Path("/proc")
+"""Where Linux shows each process's memory, files and environment, the master key among it."""
 STATE_FILE = "state.sqlite"
 MARK_FILE = "high-water"
 HEADER = b"SQLite format 3\0"
@@ -29,6 +32,8 @@ def refuse_own_files(path: Path, state: Path, environment: Mapping[str, str] | N
     """
     environment = os.environ if environment is None else environment
     leads = _resolved(path)
+    if PROCESSES in (leads, *leads.parents):
+        raise _refused(path)
     for owned in (_resolved(state), _resolved(state) / STATE_FILE, *_keys(environment)):
         if _within(leads, owned):
             raise _refused(path)
@@ -37,11 +42,68 @@ def refuse_own_files(path: Path, state: Path, environment: Mapping[str, str] | N
             raise _refused(path)
     if any(_holds_state(folder) for folder in _there(leads)) or _is_state(leads):
         raise _refused(path)
+    if _shared(leads) and _identity(leads) in _identities(state, environment):
+        raise _refused(path)
+
+
+def refuse_links_to_own_files(folder: Path, state: Path, environment: Mapping[str, str] | None = None) -> None:
+    """The same for what a folder of data files holds at any depth: links, and files that have more than one name."""
+    environment = os.environ if environment is None else environment
+    identities: set[tuple[int, int]] | None = None
+    for one in below(folder):
+        if one.is_symlink():
+            refuse_own_files(one, state, environment)
+        elif _shared(one):
+            identities = _identities(state, environment) if identities is None else identities
+            if _identity(one) in identities:
+                raise _refused(one)
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """What a source of files would look at: all that is not hidden. Links to folders are followed where tables are
+    named, in the folder itself, and not below it."""
+    for top in (folder, *_linked(folder)):
+        for place, folders, names in os.walk(top):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            yield from (Path(place, name) for name in (*folders, *names) if not name.startswith("."))
+
+
+def _linked(folder: Path) -> list[Path]:
+    try:
+        entries = list(folder.iterdir()) if folder.is_dir() else []
+    except OSError:
+        return []
+    return [one for one in entries if one.is_symlink() and one.is_dir() and not one.name.startswith(".")]
+
+
+def _shared(file: Path) -> bool:
+    """Has a file more than one name?"""
+    try:
+        found = file.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_nlink > 1
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _identities(state: Path, environment: Mapping[str, str]) -> set[tuple[int, int]]:
+    """By which numbers the system knows the files of this project's state, and the keys."""
+    files = [Path(place, name) for place, _, names in os.walk(state) for name in names]
+    for key in _keys(environment):
+        files += [key] if key.is_file() else [Path(place, name) for place, _, names in os.walk(key) for name in names]
+    return {found for file in files if (found := _identity(file))}
 
 
 def _refused(path: Path) -> ConfigError:
     return ConfigError(
-        f"{path} is, or holds, files of Levada's own: a state or keys",
+        f"{path} is, or holds, files of Levada's own: a state, keys or a process",
         code="config.own_files",
         hint="name a file or folder outside of the state (`store: path:` of levada.yml, `.levada` as a rule)",
     )

@@ -54,7 +54,7 @@ def test_the_way_from_the_warehouse_to_a_crm(tmp_path: Path, postgres_url: str) 
         (folder / ".env").write_text(variables.replace("http://127.0.0.1:8899", url))
         ended = [shell(folder, command) for command in page.commands[:4]]
         assert [end.code for end in ended] == [0, 0, 3, 0], ended
-        assert "not an address is no address" in ended[3].out
+        assert "'not an address' is no address" in ended[3].out
         assert contacts(url)["1"] == {"email": "ada@example.com", "firstname": "Ada", "revenue": 120.5}
         warehouse.execute((folder / "mend.sql").read_bytes())
         (again,) = page.commands[4:]

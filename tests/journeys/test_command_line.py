@@ -311,6 +311,9 @@ def test_wrong_usage_ends_with_2_and_names_what_was_probably_meant(tmp_path: Pat
     assert (unknown.code, unknown.document["error"]["code"]) == (2, "usage")
     assert "levada run?" in unknown.talk
     assert levada(folder, "run", "--bogus").code == 2
+    alone = levada(folder)
+    assert alone.code == 2
+    assert alone.talk.startswith("Usage: levada")
     assert "customers_to_crm" in levada(folder, "run", "customer_to_crm").talk
     assert levada(folder, "undo", "run_nothing").code == 2
     assert levada(tmp_path.parent, "status", "--json").document["error"]["code"] == "config.no_project"

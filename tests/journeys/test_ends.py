@@ -141,6 +141,7 @@ def test_another_process_holds_the_sync(tmp_path: Path) -> None:
 ENDINGS = {
     "sys.exit()": "import sys\n    sys.exit(3)",
     "SystemExit": "raise SystemExit('enough')",
+    "no words": "import sys\n    raise type('Own', (Exception,), {'__str__': lambda self: sys.exit(0)})",
     "KeyboardInterrupt": "raise KeyboardInterrupt",
     "an exception of its own": "class Odd(BaseException): ...\n    raise Odd('odd')",
     "GeneratorExit": "raise GeneratorExit",

@@ -215,3 +215,17 @@ def test_the_page_for_people_says_who_and_how(tmp_path: Path) -> None:
     assert "finished with 1 invalid: 1 row of the model cannot be sent" in out
     assert "the owner of the model: " in out
     assert f"levada records {SYNC} --outcome invalid" in out
+
+
+def test_a_wrong_file_of_one_sync_does_not_hide_the_others(tmp_path: Path) -> None:
+    """What is wrong is told after them, and the exit code says so; with --json it stands in `errors`."""
+    folder = small_project(tmp_path, 3)
+    write(folder, {"destinations/ads.yml": "type: nonsense\n", "syncs/broken.yml": "model: customers\nto: ads.x\n"})
+    ended = levada(folder, "status")
+    assert ended.code == 2
+    assert SYNC in ended.out
+    assert "destinations/ads.yml" in ended.talk
+    document = levada(folder, "status", "--json").document
+    assert [one["sync"] for one in document["syncs"]] == [SYNC]
+    assert {one["where"].partition(":")[0] for one in document["errors"]} >= {"destinations/ads.yml"}
+    assert levada(folder, "status", SYNC).code == 0

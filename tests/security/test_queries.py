@@ -120,6 +120,15 @@ select runs_sql_below('select 1')
 select runs_sql_in_sql('select 1')
 select "Runs_Sql"('select 1')
 select o.runs_sql('select 1') from (select 1) as o
+select "runs-sql"('select 1')
+select "public" . "runs-sql" /* ( */ ('select 1')
+select '"', "runs ""sql"('select 1')
+select by_another_name('select 1')
+select ÀRUNS('select 1')
+select runs_row(row('select 1')::one_text)
+select (row('select 1')::one_text).runs_row
+select (row('select 1')::one_text) . /* /* */ */ "runs_row"
+select runs_range(texts('select 1', 'z'))
 select atomic('a')
 select s.f from (select writes() as f) as s
 select * from query_to_xml('select nextval(''s'')', true, true, '')
@@ -260,6 +269,14 @@ def test_no_query_changes_postgresql(tmp_path: Path, postgres_url: str, figure: 
             "create function runs_sql(q text) returns text language plpgsql stable as 'begin execute q; return q; end'",
             "create function runs_sql_below(q text) returns text language plpgsql as 'begin return runs_sql(q); end'",
             "create function runs_sql_in_sql(q text) returns xml language sql as 'select query_to_xml(q, 1=1, 1=1, q)'",
+            """create function "runs-sql"(q text) returns text language plpgsql as 'begin execute q; return q; end'""",
+            """create function "runs ""sql"(q text) returns int language plpgsql as 'begin execute q; return 1; end'""",
+            """create function "Àruns"(q text) returns text language plpgsql as 'begin execute q; return q; end'""",
+            """create function by_another_name(q text) returns text language sql as 'select "runs-sql"(q)'""",
+            "create type one_text as (q text)",
+            "create function runs_row(r one_text) returns int language plpgsql as 'begin execute r.q; return 1; end'",
+            "create type texts as range (subtype = text)",
+            "create function runs_range(r texts) returns int language plpgsql as 'begin execute lower(r); end'",
             """create function "Runs_Sql"(q text) returns text language sql as 'select runs_sql_below (q)'""",
             "create function atomic(q text) returns text language sql return (select pg_notify(q, q)::text)",
             "create procedure written() language sql as 'delete from t'",
@@ -301,6 +318,7 @@ COMPUTES = (
     "select * from t tablesample bernoulli (100)",
     "select * from a_view",
     "select counted() as a",
+    "select (row(1, 2)::pair).total as a, total(row(1, 2)::pair) as b",
     "select extract(epoch from now()) as e, trim(both ' ' from b) as b, coalesce(a, 1) as a from t",
 )
 
@@ -313,6 +331,8 @@ def test_what_computes_passes(tmp_path: Path, postgres_url: str) -> None:
             "create function half(n int) returns int language sql immutable as 'select n / 2'",
             "create function tidy(x text) returns text language plpgsql as 'begin return lower(trim(x)); end'",
             "create function unlabelled(x text) returns text language sql as 'select tidy(x) || random()::text'",
+            "create type pair as (a int, b int)",
+            "create function total(p pair) returns int language sql as 'select p.a + p.b'",
             "create function counted() returns text language plpgsql as 'begin execute ''select 1''; return 1; end'",
             "create view a_view as select count(*) as n from ts_stat('select to_tsvector(b) from t')",
         ):

@@ -17,7 +17,7 @@ import click
 from levada import __version__
 from levada.cli.invocation import COMMON_OPTIONS, Group, Invocation
 from levada.cli.letters import knows_unicode
-from levada.errors import BusyError, ConfigErrors, FencedError, LevadaError
+from levada.errors import BusyError, ConfigErrors, FencedError, LevadaError, StoppedError
 from levada.legible import legible_json
 from levada.nearest import nearest
 from levada.wording import called_in
@@ -110,6 +110,9 @@ def execute(arguments: Sequence[str]) -> int:
             return found if isinstance(found, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(error.format_message() + "\n")
+        return error.exit_code
     except click.UsageError as error:
         return _usage(error, _wants_json(invocation, arguments), invocation)
     except LevadaError as error:
@@ -137,7 +140,7 @@ def report(error: LevadaError, invocation: Invocation, *, sync: str = "", named:
     terminal = invocation.terminal
     if terminal.json:
         found: dict[str, object] = {"sync": sync} if sync else {}
-        if sync or error.exit_code == WAITS:
+        if sync or error.exit_code == WAITS or isinstance(error, StoppedError):
             found["status"] = standing(error)
         terminal.document({**found, "error": error_document(error, invocation.clean)})
     head = f"{sync}: " if named else ""
@@ -149,7 +152,9 @@ def report(error: LevadaError, invocation: Invocation, *, sync: str = "", named:
 
 
 def standing(error: LevadaError) -> str:
-    """How a sync stands that this error kept from a run: `busy` elsewhere, `paused` for a while, or `failed`."""
+    """How a sync stands that this error kept from a run: `cancelled`, `busy`, `paused`, or `failed`."""
+    if isinstance(error, StoppedError):
+        return "cancelled"
     if isinstance(error, BusyError | FencedError):
         return "busy"
     return "paused" if error.exit_code == WAITS else "failed"

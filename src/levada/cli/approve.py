@@ -30,6 +30,6 @@ def command(invocation: Invocation, plan: str) -> int:
             }
         )
         return 0
-    terminal.line(f"approved {approval.plan_id} until {approval.expires_at}")
+    terminal.line(f"approved {approval.plan_id} until {approval.expires_at[:16].replace('T', ' ')} UTC")
     terminal.hint("the command that was stopped sends it now, if nothing has changed by then")
     return 0

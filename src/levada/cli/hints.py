@@ -11,7 +11,8 @@ def run_hints(terminal: Terminal, result: RunResult) -> None:
     if result.message:
         terminal.say(f"  {result.message}")
     for notice in result.notices:
-        terminal.say(f"  notice: {notice}", "dim")
+        if (result.sync, notice) not in terminal.noticed:
+            terminal.say(f"  notice: {notice}", "dim")
     match result.status:
         case "blocked":
             for reason in result.guard.reasons:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from levada.cli.interruption import stopping
@@ -28,7 +30,9 @@ def command(invocation: Invocation, name: str, rows: int) -> int:
     from rich.text import Text
 
     terminal.line(Text(f"{view.title}: the first {plural(len(view.rows), 'row')}", "bold"))
-    room = max(8, min(40, terminal.width // max(1, min(len(view.columns), 6)) - 2))
+    room = 40
+    if sys.stdout.isatty():
+        room = max(8, min(room, terminal.width // max(1, min(len(view.columns), 6)) - 2))
     terminal.table(view.columns, [[Text(shown(row[column], room)) for column in view.columns] for row in view.rows])
     for notice in view.notices:
         terminal.say(f"notice: {notice}", "dim")

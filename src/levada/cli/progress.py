@@ -65,15 +65,18 @@ class Progress:
                     self._line(f"{event.sync}: read {plural(event.rows, 'row')} in {duration(event.seconds)}")
             case events.PlanMade():
                 counts = event.counts
-                figures = f"+{counts.added:,} ~{counts.changed:,} −{counts.removed:,} !{counts.invalid:,}"
+                figures = f"+{counts.added:,} ~{counts.changed:,} −{counts.removed:,} ={counts.unchanged:,}"
+                if counts.invalid:
+                    figures += f", {counts.invalid:,} invalid,"
                 if self._bars is None or self._terminal.verbose:
-                    self._line(f"{event.sync}: planned {figures} ={counts.unchanged:,} in {duration(event.seconds)}")
+                    self._line(f"{event.sync}: planned {figures} in {duration(event.seconds)}")
             case events.BatchSettled():
                 self._settled(event)
             case events.DeliveryWaiting():
                 self._waiting(event)
             case events.Notice():
                 self._line(f"{event.sync}: notice: {event.message}")
+                self._terminal.noticed.add((event.sync, event.message))
             case events.RunFinished():
                 self._end()
 
@@ -93,10 +96,12 @@ class Progress:
             self._begun_at, self._begun_done = now, event.done
         passed = now - self._begun_at
         rate = (event.done - self._begun_done) / passed if passed > 0.2 else 0.0
-        note = f"{rate:,.0f}/s" if rate else ""
+        notes = [f"{rate:,.0f}/s"] if rate else []
         if event.rejected:
-            note += f" ×{event.rejected:,}"
-        left = f"{duration((event.total - event.done) / rate)} left" if rate and event.done < event.total else ""
+            notes.append(f"{event.rejected:,} rejected")
+        if rate and event.done < event.total:
+            notes.append(f"{duration((event.total - event.done) / rate)} left")
+        note = ", ".join(notes)
         if self._bars is not None:
             if self._task is None:
                 self._task = self._bars.add_task(event.sync, total=event.total, note=note)
@@ -105,14 +110,13 @@ class Progress:
                 description=f"{event.sync}: sending",
                 total=event.total,
                 completed=event.done,
-                note=f"{note} {left}".strip(),
+                note=note,
             )
             return
         if now - self._last_line_at >= SECONDS_BETWEEN_LINES:
             self._last_line_at = now
             share = 100 * event.done / event.total if event.total else 100.0
-            parts = [f"{event.done:,} of {event.total:,} ({share:.0f} %)", note.strip(), left]
-            self._line(f"{event.sync}: {', '.join(part for part in parts if part)}")
+            self._line(f"{event.sync}: " + ", ".join([f"{event.done:,} of {event.total:,} ({share:.0f} %)", *notes]))
 
     def _waiting(self, event: events.DeliveryWaiting) -> None:
         if event.seconds < WAITS_TOLD_FROM_SECONDS:

@@ -7,8 +7,11 @@ import click
 from levada.cli.invocation import Invocation
 from levada.cli.invocation import command as declared
 from levada.runner.records import OUTCOMES, RecordOutcome, elsewhere
+from levada.wording import plural
 
 SHOWN_DEFAULT = 50
+NEWER_MAX = 200
+"""Among so many of the latest runs it is told how many are newer than the one that is shown."""
 
 
 @declared("records")
@@ -42,6 +45,7 @@ def command(
         wanted = limit or SHOWN_DEFAULT
         found = list(project.records(sync, run=run, outcome=outcome, key=key, limit=wanted + 1))
         none_found = "" if found else elsewhere(project, sync, run, outcome, key)
+        newer = [one.run_id for one in project.runs(sync, NEWER_MAX)] if found and run is None else []
     if not found:
         terminal.say(none_found)
         return 0
@@ -51,6 +55,10 @@ def command(
     from levada.cli.terminal import key_text, shown
 
     terminal.line(Text.assemble((sync, "bold"), f"  run {found[0].run_id}"))
+    if found[0].run_id in newer[1:]:
+        what = f"{outcome} records" if outcome else "records"
+        later = plural(newer.index(found[0].run_id), "later run has", "later runs have")
+        terminal.say(f"  the latest run with {what}: {later} none")
     width = keys_width([record.key for record in found[:wanted]])
     for record in found[:wanted]:
         if record.kind is None:

@@ -99,6 +99,8 @@ class Terminal:
         self.command = command
         self.verbose = verbose
         self._colour = False if os.environ.get("NO_COLOR") else colour
+        #: notices by sync that were printed while the run went on
+        self.noticed: set[tuple[str, str]] = set()
         self._out: Console | None = None
         self._err: Console | None = None
 

@@ -148,6 +148,7 @@ class DeclaredDestination:
             tells_identifier=feasibility.tells_identifier(ability.action, records_max),
             looks_up=look_up is not None,
             tells_created=feasibility.tells_created(verb, ability.action),
+            always=feasibility.always(ability.sender),
         )
 
     def limits(self, object_name: str, verb: Verb) -> Limits:

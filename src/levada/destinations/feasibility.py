@@ -14,7 +14,7 @@ from levada.destinations.language import VERBS, Action, LookUp, RequestDeclarati
 from levada.destinations.reading import Reading, Scalar
 from levada.destinations.requests import Sender
 from levada.errors import ConfigError
-from levada.template import GROUPS, OWN, Placeholder, placeholders, written
+from levada.template import GROUPS, OWN, Items, Members, Node, Placeholder, Text, placeholders, written
 
 NEW: Final[frozenset[Verb]] = frozenset({"create", "upsert", "append", "add"})
 """Verbs whose record may be new to the tool, and then has no id there."""
@@ -60,6 +60,31 @@ def reserved(
     if "idempotency_key" in written(action.body):
         found["idempotency_key"] = _MEANINGS["idempotency_key"]
     return found
+
+
+def always(sender: Sender) -> tuple[Placeholder, ...]:
+    """The fields that a request holds whatever their values are: only a member of an object can be left out."""
+    # a record without a value in its path is rejected by name
+    beside = (node for _, node in (*sender.address.query, *sender.address.headers))
+    fields = [place for node in beside for place in placeholders(node)]
+    if sender.template is not None:
+        # a member that is left out is an empty cell in CSV
+        csv = sender.encoding == "csv"
+        fields += placeholders(sender.template) if csv else _always(sender.template)
+    return tuple(place for place in fields if place.source in ("fields", "fields_all"))
+
+
+def _always(node: Node) -> Iterator[Placeholder]:
+    match node:
+        case Members(members):
+            for _, value in members:
+                if not isinstance(value, Placeholder):
+                    yield from _always(value)
+        case Items(items):
+            for item in items:
+                yield from _always(item)
+        case Text() | Placeholder():
+            yield from (place for place in placeholders(node) if place.name)
 
 
 def _names(declared: RequestDeclaration, headers: Mapping[str, str]) -> Iterator[str]:

@@ -212,7 +212,9 @@ class MysqlEngine:
             import pymysql
         except ImportError as error:
             raise ConfigError(
-                "the MySQL driver is not installed", code="destination.driver", hint="pip install 'levada[mysql]'"
+                "the MySQL driver is not installed",
+                code="destination.driver",
+                hint="pip install 'levada[mysql]', or in a clone make setup",
             ) from error
         try:
             connection = pymysql.connect(

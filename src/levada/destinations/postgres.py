@@ -257,7 +257,7 @@ class PostgresEngine:
             raise ConfigError(
                 "the PostgreSQL driver is not installed",
                 code="destination.driver",
-                hint="pip install 'levada[postgres]'",
+                hint="pip install 'levada[postgres]', or in a clone make setup",
             ) from error
         try:
             told = conninfo(self.address, look_up(self.address.host, self.address.port, self.policy))

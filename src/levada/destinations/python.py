@@ -154,7 +154,8 @@ class PythonDestination:
                 raise
             except OSError as error:
                 if not inspect.isgeneratorfunction(self.function):
-                    return batch.unknown(f"{self.name}: {error}")  # a plain function's own network may come back
+                    # a plain function's own network may come back
+                    return batch.unknown(f"{self.name}: {_words(error)}")
                 return self._failed(batch, error, sent=asked > 0)
             except BaseException as error:  # noqa: BLE001 - whatever a user's function raises, sys.exit() too
                 return self._failed(batch, error, sent=asked > 0 or not inspect.isgeneratorfunction(self.function))
@@ -162,7 +163,7 @@ class PythonDestination:
             answer = yield request
 
     def _failed(self, batch: Batch, error: BaseException, *, sent: bool) -> Outcomes:
-        reason = f"{self.name}: {type(error).__name__} in the function: {error}"
+        reason = f"{self.name}: {type(error).__name__} in the function: {_words(error)}"
         return Outcomes(Outcome("unknown" if sent else "not_applied", shortened(reason), FUNCTION_FAILED))
 
     def look_up(self, batch: Batch) -> Talk[Found]:
@@ -288,6 +289,14 @@ def _signed(options: PythonOptions, own: Auth | None) -> Auth | None:
     return auth_from(options.auth, tuple(options.options.values()))
 
 
+def _words(error: BaseException) -> str:
+    """What an error of somebody's own class says; its `__str__` is their code, too."""
+    try:
+        return str(error)
+    except BaseException:  # noqa: BLE001 - as above
+        return "(it cannot be put into words)"
+
+
 def _module(root: Path, text: str) -> ModuleType:
     path = (root / text).resolve()
     if not path.is_relative_to(root.resolve()):
@@ -309,7 +318,7 @@ def _module(root: Path, text: str) -> ModuleType:
     except BaseException as error:  # sys.exit() in a file of theirs ends no process of ours
         del sys.modules[name]
         raise ConfigError(
-            f"{text} cannot be imported: {type(error).__name__}: {error}",
+            f"{text} cannot be imported: {type(error).__name__}: {_words(error)}",
             code="config.function",
             hint="run it by itself",
         ) from error

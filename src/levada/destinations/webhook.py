@@ -60,7 +60,7 @@ class WebhookOptions(Declaration):
     url: str = Field(pattern=r"^https?://")
     """Where events are sent."""
     secret: str = Field(repr=False)
-    """What they are signed with: `whsec_` and base64, or any text."""
+    """What events are signed with: `whsec_` and base64, or any text."""
     batch: int = Field(default=1, ge=1, le=RECORDS_MAX)
     """The most events in one request; with more than one, the body is an array."""
     headers: dict[str, str] = Field(default_factory=dict, repr=False)

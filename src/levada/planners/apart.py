@@ -5,12 +5,17 @@ What is not here: which rows have one key (`levada.planners.comparing`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from levada.planners import sql
 from levada.planners.mapped import Layout
 
 FIELDS_LOOKED_AT_MAX = 200
 FIELDS_NAMED_MAX = 5
 VALUE_CHARACTERS_MAX = 40
+VALUES_SHOWN_MAX = 3
+"""So many different values of one column."""
 DUPLICATE = "several rows with this key and different values"
 
 
@@ -55,3 +60,23 @@ def _shown(value: str) -> str:
     text = f"CAST({value} AS VARCHAR)"
     long = f"length({text}) > {VALUE_CHARACTERS_MAX}"
     return f"coalesce(CASE WHEN {long} THEN left({text}, {VALUE_CHARACTERS_MAX - 1}) || '…' ELSE {text} END, 'NULL')"
+
+
+def columns_apart(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
+    """The same of a few rows with one key that were read as they are: each column that differs, with its values.
+
+    Empty where none does.
+    """
+    if not rows:
+        return ""
+    told = []
+    for name in [name for name in rows[0] if name not in keys][:FIELDS_LOOKED_AT_MAX]:
+        values = list(dict.fromkeys("NULL" if row[name] is None else str(row[name]) for row in rows))
+        if len(values) > 1:
+            more = " | …" if len(values) > VALUES_SHOWN_MAX else ""
+            told.append(f"{name} {' | '.join(_cut(value) for value in values[:VALUES_SHOWN_MAX])}{more}")
+    return ", ".join(told[:FIELDS_NAMED_MAX]) + (", …" if len(told) > FIELDS_NAMED_MAX else "")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= VALUE_CHARACTERS_MAX else text[: VALUE_CHARACTERS_MAX - 1] + "…"

@@ -33,6 +33,7 @@ from levada.planners.ledgers import LedgerView, Shape, Verification
 from levada.planners.mapped import Layout, after_name, key_name, lay_out, model_column
 from levada.planners.reading import MAPPED, MODEL, Reading, query_of
 from levada.source import TYPE_KEY, Attachment, Column
+from levada.wording import plural
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -322,9 +323,8 @@ def shape_of(layout: Layout) -> Shape:
 def _notices(found: Difference) -> tuple[str, ...]:
     notices: list[str] = []
     if found.collapsed:
-        notices.append(
-            f"{found.collapsed:,} rows of the model are equal to another row in key and values; each is sent once"
-        )
+        rows = plural(found.collapsed, "row of the model is", "rows of the model are")
+        notices.append(f"{rows} equal to another row in key and values; each is sent once")
     if found.not_ours == 1:
         notices.append(f"1 record whose row left the model is kept: {NOT_OURS} it")
     elif found.not_ours:

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 from levada.errors import ConfigError, Where
 from levada.project.yaml import Document, KeyPath
-from levada.redaction import SHORT_MIN
+from levada.redaction import LONG_MIN, SHORT_MIN
 
 SecretLookup = Callable[[str], str | None]
 """The value of a secret by its name, or None if there is none of that name."""
@@ -174,8 +174,12 @@ class Interpolation:
 
     def misplaced(self) -> Iterator[ConfigError]:
         """An error for each secret of the accounts that stands in a file of another kind, by whatever way."""
+        long = [each for each in self.secrets if len(each) >= LONG_MIN]
         for where, text, put_in in self._texts:
-            by_reference = any(len(each) >= SHORT_MIN and each in self.secrets for each in put_in)
+            # a variable that holds a whole address holds its password
+            by_reference = any(
+                len(each) >= SHORT_MIN and (each in self.secrets or any(one in each for one in long)) for each in put_in
+            )
             if by_reference or any(len(each) >= LITERAL_SECRET_MIN and each in text for each in self.secrets):
                 yield _misplaced("this is a secret of a source or a destination", where)
 

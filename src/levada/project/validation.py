@@ -306,7 +306,9 @@ def _missing_hint(cls: type[BaseModel], path: KeyPath) -> str | None:
     for model in _models_at(cls, path[:-1]):
         for name, field in model.model_fields.items():
             if path[-1] in (name, field.alias) and field.description:
-                return f"add `{path[-1]}:` {first_sentence(field.description)}"
+                meaning = first_sentence(field.description)
+                lower = meaning[:1].lower() if meaning[1:2].islower() or meaning[1:2] == " " else meaning[:1]
+                return f"add `{path[-1]}:` ({lower}{meaning[1:]})"
     return None
 
 

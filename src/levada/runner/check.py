@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from levada.batch import python_rows
 from levada.destination import Request, TableDestination, Talk
 from levada.errors import ConfigErrors, LevadaError, StoppedError
 from levada.model import Model
+from levada.planners.apart import columns_apart
 from levada.runner.attempt import ISSUES, crash_of, words_of
 from levada.runner.ownership import overlaps
 from levada.runner.plan import request
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 ROWS_TRIED = 20
 """How many first rows of a sync are mapped."""
 KEYS_SHOWN = 3
+ROWS_COMPARED = 60
+"""Of so many rows with such keys it is told by what they differ."""
 
 
 State = Literal["ok", "notice", "wrong", "bug", "away", "rows"]
@@ -231,15 +235,35 @@ def _key_words(project: Project, model: Model, query: str, rows: int, nulls: int
         parts.append(f"{nulls:,} with NULL in the key")
     if twice:
         keys = _listed_keys(model)
-        found = _ask(
-            project,
-            model,
+        often = (
             f"SELECT {keys}, count(*) AS levada_count FROM (\n{query}\n) AS m WHERE {_no_nulls(model)} GROUP BY {keys} "
-            f"HAVING count(*) > 1 ORDER BY count(*) DESC, {keys} LIMIT {KEYS_SHOWN}",
+            f"HAVING count(*) > 1 ORDER BY count(*) DESC, {keys} LIMIT {KEYS_SHOWN}"
         )
-        samples = "; ".join(f"{', '.join(str(value) for value in row[:-1])} {row[-1]} times" for row in found)
+        samples = "; ".join(_key_samples(project, model, query, often))
         parts.append(f"{plural(twice, 'key that occurs', 'keys that occur')} more than once ({samples})")
     return f"{plural(rows, 'row')}, of them {' and '.join(parts)}"
+
+
+def _key_samples(project: Project, model: Model, query: str, often: str) -> list[str]:
+    """Some keys that occur more than once: how often, and by what their rows differ (of many rows, the first ones)."""
+    names = ['"' + key.replace('"', '""') + '"' for key in model.key]
+    same = " AND ".join(f"m.{name} = k.{name}" for name in names)
+    joined = f"SELECT m.* FROM (\n{query}\n) AS m JOIN (\n{often}\n) AS k ON {same} LIMIT {ROWS_COMPARED}"
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in _ask(project, model, joined):
+        rows.setdefault(_shown_key(row, model), []).append(row)
+    found = []
+    for row in _ask(project, model, often):
+        key, times = _shown_key(row, model), row["levada_count"]
+        told = columns_apart(rows.get(key, []), model.key)
+        if not told and len(rows.get(key, [])) == times:
+            told = "all equal"
+        found.append(f"{key} {times} times" + (f": {told}" if told else ""))
+    return found
+
+
+def _shown_key(row: Mapping[str, Any], model: Model) -> str:
+    return ", ".join(str(row[key]) for key in model.key)
 
 
 def _key_figures(project: Project, model: Model, query: str) -> tuple[int, int, int]:
@@ -252,13 +276,13 @@ def _key_figures(project: Project, model: Model, query: str) -> tuple[int, int, 
         f" FROM (SELECT {keys}, count(*) AS levada_count FROM (\n{query}\n) AS m GROUP BY {keys}) AS k"
     )
     row = _ask(project, model, statement)[0]
-    figures = [int(value) if value is not None else 0 for value in row]
+    figures = [int(value) if value is not None else 0 for value in row.values()]
     return figures[0], figures[1], figures[2]
 
 
-def _ask(project: Project, model: Model, statement: str) -> list[tuple[Any, ...]]:
+def _ask(project: Project, model: Model, statement: str) -> list[dict[str, Any]]:
     with project.source(model.source).read(statement) as batches:
-        return [tuple(row.values()) for batch in batches for row in without_unfit(batch)[0].to_pylist()]
+        return [row for batch in batches for row in python_rows(without_unfit(batch)[0])]
 
 
 def _listed_keys(model: Model) -> str:

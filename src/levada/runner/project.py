@@ -301,7 +301,7 @@ class Project:
             kind = source_type(declared.type)
             assert kind is not None, "an unknown type is refused when the files are read"
             assert isinstance(declared.options, SourceDeclaration)
-            with opening(declared.options, declared.positions, self.root, self.state_folder):
+            with opening(declared.options, declared.positions, self.root, self.state_folder, self.policy):
                 opened = kind.open(name, declared.options, self.root, self.policy)
             self._sources[name] = WatchedSource(opened, self._halt, declared.options.statement_timeout_seconds)
         return self._sources[name]
@@ -315,7 +315,7 @@ class Project:
             kind = self._destination_type(declared.type)
             assert kind is not None, "an unknown type is refused when the files are read"
             surroundings = Surroundings(self.root, self.settings.network.allow_hosts, self.policy)
-            with opening(declared.options, declared.positions, self.root, self.state_folder):
+            with opening(declared.options, declared.positions, self.root, self.state_folder, self.policy):
                 self._destinations[name] = kind.open(name, declared.options, surroundings)
         return self._destinations[name]
 

@@ -23,6 +23,7 @@ from levada.mapping import Mapping as FieldMappings
 from levada.model import Model
 from levada.nearest import nearest_hint
 from levada.planner import KindPolicy
+from levada.runner.abilities import check_abilities, without_effect
 from levada.runner.columns import FIELDLESS_CODES, Drift, drift_of, left_out, notices, renamed
 from levada.runner.sending import check_sending
 from levada.source import Column, Source
@@ -147,8 +148,8 @@ def _resolved(
         raise ConfigError(f"{sync.to}: {verbs}", code="config.mode_not_possible", where=file.positions.at(place))
     if sync.removed == "ignore":
         verbs.pop("removed", None)  # an audience's members leave by default
-    _check_modes(file, destination, mapping)
     policy = policy_of(sync, verbs)
+    check_abilities(file, destination, mapping, verbs, policy, model.key)
     check_sending(file, destination, mapping, verbs, policy, model.key)
     _check_adopt(file, destination, verbs)
     return Resolved(
@@ -164,7 +165,10 @@ def _resolved(
         policy=policy,
         guard=project.guard_of(sync),
         schema=schema,
-        notices=notices(drift, mapping.fields, all_fields=sync.fields == "all"),
+        notices=(
+            *notices(drift, mapping.fields, all_fields=sync.fields == "all"),
+            *without_effect(sync, destination, verbs, policy),
+        ),
         drift=drift,
     )
 
@@ -364,34 +368,6 @@ def _fitted(
             hint="map it, or use mode update, which never creates a record",
         )
     return FieldMappings(tuple(fitted), draft.match, draft.nulls)
-
-
-def _check_modes(file: SyncFile, destination: Destination | TableDestination, mapping: FieldMappings) -> None:
-    if file.sync.mode == "replace" and not destination.spec.replaces:
-        raise ConfigError(
-            f"{destination.name} cannot swap a whole object, so it has no mode replace",
-            code="config.mode_not_possible",
-            where=file.positions.at("mode"),
-            hint="mode mirror keeps the object equal to the model record by record",
-        )
-    whole = file.sync.mode == "replace"
-    if file.sync.nulls == "skip" and (whole or not destination.spec.skips_nulls):
-        what = "mode replace makes every record anew" if whole else f"{destination.name} is given whole records"
-        raise ConfigError(
-            f"{what}, so that nulls: skip cannot leave a field as it is",
-            code="config.nulls_not_possible",
-            where=file.positions.at("nulls"),
-            hint="leave out nulls: a NULL is then sent as such",
-        )
-    for mapped in mapping.fields:
-        if mapped.only_if_empty and (whole or not destination.spec.only_if_empty):
-            what = "mode replace makes every record anew, and" if whole else destination.name
-            raise ConfigError(
-                f"{what} cannot set {mapped.field} only where it is empty",
-                code="config.only_if_empty_not_possible",
-                where=field_position(file, mapped.field),
-                hint="leave out only_if_empty, or the field",
-            )
 
 
 def field_position(file: SyncFile, target: str) -> Where:

@@ -79,13 +79,18 @@ class Standing:
     sentence: str
     next_command: str | None = None
 
+    @property
+    def waits_for_a_run(self) -> bool:
+        """Does the next run put it right, without anybody?"""
+        return self.who == "nobody" and self.state not in ("well", "busy")
+
     def as_dict(self, schedule: str) -> dict[str, Any]:
         return {
             "state": self.state,
             "who": self.who,
             "sentence": self.sentence,
             "next": self.next_command,
-            "when": f"with the next run ({schedule})" if self.who == "nobody" and self.state != "well" else None,
+            "when": f"with the next run ({schedule})" if self.waits_for_a_run else None,
         }
 
 
@@ -129,10 +134,14 @@ def standings(project: Project, name: str, to: str, known: Known) -> tuple[Stand
     store = project.stored
     if store is None:
         return (Standing("never", "you", "never run", f"levada plan {name}"),)
+    running = _running(store, name)
+    latest = _latest(project, name, known)
+    if running:  # what is open is what runs
+        latest = [one for one in latest if one.state not in ("unfinished", "paused")]
     found = [
-        *_running(store, name),
+        *running,
         *_attempt(project, name, known),
-        *_latest(project, name, known),
+        *latest,
         *_held(store, name),
         *_records(name, known),
         *_doubt(project, store, name),

@@ -351,6 +351,8 @@ def _source_error(error: Exception) -> SourceError:
     # copies in UTF-8 lie below a folder of their own, as the originals do below /
     message = re.sub(r"[^\s\"']*/levada-text-[^/]+", "", message)
     suggestion = next((line for line in lines[1:] if line.startswith(("Did you mean", "Candidate bindings"))), None)
+    if suggestion and re.search(r'"(?:duckdb|pg|sqlite)_\w+"|information_schema', suggestion):
+        suggestion = None  # a table of the engine's own, which nobody meant
     if "Could not set lock" in message:
         held = re.search(r"\(PID (\d+)\)", message)
         by = f" (process {held[1]})" if held else ""

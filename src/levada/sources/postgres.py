@@ -202,7 +202,7 @@ class PostgresSource:
             raise ConfigError(
                 "the driver of PostgreSQL is not installed",
                 code="source.driver",
-                hint="pip install 'levada[postgres]'",
+                hint="pip install 'levada[postgres]', or in a clone make setup",
             ) from error
         try:
             told = conninfo(self.address, look_up(self.address.host, self.address.port, self.policy))

@@ -10,23 +10,29 @@ what they are:
 * in SQL or plpgsql, calling one of these.
 
 Every word of the query before a bracket or a comment is looked up, also in comments and in quotes: which of them the
-server takes for a call need not be known. What is not looked into are views, operators, casts and aggregates that
-somebody made in the warehouse. What is not here: the rights of the account, which are the last wall (`CAUTIONS` names
-some of them).
+server takes for a call need not be known. A function of one row is called without a bracket, too (`(t).name`): so are
+the names of those that somebody made, wherever they stand. What is not looked into are views, operators, casts and
+aggregates that somebody made in the warehouse. What is not here: the rights of the account, which are the last wall
+(`CAUTIONS` names some of them).
 """
 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from levada.errors import SourceError
+from levada.sources.statements import literal
 
 DEPTH_MAX = 20
 """So deep are functions followed that call others; what lies deeper is refused."""
 NAME_BYTES_MAX = 63
+_FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _CALLED = re.compile(r"([\w$]+)(?=\"?\s*(?:\(|/\*|--))")
+_QUOTED = re.compile(r'(?<!")(?="((?:[^"]|""){1,256})"\s*(?:\(|/\*|--))')
+"""A name in quotes before a bracket or a comment; of what overlaps, all."""
 _UNICODE = re.compile(r"[uU]&[\"']")
 _EXECUTES = re.compile(r"\bexecute\b", re.IGNORECASE)
 COMPUTING = re.compile(
@@ -43,11 +49,16 @@ COMPUTING = re.compile(
 _LOOK_UP = """
 SELECT p.proname::text, l.lanname::text, p.provolatile::text, p.proretset, p.oid::int8 >= 16384,
        EXISTS (SELECT 1 FROM unnest(p.proargtypes::oid[]) AS a WHERE a IN
-               (SELECT t.oid FROM pg_catalog.pg_type t WHERE t.typcategory IN ('S', 'U', 'X', 'A', 'P'))),
+               (SELECT t.oid FROM pg_catalog.pg_type t
+                WHERE t.typcategory NOT IN ('B', 'D', 'E', 'G', 'I', 'N', 'T', 'V'))),
        CASE WHEN l.lanname = 'sql' AND coalesce(p.prosrc, '') = '' THEN pg_get_functiondef(p.oid)
             WHEN l.lanname IN ('internal', 'c') THEN '' ELSE coalesce(p.prosrc, '') END::text
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 WHERE p.proname IN ({names})
+"""
+_OF_A_ROW = """
+SELECT DISTINCT p.proname::text FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_type t ON t.oid = p.proargtypes[0]
+WHERE p.oid::int8 >= 16384 AND p.pronargs = 1 AND t.typcategory IN ('C', 'P')
 """
 CAUTIONS = """
 SELECT r.rolsuper, r.rolcreaterole OR r.rolreplication OR r.rolbypassrls,
@@ -73,24 +84,31 @@ def check_calls(query: str, ask: Ask, refused: Callable[[str], SourceError]) -> 
     """Raises `refused(why)` if the query names a function that it may not call."""
     if _UNICODE.search(query):
         raise refused("names and texts with Unicode escapes (U&) are not taken")
-    waiting, known = called_in(query), set[str]()
+    of_a_row = [str(name) for (name,) in ask(_OF_A_ROW)]
+    waiting, known = called_in(query, of_a_row), set[str]()
     for _ in range(DEPTH_MAX):
         names = sorted(waiting - known)
         if not names:
             return
         known.update(names)
         waiting = set()
-        for name, *facts in ask(_LOOK_UP.format(names=", ".join(f"'{name}'" for name in names))):
+        for name, *facts in ask(_LOOK_UP.format(names=", ".join(map(literal, names)))):
             if why := reason(str(name), *facts):
                 raise refused(f"the function {name} {why} (a view of the warehouse may call it)")
-            waiting |= called_in(str(facts[-1]))
+            waiting |= called_in(str(facts[-1]), of_a_row)
     raise refused(f"its functions call others, more than {DEPTH_MAX} deep")
 
 
-def called_in(text: str) -> set[str]:
-    """Every word that may be the name of a function that is called, as it is written and as the server folds it."""
-    words = {found[:NAME_BYTES_MAX] for found in _CALLED.findall(text)}
-    return words | {word.lower() for word in words}
+def called_in(text: str, of_a_row: Iterable[str] = ()) -> set[str]:
+    """Every word that may be the name of a function that is called, as it is written and as the server folds it.
+
+    `of_a_row`: names of functions that may be called without a bracket.
+    """
+    words = set(_CALLED.findall(text)) | {found.replace('""', '"') for found in _QUOTED.findall(text)}
+    words |= {word.translate(_FOLDED) for word in words} | {word.lower() for word in words}
+    found = {word.encode()[:NAME_BYTES_MAX].decode("utf-8", "ignore") for word in words}
+    lower = text.lower()
+    return found | {name for name in of_a_row if name.replace('"', '""').lower() in lower}
 
 
 def reason(name: str, language: str, volatile: str, rows: bool, added: bool, takes_text: bool, body: str) -> str:

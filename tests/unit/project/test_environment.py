@@ -175,14 +175,18 @@ def test_a_secret_has_no_place_where_no_account_is_described(reference: str) -> 
         ("a: ${OTHER}", False),
         ("a: 'the token'", False),
         ("a: ${SHORT}", False),
+        ("a: ${ADDRESS}", True),
+        ("a: [{sql: \"'x ${ADDRESS}'\"}]", True),
+        ("a: ${HOST}", False),
     ],
 )
 def test_a_secret_of_an_account_stands_in_no_other_file(sync: str, misplaced: bool) -> None:
     """Whatever its variable is called, and also where it was copied."""
     variables = {"V": "x-a-long-credential-1", "OTHER": "x", "SHORT": "to"}
+    variables |= {"ADDRESS": "postgresql://ada:s3cret-Pass@db.acme.dev/shop", "HOST": "db.acme.dev"}
     interpolation = Interpolation(Environment(variables, None))
     interpolation.apply(parse(sync, "sync.yml"), credentials=False)
-    interpolation.apply(parse("password: ${V}\ntoken: ${SHORT}", "source.yml"), credentials=True)
+    interpolation.apply(parse("password: ${V}\ntoken: ${SHORT}\nurl: ${ADDRESS}", "source.yml"), credentials=True)
     assert [error.code for error in interpolation.misplaced()] == ["config.secret_in_value"] * misplaced
 
 
