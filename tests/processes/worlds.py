@@ -72,7 +72,6 @@ timeout_seconds: {timeout}
 _SYNC = """model: people
 to: there.people
 mode: {mode}
-match: {{id: id}}
 fields: {{id: id, name: name, score: score}}
 guard: {{removed_max: none, changed_max: none, nulls_max: none}}
 {more}"""
@@ -189,7 +188,7 @@ class World:
         else:
             there = f"type: {kind}\npath: there.{kind}\ncreate_tables: true\n"
         mode = "append" if self.appends else "mirror"
-        more = "changed: send\n" if self.appends else ""
+        more = "changed: send\n" if self.appends else "match: {id: id}\n"
         more += f"delivery: {'at_most_once' if self.letter == 'D once' else 'at_least_once'}\n" if self.http else ""
         write(
             self.folder,

@@ -48,6 +48,8 @@ def reason(one: str, other: str, kind: str, letter: Letter) -> str:
     for state, beside in ((one, other), (other, one)):
         if state == "doubted" and beside in ("fresh", "earlier", "due"):
             return "doubted + fresh, earlier, due: the doubt is about every record that the run sends"
+        if state == "doubted" and beside in ("waiting", "suppressed"):
+            return "doubted + waiting, suppressed: a refusal of an older state keeps no record from being sent"
         if letter == "T" and state == "lost" and beside not in CLOSED:
             return "T lost + open: a table's batch is applied or not as a whole, so all that is sent of it is lost"
     return ""
