@@ -282,7 +282,7 @@ class InDisguise(Tokens):
 
     def sign_in(self, kept: Mapping[str, str]) -> Talk[Credential]:
         yield from ()
-        return Credential(headers={"X-Key": SECRET.upper()})
+        return Credential(headers={"X-Key": SECRET[::-1]})
 
 
 @caught_by("check_every_secret_is_named")

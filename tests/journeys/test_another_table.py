@@ -333,7 +333,7 @@ def test_a_run_that_is_gone_on_with_is_not_stopped_by_silence(tmp_path: Path, mo
     with Project.open(tmp_path) as project:
         result = project.run(SYNC)
         assert [one.status for one in result.resumed] == ["succeeded"]
-        assert (result.status, str(result.error.message if result.error else "")) == ("failed", "it does not answer")
+        assert (result.status, str(result.error.message if result.error else "")) == ("paused", "it does not answer")
 
 
 def test_a_run_that_is_gone_on_with_misses_nothing_that_it_did_itself(

@@ -21,8 +21,9 @@ from levada.stores.database import Database
 from levada.stores.sqlite import FILE, SqliteStore
 
 SECONDS_MAX = 30
-PRELUDE = """
+PRELUDE = f"""
 import os, sys, resource
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from pathlib import Path
 from levada.outcome import DELIVERED, Outcomes
 from levada.errors import LevadaError

@@ -135,7 +135,7 @@ def test_of_eight_processes_at_once_one_sends_at_a_time(forge: Commands, server:
             ended = forge.wait(pid)
             if ended.code == 0:
                 continue
-            assert ended.code == 2, ended.talk
+            assert ended.code == 5, ended.talk
             error = ended.document["error"]
             assert error["code"] == "store.busy", error
             busy += 1

@@ -19,7 +19,7 @@ from levada.delivery.wire import HttpWire, Outgoing, Untrusted
 from levada.destination import Surroundings
 from levada.destinations import destination_type
 from levada.destinations.postgres import PostgresEngine
-from levada.errors import AccessError, ConfigError, LevadaError, SourceError
+from levada.errors import AccessError, ConfigError, LevadaError
 from levada.libpq import NOWHERE, PARAMETERS, conninfo
 from levada.sources import source_type
 from levada.sources.postgres import PostgresSource
@@ -148,7 +148,7 @@ def test_a_postgres_that_is_not_trusted_hears_nothing(
     for name, terms in {**ways(shop), "system's authorities": context(right)}.items():
         with postgres_behind_tls(terms, postgres_server.port) as said:
             query = "?sslmode=verify-full" if name == "system's authorities" else trusted
-            for role, expected in (("source", SourceError), ("destination", AccessError)):
+            for role, expected in (("source", ConfigError), ("destination", AccessError)):
                 with pytest.raises(LevadaError) as caught:
                     connect(said.port, query, role)
                 assert isinstance(caught.value, expected), (name, role, caught.value)

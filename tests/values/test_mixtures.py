@@ -104,16 +104,23 @@ class Trial:
         with Project.open(self.folder) as project:
             for name, place in chosen.items():
                 done = project.run(name)
-                if done.status != "succeeded":
+                # SQLite hands out each value by itself: one that its column cannot hold makes its own row invalid
+                invalid = {} if done.status == "succeeded" else _invalid(project, name)
+                alone = (
+                    done.status == "partial" and self.form.name == "sqlite" and set(invalid.values()) <= set(columns)
+                )
+                if done.status != "succeeded" and not (alone and done.counts.invalid == len(invalid)):
                     said = [f"{r.field}: {r.reason}" for r in project.records(name) if r.outcome != "delivered"]
                     self.count.wrong.append(f"{self.form.name} → {name}: {done.status} {done.error} {said[:3]}")
                     continue
-                self._judge(place, taken, place.read(self.folder, addresses, table, kinds))
+                self._judge(place, taken, place.read(self.folder, addresses, table, kinds), set(invalid))
 
-    def _judge(self, place: Witness, taken: Sequence[Mixture], held: Held) -> None:
-        assert set(held) == set(range(ROWS)), (self.form.name, place.name, sorted(held))
+    def _judge(self, place: Witness, taken: Sequence[Mixture], held: Held, invalid: set[int]) -> None:
+        assert set(held) == set(range(ROWS)) - invalid, (self.form.name, place.name, sorted(held))
         for each in taken:
             for row, wanted in enumerate(self.columns[each.name]):
+                if row in invalid:
+                    continue
                 got: Any = held[row][each.name]
                 try:
                     exact = same(wanted, got, self.form.draws)
@@ -123,6 +130,11 @@ class Trial:
                     self.count.exact += 1
                 else:
                     self.count.wrong.append(f"{self.form.name} → {place.name}: {each}: {wanted!r:.60} is {got!r:.60}")
+
+
+def _invalid(project: Project, sync: str) -> dict[int, str]:
+    """The rows that are invalid, and the column of each."""
+    return {int(row.key): str(row.field) for row in project.records(sync, outcome="invalid")}
 
 
 @pytest.mark.claim("H12")

@@ -66,4 +66,5 @@ def test_every_value_arrives_exactly_or_is_refused_by_name(
                     shown.add(tally)
     assert not total.wrong, "\n".join(total.wrong[:40])
     figure("H12", total.sentence)
-    assert page.disagreements(shown) == []
+    wrong = page.disagreements(shown)
+    assert not wrong, "\n".join(wrong)

@@ -229,6 +229,7 @@ class HttpEngine:
                 with_operations=not phase.idempotent,
             )
             batch = self._maker.batch(chunk, phase.verb, number, 0, len(chunk))
+            self._course.stamps[number] = entry.intent.idempotency_key
             if entry.outcomes is not None:
                 self._course.kept[number] = entry.outcomes
                 if not phase.idempotent:
