@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,9 +54,10 @@ def test_only_the_record_whose_end_is_open_waits(letter: Letter, batch: int) -> 
 
 @pytest.mark.parametrize("letter", ["A", "B", "C", "D"])
 def test_a_run_that_has_nothing_for_those_records_waits_for_nothing(letter: Letter) -> None:
-    """The record whose request was lost does not change any more."""
+    """The record whose request was lost was sent again by the same run, and does not change any more."""
+    lost = replace(LOST, edits=(Edit(1, "answered"), Edit(3, "lost")), faults=((1, "late"),))
     with campaign():
-        found = play(schedule(letter, Stage(), LOST, Stage(edits=(Edit(2, "y"), Edit(4, "n")))))
+        found = play(schedule(letter, Stage(), lost, Stage(edits=(Edit(2, "y"), Edit(4, "n")))))
     assert not found.findings
     assert max(times(found, 2)[key] for key in (2, 4)) < AT_ONCE_SECONDS
     assert "waited" not in report(found, 2)

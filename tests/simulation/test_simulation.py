@@ -276,6 +276,12 @@ def test_a_refusal_of_an_older_state_keeps_no_record_from_being_looked_up() -> N
     assert not played(REFUSED_THEN_RESTORED).findings
 
 
+def test_what_is_put_off_is_sent_again_under_its_key() -> None:
+    """Class B. Found by seed 2167: a batch that an earlier process left open waited, and its key was forgotten."""
+    with campaign():
+        assert not play(of_seed(2167)).findings
+
+
 SAMPLED_EVERY = 12
 
 
