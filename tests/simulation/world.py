@@ -102,6 +102,8 @@ class World:
         #: the run of each stage; of each undo, what it takes back; runs begun with an approval, and when
         self.begun: dict[int, str] = {}
         self.undone: dict[str, str] = {}
+        #: the last run that asks for something of its own
+        self.latest = ""
         self.approved: dict[str, float] = {}
         self.destination: Destination | TableDestination | None = None
         shutil.copytree(template, self.state)
@@ -277,9 +279,11 @@ class Workshop(Project):
     def _begun(self, run_id: str) -> None:
         world, purpose = self.world, self.store.run(run_id).purpose
         if purpose != "settle":
-            world.begun[world.server.stage] = run_id
+            world.begun[world.server.stage] = world.latest = run_id
         if purpose == "undo":
             world.undone[run_id] = self.process.undoes
+        elif purpose == "settle" and world.latest in world.undone:  # it asks again for what the undo left open
+            world.undone[run_id] = world.undone[world.latest]
         elif self.process.approved:
             world.approved[run_id] = world.clock.seconds
 

@@ -238,13 +238,20 @@ class Account:
             self._listener(events.DeliveryWaiting(self._sync, "outage", wait, self._given_up_words("", wait)))
         await asyncio.sleep(wait)
 
-    def _still_patient(self, wait: float, reason: str = "") -> float:
-        """How much of a wait is left before the tool is given up. Raises Paused if that is nothing."""
+    def _still_patient(self, wait: float, reason: str = "", *, reached: bool = False) -> float:
+        """How much of a wait is left before the tool is given up. Raises Paused if that is nothing.
+
+        `reached`: it took the request, and no answer came. Then it is no first contact, and one request that hangs is
+        no outage, however long it was waited for.
+        """
+        if reached and self._failures == 1:
+            return wait
+        patience = self._patience.outage_seconds if reached else self._outage_seconds
         failing = asyncio.get_running_loop().time() - self._failing_since if self._failures else 0.0
-        if self._failures and failing >= self._outage_seconds:
+        if self._failures and failing >= patience:
             what = f"cannot be reached: {reason}" if reason else "does not answer"
             raise Paused("outage", self._clean(f"{self.destination.name} {what}"))
-        return max(0.0, min(wait, self._outage_seconds - failing))
+        return max(0.0, min(wait, patience - failing))
 
     def _given_up_words(self, reason: str, wait: float) -> str:
         """What is waited for, and until when at the latest."""
@@ -395,7 +402,8 @@ class Account:
         """The back-off before a write whose answer was lost is sent again. Raises Paused in a long outage."""
         if self.abandoned:
             raise self._stopped()
-        await asyncio.sleep(self._still_patient(self._patience.policy.wait_seconds(attempt, self._clock.random())))
+        wait = self._patience.policy.wait_seconds(attempt, self._clock.random())
+        await asyncio.sleep(self._still_patient(wait, reached=True))
 
     # -- credentials
 

@@ -23,9 +23,13 @@ GOOD = 30
 
 
 class Slow:
-    """A wire that answers as a script says, and takes `connects` seconds where it cannot connect."""
+    """A wire that answers as a script says, and takes `connects` seconds where it cannot connect, and `answers` seconds
+    until an answer is given up."""
 
-    def __init__(self, script: Callable[[int], Answer], clock: VirtualClock, connects: float) -> None:
+    def __init__(
+        self, script: Callable[[int], Answer], clock: VirtualClock, connects: float, answers: float = 0.05
+    ) -> None:
+        self.answers = answers
         self.script = script
         self.clock = clock
         self.connects = connects
@@ -39,6 +43,8 @@ class Slow:
             self.failing_since = self.clock.monotonic()
         if isinstance(found, NotSent):
             await asyncio.sleep(self.connects)
+        elif isinstance(found, Lost):
+            await asyncio.sleep(self.answers)
         else:
             await asyncio.sleep(0.05)
         if isinstance(found, Exception):
@@ -50,7 +56,7 @@ class Slow:
 
 
 def away(
-    folder: Path, failure: Callable[[], Answer], good: int, connects: float = 0.01, **more: Any
+    folder: Path, failure: Callable[[], Answer], good: int, connects: float = 0.01, answers: float = 0.05, **more: Any
 ) -> tuple[Any, Any, float]:
     """The scene, its report, and for how many seconds the tool had been away when the run gave it up."""
     chance = random.Random(7)
@@ -66,7 +72,7 @@ def away(
         run_loop=lambda main: run_virtually(clock, chance, main),
         **more,
     )
-    wire = Slow(lambda number: ok() if number <= good else failure(), clock, connects)
+    wire = Slow(lambda number: ok() if number <= good else failure(), clock, connects, answers)
     scene.wire = wire  # type: ignore[assignment]
     report = scene.deliver()
     assert wire.failing_since is not None
@@ -106,6 +112,20 @@ def test_it_is_given_up_within_half_a_minute(
     waits = [event for event in scene.seen if isinstance(event, events.DeliveryWaiting)]
     assert all(wait.seconds <= HALF_A_MINUTE for wait in waits if wait.reason == "outage")
     assert all("given up" in wait.message for wait in waits if wait.reason == "outage")
+
+
+@pytest.mark.parametrize("good", [0, GOOD])
+def test_one_request_that_hangs_is_no_outage(tmp_path: Path, good: int) -> None:
+    """Its time is over after a minute; it is sent again, and the run comes to its end."""
+    asked: list[int] = []
+
+    def failure() -> Answer:
+        asked.append(1)
+        return Lost("no answer within 60 seconds") if len(asked) == 1 else ok()
+
+    _, report, _ = away(tmp_path, failure, good, answers=60.0, lanes=1)
+    assert len(asked) > 1
+    assert report.pause is None
 
 
 def test_a_short_absence_is_sat_out(tmp_path: Path) -> None:
