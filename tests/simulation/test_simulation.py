@@ -276,6 +276,23 @@ def test_a_refusal_of_an_older_state_keeps_no_record_from_being_looked_up() -> N
     assert not played(REFUSED_THEN_RESTORED).findings
 
 
+GONE_WHEN_RESTORED = replace(
+    REFUSED_THEN_RESTORED,
+    stages=(
+        Stage(copied=True),
+        Stage(edits=(Edit(4, "d"),)),
+        Stage(edits=(Edit(4, None), Edit(2, "x")), restored=True),
+        Stage(edits=(Edit(4, "c"),)),
+    ),
+)
+"""Record 4 is made, the state from before that is put back while its row is gone, and then the row comes back."""
+
+
+def test_a_record_that_an_older_state_did_not_know_is_looked_up_whenever_it_comes() -> None:
+    """Found by seed 7204553: the doubt was settled by a run whose model did not have the row."""
+    assert not played(GONE_WHEN_RESTORED).findings
+
+
 def test_what_is_put_off_is_sent_again_under_its_key() -> None:
     """Class B. Found by seed 2167: a batch that an earlier process left open waited, and its key was forgotten."""
     with campaign():

@@ -187,7 +187,7 @@ class Attempts:
     async def _attempt(self, batch: Batch, number: int, journal: JournalTask, phase: Phase) -> Outcomes:
         """One attempt at a batch; for class C, records that may exist already are looked up first."""
         if self._class_of(batch) == "C" and batch.verb == "create":
-            always = self._order.mode in ("upsert", "mirror")
+            always = self._order.mode in ("upsert", "mirror") or self._order.looks_first
             looked_up = list(range(len(batch))) if always else batch.in_state("sent", "removing")
             if looked_up:
                 return await self._look_then_send(batch, looked_up, number, journal, phase)

@@ -12,9 +12,9 @@ follows from it, by the delivery class of the verb; everything else in the batch
     held: not sent before the wait is over, in any class (`levada.delivery.held`); then as its state says.
     in doubt (an older state was put back, or a plan dropped): as `sent`, but B: not sent, maybe created.
 
-(1) in modes upsert and mirror it is looked up, too. (2) in a run that settles, before the next plan; elsewhere it is
-not sent, and reported as `unanswered`, or `key_expired` where the key may be forgotten. (3) counted as possibly
-doubled. Class T asks the marks of its database instead.
+(1) in modes upsert and mirror it is looked up, too, and in mode insert once the sync was ever in doubt. (2) in a run
+that settles, before the next plan; elsewhere it is not sent, and reported as `unanswered`, or `key_expired` where the
+key may be forgotten. (3) counted as possibly doubled. Class T asks the marks of its database instead.
 """
 
 from __future__ import annotations

@@ -38,6 +38,8 @@ class DeliveryOrder:
     waiting: Waiting = NOTHING
     #: was anything sent for the sync that the ledger cannot know of (a state that was put back, a dropped plan)?
     in_doubt: bool = False
+    #: was it ever in doubt? Then class C looks up what it makes: a row that was away meanwhile may come back
+    looks_first: bool = False
 
 
 def owner_of(store: str, object_name: str) -> str:

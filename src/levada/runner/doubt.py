@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from levada.store import Store
 
 MEMORY = "in_doubt"
+SETTLED = "settled"
 
 
 def doubt(store: Store, syncs: Iterable[str]) -> None:
@@ -21,10 +22,15 @@ def doubt(store: Store, syncs: Iterable[str]) -> None:
 
 
 def is_doubted(store: Store, sync: str) -> bool:
+    return store.recall(sync, MEMORY) not in (None, SETTLED)
+
+
+def was_doubted(store: Store, sync: str) -> bool:
+    """Now, or ever before: a row that was not in the model when the doubt was settled may come back."""
     return store.recall(sync, MEMORY) is not None
 
 
 def settle_doubt(store: Store, sync: str) -> None:
     """A run was committed that knew of it."""
     if is_doubted(store, sync):
-        store.remember(sync, MEMORY, None)
+        store.remember(sync, MEMORY, SETTLED)

@@ -50,6 +50,7 @@ def write_order(order: DeliveryOrder, destination: str, schema: pa.Schema) -> No
         "removal": order.removal,
         "repeats": order.repeats,
         "in_doubt": order.in_doubt,
+        "looks_first": order.looks_first,
         "adopt": order.adopt,
         "nulls": order.mapping.nulls,
         "natives": {f.field: f.native for f in order.mapping.fields if f.native},
@@ -101,6 +102,7 @@ def read_order(sync: str, run_id: str, plan: Plan, folder: Path) -> tuple[Delive
         removal=document["removal"],
         repeats=document["repeats"],
         in_doubt=document.get("in_doubt", False),
+        looks_first=document.get("looks_first", False),
         adopt=document.get("adopt", True),
     )
     return order, document["destination"], schema

@@ -40,7 +40,7 @@ from levada.runner import refused
 from levada.runner.approve import standing_approval
 from levada.runner.attempt import words_of
 from levada.runner.columns import remember_columns
-from levada.runner.doubt import doubt, is_doubted, settle_doubt
+from levada.runner.doubt import doubt, is_doubted, settle_doubt, was_doubted
 from levada.runner.guarding import decide
 from levada.runner.heartbeat import Heartbeat
 from levada.runner.ordered import ordered, read_order, verify, write_order
@@ -272,7 +272,8 @@ def _planned(trip: Trip, resolved: Resolved, ledger: Ledger, errand: Errand | No
     else:
         order, schema = errand.ordered(resolved, trip.run_id, plan, trip.folder)
         errand.remember(trip.run_id)
-    order = replace(order, in_doubt=is_doubted(project.store, trip.sync))
+    doubted, ever = is_doubted(project.store, trip.sync), was_doubted(project.store, trip.sync)
+    order = replace(order, in_doubt=doubted, looks_first=ever)
     write_order(order, resolved.destination.name, schema)
     project.store.update_run(trip.lease, trip.run_id, phase="planned", plan_id=plan.plan_id, folder=trip.folder.name)
     return _deliver(trip, order, resolved.destination, schema, ledger)

@@ -17,7 +17,7 @@ from levada.destinations.tables.values import is_nested, storage
 
 ZONE = r"(Z|[+-]\d\d(:?\d\d)?)$"
 Column: TypeAlias = "pa.ChunkedArray[Any]"
-UNFIT = (ValueError, TypeError, NotImplementedError, OverflowError)
+CANNOT_HOLD = (ValueError, TypeError, NotImplementedError, OverflowError)
 """What Python and Arrow (whose errors are of these classes) raise for a value that a type cannot hold."""
 
 
@@ -63,7 +63,7 @@ def _cast(column: Column, kind: pa.DataType) -> Column:
     """The values in a type, NULL for each that would not be the same there: found by halving."""
     try:
         return _exact(column, kind)
-    except UNFIT:
+    except CANNOT_HOLD:
         if len(column) == 1:
             return pa.chunked_array([cast("Any", pa).nulls(1, kind)])
     half = len(column) // 2
@@ -93,7 +93,7 @@ def _by_value(column: Column, kind: pa.DataType, read: Callable[[Any], Any]) -> 
     for value in column.to_pylist():
         try:
             found.append(None if value is None else read(value))
-        except (ArithmeticError, *UNFIT):
+        except (ArithmeticError, *CANNOT_HOLD):
             found.append(None)
     if isinstance(kind, pa.BaseExtensionType):
         inner = pa.array(found, kind.storage_type)
