@@ -14,7 +14,7 @@ from levada import Project
 from levada.run import RunResult
 from levada.testing.clock import FakeClock
 from levada_process import levada, small_project, write_customers
-from servers.records import Records, records_server
+from servers.records import Records, declared, records_server
 
 SYNC = "customers_to_crm"
 UPSERT = (
@@ -22,15 +22,6 @@ UPSERT = (
 )
 DUE = [1, 2, 4, 8, 16, 32, 56, 80]
 """In which of 100 runs a record that is always refused is sent: 1, 2, 4, 8, 16, 24 and 24 runs apart."""
-
-
-def batches(url: str, size: int) -> str:
-    return (
-        f"type: http\nbase_url: {url}\nmax_server_seconds: 0.1\n"
-        f"limits: {{records_per_request: {size}, concurrent_requests: 1}}\n"
-        "objects:\n  contacts:\n    upsert: {send: POST /records, record: '{fields_all}'}\n"
-        "    delete: {send: POST /records/delete, record: '{fields_all}'}\n"
-    )
 
 
 @pytest.fixture
@@ -46,7 +37,7 @@ def again(folder: Path) -> RunResult:
 
 def test_in_a_hundred_runs_a_refused_record_is_sent_eight_times(tmp_path: Path, records: Records) -> None:
     """GUARANTEES 6.12: after 1, 2, 4, 8, 16, 24, 24 runs; every run is partial, lists it, and adds up."""
-    small_project(tmp_path, 5, {"destination": batches(records.url, 2), "sync": UPSERT})
+    small_project(tmp_path, 5, {"destination": declared(records.url, 2), "sync": UPSERT})
     records.refuses = lambda record: record["id"] == 3
     sent_in, delivered = [], 0
     project = Project.open(tmp_path)
@@ -82,7 +73,7 @@ def test_in_a_hundred_runs_a_refused_record_is_sent_eight_times(tmp_path: Path, 
 
 def test_other_values_and_a_word_of_a_person_make_it_due_at_once(tmp_path: Path, records: Records) -> None:
     """A changed record is another question; `levada retry` asks the old one again; both start a new row of waits."""
-    small_project(tmp_path, 4, {"destination": batches(records.url, 1), "sync": UPSERT})
+    small_project(tmp_path, 4, {"destination": declared(records.url, 1), "sync": UPSERT})
     records.refuses = lambda record: record["id"] == 2
     first = [again(tmp_path).tally for _ in range(3)]
     assert [(tally.rejected, tally.waiting) for tally in first] == [(1, 0), (1, 0), (0, 1)]
@@ -99,7 +90,7 @@ def test_other_values_and_a_word_of_a_person_make_it_due_at_once(tmp_path: Path,
 
 def test_a_record_that_waits_holds_up_no_other(tmp_path: Path, records: Records) -> None:
     """Its companions of the same batch are sent, in one request."""
-    small_project(tmp_path, 6, {"destination": batches(records.url, 6), "sync": UPSERT})
+    small_project(tmp_path, 6, {"destination": declared(records.url, 6), "sync": UPSERT})
     records.refuses = lambda record: True
     assert [again(tmp_path).tally.rejected for _ in range(2)] == [6, 6]
     write_customers(tmp_path, 6, changed=(2, 3, 4, 5, 6))
@@ -131,7 +122,7 @@ def test_records_that_mode_update_does_not_find_are_asked_for_ever_more_rarely(
     """An unchanged model stands still, though the tool lacks some of its records; new ones are asked for at once."""
     update = UPSERT.replace("mode: upsert", "mode: update").replace("id: id, score: score", "score: score")
     update += "match: {id: id}\n"
-    destination = batches(records.url, 1).replace(
+    destination = declared(records.url, 1).replace(
         "upsert: {send: POST /records, record: '{fields_all}'}",
         "update: {send: 'POST /records/{id}', record: '{fields_all}'}",
     )
@@ -155,7 +146,7 @@ def test_poison_rows_cost_few_requests_and_hold_up_no_other(
     for each refused one at most."""
     size = 1_000
     bad = {size * place // poisoned + 7 for place in range(poisoned)}
-    small_project(tmp_path, size, {"destination": batches(records.url, size), "sync": UPSERT})
+    small_project(tmp_path, size, {"destination": declared(records.url, size), "sync": UPSERT})
     records.refuses = lambda record: record["id"] in bad
     result = again(tmp_path)
     extra = records.requests - 1
@@ -176,7 +167,7 @@ def test_poison_rows_cost_few_requests_and_hold_up_no_other(
 def test_one_command_never_sends_a_refused_record_twice(tmp_path: Path, records: Records, command: str) -> None:
     """A command that finishes an open run and then makes one of its own asks for each record once, and its two runs
     count as one: the next run asks again."""
-    small_project(tmp_path, 5, {"destination": batches(records.url, 1), "sync": UPSERT})
+    small_project(tmp_path, 5, {"destination": declared(records.url, 1), "sync": UPSERT})
     records.behave = lambda number, path: "307" if number >= 3 else "ok"
     assert again(tmp_path).status == "paused"
     asked: list[int] = []
@@ -193,7 +184,7 @@ def test_one_command_never_sends_a_refused_record_twice(tmp_path: Path, records:
 
 def test_a_day_is_enough_however_few_runs_there_were(tmp_path: Path, records: Records) -> None:
     """Time counts beside runs: a sync that runs once a day asks each day, one that runs often as its runs say."""
-    small_project(tmp_path, 3, {"destination": batches(records.url, 1), "sync": UPSERT})
+    small_project(tmp_path, 3, {"destination": declared(records.url, 1), "sync": UPSERT})
     records.refuses = lambda record: record["id"] == 2
     clock = FakeClock()
     with Project.open(tmp_path, clock=clock) as project:

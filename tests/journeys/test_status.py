@@ -17,21 +17,12 @@ from levada.runner.doubt import doubt
 from levada.runner.status import SyncStatus
 from levada.testing.clock import FakeClock
 from levada_process import levada, small_project, write, write_customers
-from servers.records import Records, records_server
+from servers.records import Records, declared, records_server
 
 SYNC = "customers_to_crm"
 UPSERT = (
     "model: customers\nto: crm.contacts\nmode: upsert\nguard: {changed_max: none}\nfields: {id: id, score: score}\n"
 )
-
-
-def http(url: str, size: int = 1) -> str:
-    return (
-        f"type: http\nbase_url: {url}\nmax_server_seconds: 0.1\n"
-        f"limits: {{records_per_request: {size}, concurrent_requests: 1}}\n"
-        "objects:\n  contacts:\n    upsert: {send: POST /records, record: '{fields_all}'}\n"
-        "    delete: {send: POST /records/delete, record: '{fields_all}'}\n"
-    )
 
 
 @pytest.fixture
@@ -52,7 +43,7 @@ def told(one: SyncStatus) -> set[tuple[str, str]]:
 
 def test_what_is_refused_or_invalid_is_told_whatever_came_after(tmp_path: Path, records: Records) -> None:
     """After an undo, a stopped plan, and a start that came to nothing: refused and invalid ones are still there."""
-    small_project(tmp_path, 4, {"destination": http(records.url), "sync": UPSERT})
+    small_project(tmp_path, 4, {"destination": declared(records.url), "sync": UPSERT})
     write_customers(tmp_path, 4, extra=",nobody@example.com,1\n")
     records.refuses = lambda record: record["id"] == 2
     left = {("records", "destination"), ("records", "model")}
@@ -99,7 +90,7 @@ def test_what_is_refused_or_invalid_is_told_whatever_came_after(tmp_path: Path, 
 
 def test_an_open_run_is_told_beside_what_earlier_runs_left(tmp_path: Path, records: Records) -> None:
     """Paused amid its way: what was delivered so far, which run it is, who must act; and what was refused before."""
-    small_project(tmp_path, 5, {"destination": http(records.url), "sync": UPSERT})
+    small_project(tmp_path, 5, {"destination": declared(records.url), "sync": UPSERT})
     records.refuses = lambda record: record["id"] == 2
     with Project.open(tmp_path) as project:
         project.run(SYNC)
@@ -127,11 +118,11 @@ def test_an_open_run_is_told_beside_what_earlier_runs_left(tmp_path: Path, recor
 
 def test_starts_that_come_to_nothing_are_told_until_one_ends(tmp_path: Path, records: Records) -> None:
     """A tool away: nobody, with the next run. A file that is wrong: a person. An older success hides neither."""
-    small_project(tmp_path, 3, {"destination": http(records.url), "sync": UPSERT})
+    small_project(tmp_path, 3, {"destination": declared(records.url), "sync": UPSERT})
     with Project.open(tmp_path) as project:
         project.run(SYNC)
     write_customers(tmp_path, 3, changed=(1,))
-    write(tmp_path, {"destinations/crm.yml": http("http://127.0.0.1:9")})
+    write(tmp_path, {"destinations/crm.yml": declared("http://127.0.0.1:9")})
     with Project.open(tmp_path) as project:
         away = project.run(SYNC)
         view = project.status()
@@ -141,7 +132,7 @@ def test_starts_that_come_to_nothing_are_told_until_one_ends(tmp_path: Path, rec
     assert "nothing was sent" in one.sentence
     assert view.sentence == "Nothing needs you; 1 of 1 goes on with the next run."
     assert one.standing[0].as_dict(one.schedule)["when"] == "with the next run (when asked)"
-    write(tmp_path, {"destinations/crm.yml": http(records.url), "models/customers.sql": BROKEN_MODEL})
+    write(tmp_path, {"destinations/crm.yml": declared(records.url), "models/customers.sql": BROKEN_MODEL})
     with Project.open(tmp_path) as project:
         with pytest.raises(LevadaError):
             project.run(SYNC)

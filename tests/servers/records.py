@@ -49,6 +49,16 @@ class Records:
                     self.held.setdefault(record["id"], {}).update(record)
 
 
+def declared(url: str, size: int = 1) -> str:
+    """The destination's file for this server, with so many records a request, one request at a time."""
+    return (
+        f"type: http\nbase_url: {url}\nmax_server_seconds: 0.1\n"
+        f"limits: {{records_per_request: {size}, concurrent_requests: 1}}\n"
+        "objects:\n  contacts:\n    upsert: {send: POST /records, record: '{fields_all}'}\n"
+        "    delete: {send: POST /records/delete, record: '{fields_all}'}\n"
+    )
+
+
 @contextmanager
 def records_server() -> Iterator[Records]:
     """The server on a free port of this machine."""
