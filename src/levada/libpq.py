@@ -8,6 +8,7 @@ looked up once, checked, and given along, so that the driver looks up none.
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -49,6 +50,7 @@ _ALONE = {
     "require_auth": "!gss,!sspi",
     "options": "",
 }
+_NOT_AGREED = re.compile(r"certificate|not support ssl|\bssl error", re.IGNORECASE)
 _lock = threading.Lock()
 _kept: dict[str, str] = {}
 _inside = 0
@@ -75,6 +77,14 @@ def conninfo(address: DatabaseAddress, addresses: Sequence[str]) -> str:
         "dbname": address.database,
     }
     return " ".join(f"{name}='{_escaped(value)}'" for name, value in told.items())
+
+
+def not_agreed(message: str) -> bool:
+    """Does a driver's message say that the two ends found no TLS that both take? The server is up then.
+
+    "SSL SYSCALL error" is none of these: the network broke off.
+    """
+    return _NOT_AGREED.search(message) is not None
 
 
 def _escaped(value: str) -> str:

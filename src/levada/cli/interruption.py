@@ -25,12 +25,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Signals:
     """Hears the signals of this process, in a thread, from the pipe into which the interpreter writes them at once.
 
-    `number`: the signal that was heard, or 0.
+    `number`: the signal that was heard, or 0. `told`: the same for the main thread, which may learn of it earlier.
     """
 
     def __init__(self, stop: Callable[[], None], computing: Callable[[], bool], said: bytes) -> None:
         self._stop, self._computing, self._said = stop, computing, said
-        self.number = 0
+        self.number = self.told = 0
         self._out, self.pipe = os.pipe()
         os.set_blocking(self.pipe, False)
         self._thread = threading.Thread(target=self._listen, name="signals", daemon=True)
@@ -48,7 +48,7 @@ class Signals:
         if self.number:
             _say(b"\nstopped at once; the next run resumes\n")
             os._exit(128 + number)
-        self.number = number
+        self.number = self.told = number
         _say(self._said)
         self._stop()
         threading.Thread(target=self._give_up, name="last resort", daemon=True).start()
@@ -80,12 +80,13 @@ def stopping(
     durable. `computing`: is something computed of which nothing was sent?
 
     A command that `sends` goes on to the end that it finds; any other is left by StoppedError with the exit code of
-    the signal.
+    the signal, whatever it made of its being stopped.
     """
     words = b"\nstopping after what is under way; once more stops at once\n" if sends else b"\nstopping\n"
     heard = Signals(stop, computing, words)
 
     def handle(number: int, frame: FrameType | None) -> None:
+        heard.told = number
         if not sends:
             raise KeyboardInterrupt
 
@@ -94,9 +95,14 @@ def stopping(
     heard.start()
     try:
         yield heard
-    except (StoppedError, KeyboardInterrupt) as error:
+        if heard.told and not sends:
+            raise StoppedError
+    except (Exception, KeyboardInterrupt) as error:
+        # a library may have made another error of the KeyboardInterrupt that came while it called back
+        if not isinstance(error, StoppedError | KeyboardInterrupt) and (sends or not heard.told):
+            raise
         stopped = error if isinstance(error, StoppedError) else StoppedError()
-        stopped.exit_code = 128 + (heard.number or signal.SIGINT)
+        stopped.exit_code = 128 + (heard.told or signal.SIGINT)
         raise stopped from error
     finally:
         signal.set_wakeup_fd(pipe)

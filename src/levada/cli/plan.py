@@ -36,15 +36,16 @@ def command(
     with (
         Progress(terminal) as progress,
         invocation.open(progress) as project,
-        stopping(project.stop, lambda: project.computing, sends=False),
+        stopping(project.stop, lambda: project.computing, sends=False) as signals,
     ):
         selected, codes = started(invocation, project, names, select, exclude)
         for name in selected:
             try:
                 view = project.plan(name, sample_size=sample)
-            except StoppedError:
-                raise
-            except Exception as error:  # noqa: BLE001 -- a bug in one sync does not keep the others
+            except Exception as error:
+                if signals.told or isinstance(error, StoppedError):
+                    raise
+                # a bug in one sync does not keep the others
                 codes.append(failed_line(invocation, project, name, error, several=len(selected) > 1))
                 continue
             codes.append(0)

@@ -25,7 +25,7 @@ from levada.destinations.tables.names import TableName, quoted
 from levada.destinations.tables.statements import quoted_table
 from levada.destinations.tables.values import as_json, is_nested, is_plain_list, simple, simplified, widened
 from levada.errors import AccessError, ConfigError, DestinationError, FullError, LevadaError, UnavailableError
-from levada.libpq import PARAMETERS, conninfo, without_environment
+from levada.libpq import PARAMETERS, conninfo, not_agreed, without_environment
 from levada.limits import Limits
 from levada.mapping import FieldType, ValueLimits
 
@@ -231,7 +231,7 @@ def _refused_login(error: Any, address: DatabaseAddress) -> LevadaError:
         )
     if "database " in words and "does not exist" in words:
         return ConfigError(f"{where}: {text}", code="destination.missing_database", hint="see the destination's file")
-    if "certificate" in words or "ssl" in words:
+    if not_agreed(words):
         return AccessError(
             f"{where}: {text}",
             code="access.tls",

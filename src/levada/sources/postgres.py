@@ -25,7 +25,7 @@ from pydantic import Field
 from levada.addresses import OWN_MACHINE, AddressPolicy, look_up
 from levada.database import DatabaseAddress, DatabaseOptions, database_address
 from levada.errors import AccessError, ConfigError, LevadaError, SourceError, UnreachableError
-from levada.libpq import PARAMETERS, conninfo, without_environment
+from levada.libpq import PARAMETERS, conninfo, not_agreed, without_environment
 from levada.redaction import Redactor
 from levada.source import Attachment, Column, SourceAbilities, SourceDeclaration, SourceType, cut_by_weight
 from levada.sources import postgres_functions, postgres_types
@@ -265,9 +265,7 @@ def explained(message: str, hint: str | None, state: str, connecting: bool) -> L
         )
     if re.fullmatch(r'.*database "[^"]*" does not exist', text):
         return SourceError(message, code="source.missing", hint="check the database's name in the source's file")
-    if connecting and re.search(
-        r"\binvalid (sslmode|uri|port|conn|integer|\w+ value)|not support ssl|certificate", text
-    ):
+    if connecting and (not_agreed(text) or re.search(r"\binvalid (sslmode|uri|port|conn|integer|\w+ value)", text)):
         return ConfigError(
             f"PostgreSQL cannot be asked: {message}",
             code="source.url",
