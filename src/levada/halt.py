@@ -28,6 +28,7 @@ class Halt(threading.Event):
         super().__init__()
         self._calls: list[Callable[[], object]] = []
         self._watches: set[Watch] = set()
+        self._apart: set[Halt] = set()
 
     def set(self) -> None:
         super().set()
@@ -35,6 +36,20 @@ class Halt(threading.Event):
             self._calls.pop()()
         for watch in tuple(self._watches):
             watch.wake()
+        for halt in tuple(self._apart):
+            halt.set()
+
+    @contextmanager
+    def apart(self) -> Iterator[Halt]:
+        """One of several things gets a halt of its own: set when this one is set, and not the other way round."""
+        halt = Halt()
+        self._apart.add(halt)
+        if self.is_set():
+            halt.set()
+        try:
+            yield halt
+        finally:
+            self._apart.discard(halt)
 
     def call(self, function: Callable[[], object]) -> None:
         self._calls.append(function)
@@ -43,8 +58,8 @@ class Halt(threading.Event):
 
     @property
     def computing(self) -> bool:
-        """Is anything under watch?"""
-        return bool(self._watches)
+        """Is anything under watch, here or apart?"""
+        return bool(self._watches) or any(halt.computing for halt in tuple(self._apart))
 
     @contextmanager
     def watch(

@@ -292,7 +292,7 @@ def half_sent(folder: Path) -> None:
             if isinstance(event, events.BatchSettled):
                 opened.stop()
 
-        opened.listener = stop
+        opened.world.listener = stop
         assert opened.run(SYNC).status == "paused"
 
 

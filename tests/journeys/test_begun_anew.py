@@ -121,7 +121,7 @@ def test_who_is_asked_depends_on_the_class(letter: Any, mode: Any, repeats: bool
     """Class C looks up before it creates where the mode lets it; class B makes new keys with the new ledger."""
     small_project(tmp_path, 1)
     with Project.open(tmp_path) as project:
-        found = resolve(project, SYNC)
+        found = resolve(project.world, SYNC)
         spec = DestinationSpec("crm", "CRM", "", classes={"create": letter})
         tried: Any = replace(
             found,

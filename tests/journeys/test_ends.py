@@ -108,8 +108,8 @@ def test_another_process_holds_the_sync(tmp_path: Path) -> None:
     folder = small_project(tmp_path, rows=3)
     script = (
         "import sys\nfrom levada import Project\nwith Project.open('.') as project:\n"
-        f"    lease = project.store.acquire('{SYNC}')\n    print('held', flush=True)\n    sys.stdin.read()\n"
-        "    project.store.release(lease)\n"
+        f"    lease = project.world.store.acquire('{SYNC}')\n    print('held', flush=True)\n    sys.stdin.read()\n"
+        "    project.world.store.release(lease)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -210,11 +210,11 @@ def test_a_bug_in_one_sync_is_one_failed_sync(
     assert execute(["check", "--json"]) == 0
     capsys.readouterr()
     with Project.open(folder) as project:
-        assert (last_attempt(project, "a") or {})["code"] == "bug"
+        assert (last_attempt(project.world, "a") or {})["code"] == "bug"
         assert project.runs("a")[0].status == "failed"
         monkeypatch.undo()
         assert project.run("a").status == "succeeded"
-        assert last_attempt(project, "a") is None
+        assert last_attempt(project.world, "a") is None
 
 
 def test_a_bug_that_comes_again_at_every_resumption_names_a_way_that_works(

@@ -81,7 +81,7 @@ def digest(path: Path) -> str:
 
 def generation(folder: Path) -> int:
     with Project.open(folder) as project:
-        return project.ledger(SYNC).generation
+        return project.world.ledger(SYNC).generation
 
 
 @pytest.mark.claim("H11")

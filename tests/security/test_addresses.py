@@ -259,10 +259,10 @@ def test_databases_are_asked_where_requests_may_go(tmp_path: Path, role: str, ki
         {"levada.yml": "name: t\n", f"{role}/it.yml": f"type: {kind}\nhost: {host}\nport: 9\nuser: u\ndatabase: d\n"},
     )
     with Project.open(tmp_path, private_addresses=False) as project, pytest.raises(ConfigError) as caught:
-        (project.source("it") if role == "sources" else project.destination("it")).check()
+        (project.world.source("it") if role == "sources" else project.world.destination("it")).check()
     assert caught.value.code == "config.address_refused"
     write(tmp_path, {"levada.yml": f"name: t\nnetwork: {{allow_hosts: ['{host}']}}\n"})
     if host == "127.0.0.1":
         with Project.open(tmp_path, private_addresses=False) as project, pytest.raises(LevadaError) as refused:
-            (project.source("it") if role == "sources" else project.destination("it")).check()
+            (project.world.source("it") if role == "sources" else project.world.destination("it")).check()
         assert refused.value.code in ("source.unreachable", "destination.unavailable")

@@ -293,10 +293,10 @@ def test_every_expression_of_a_mapping_passes_the_check(tmp_path: Path) -> None:
     """There is no way around it: in each place where a mapping takes SQL."""
     small_project(tmp_path, 1)
     with Project.open(tmp_path) as project:
-        columns = project.source("shop").columns("select * from customers")
+        columns = project.world.source("shop").columns("select * from customers")
         fields = (FieldMapping("a", "column", "email"), FieldMapping("tier", "sql", "getenv('HOME')"))
         with pytest.raises(ConfigError) as caught:
-            project.planner.types(Mapping(fields, ("a",)), columns)
+            project.world.planner.types(Mapping(fields, ("a",)), columns)
         assert caught.value.code == "config.expression"
 
 

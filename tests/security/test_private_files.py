@@ -69,7 +69,7 @@ def test_the_temporary_folder_is_private_while_it_is_used(tmp_path: Path) -> Non
     code = (
         "import os, pathlib; os.umask(0); from levada import Project\n"
         "with Project.open('project') as project:\n"
-        "    project.plan('customers_to_crm'); print(oct(os.stat(project.spool).st_mode & 0o777))"
+        "    project.plan('customers_to_crm'); print(oct(os.stat(project.world.spool).st_mode & 0o777))"
     )
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True

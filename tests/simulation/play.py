@@ -85,7 +85,7 @@ def empty_state() -> Path:
 
 def planner_of(workshop: Workshop) -> Any:
     """The real planner for one schedule of each class in REAL_EVERY and for undos, for all others the quick one."""
-    schedule = workshop.world.schedule
+    schedule = workshop.place.schedule
     undoes = any(stage.undo is not None for stage in schedule.stages)
     if undoes or schedule.seed // len(LETTERS) % REAL_EVERY == 0:
         return real_planner(workshop)

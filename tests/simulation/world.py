@@ -32,10 +32,10 @@ from levada.redaction import Redactor
 from levada.runner.approve import approve
 from levada.runner.doubt import doubt
 from levada.runner.heartbeat import Heartbeat
-from levada.runner.project import Project
 from levada.runner.records import RecordOutcome, records
 from levada.runner.run import run
 from levada.runner.undo import undo
+from levada.runner.world import World as RunnerWorld
 from levada.source import Source
 from levada.stores.sqlite import SqliteStore
 from levada.sync import Sync
@@ -244,29 +244,37 @@ class _Nowhere:
         return None
 
 
-class Workshop(Project):
+class Workshop(RunnerWorld):
     """A process's project: files are values, the world is the simulation's."""
 
     def __init__(self, world: World, process: Process, planner: Any) -> None:
-        super().__init__(world.folder, Settings(), None, self._heard, {"dest": world.destination}, world.clock, True)
-        self.world = world
+        super().__init__(
+            world.folder,
+            Settings(),
+            None,
+            world.clock,
+            listener=self._heard,
+            halt=VirtualFlag(world.clock),
+            destinations={"dest": world.destination},
+        )
+        self.place = world
         self.process = process
         store = SqliteStore.open(world.state, world.clock)
         hooked(store, process)
         PROCESSES[id(store)] = process
-        self._store = world.store = store
-        self._redaction = Redactor(())
+        self._opened.store = world.store = store
+        self._opened.redaction = Redactor(())
         self._planner = planner(self)
         self._dispatcher = Dispatcher(
             store,
             world.clock,
-            self._redaction,
+            self.redaction,
+            halt=self.halt,
             policy=AddressPolicy(True, ()),
             listener=self.listener,
             wire=lambda: SimulatedWire(world, process, self._between),
             run_loop=lambda main: run_virtually(world.clock, world.chance, main),
         )
-        self._dispatcher.halt = VirtualFlag(world.clock)
         self.between: Any = None
 
     def _heard(self, event: events.Event) -> None:
@@ -274,10 +282,10 @@ class Workshop(Project):
             self.process.resuming, self.process.run = event.resumed, event.run_id
             if not event.resumed:
                 self._begun(event.run_id)
-        self.world.words.append(repr(event))
+        self.place.words.append(repr(event))
 
     def _begun(self, run_id: str) -> None:
-        world, purpose = self.world, self.store.run(run_id).purpose
+        world, purpose = self.place, self.store.run(run_id).purpose
         if purpose != "settle":
             world.begun[world.server.stage] = world.latest = run_id
         if purpose == "undo":
@@ -292,7 +300,7 @@ class Workshop(Project):
             self.between(number)
 
     def sync_file(self, name: str) -> SyncFile:
-        world = self.world
+        world = self.place
         letter = world.schedule.letter
         declared = {
             "model": "people",
@@ -316,11 +324,11 @@ class Workshop(Project):
         return Model(source="warehouse", key=("id",), query="SELECT * FROM people")
 
     def source(self, name: str) -> Source:
-        return ModelSource(self.world)
+        return ModelSource(self.place)
 
     def die(self) -> None:
         """Vanish without a last word."""
-        store = self._store
+        store = self._opened.store
         assert isinstance(store, SqliteStore)
         self.process.dead = True
         store._machine.leave(store._me)

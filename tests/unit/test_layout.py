@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
@@ -95,6 +96,32 @@ def test_packages_import_only_what_lies_below_them() -> None:
             if not below or parts[1] == "testing":
                 wrong.append(f"{_shown(path)}:{line} imports {name}")
     assert wrong == []
+
+
+def test_use_cases_form_no_circle() -> None:
+    """In `runner` every module can be read after those that it imports, for types alone included."""
+    imports = {
+        path.stem: {
+            name.split(".")[2]
+            for name, _ in _imports(path)
+            if name.startswith("levada.runner.") and name.count(".") == 2
+        }
+        for path in MODULES
+        if _package(path) == "runner"
+    }
+    assert len(imports) > 40
+    list(TopologicalSorter(imports).static_order())  # raises CycleError, which names the modules
+
+
+def test_use_cases_know_the_world_and_not_the_face() -> None:
+    """Only the package's entrance and what stands above `runner` import `Project`."""
+    faced = [
+        f"{_shown(path)}:{line}"
+        for path in MODULES
+        for name, line in _imports(path)
+        if name == "levada.runner.project" and _package(path) == "runner"
+    ]
+    assert faced == []
 
 
 def test_the_root_imports_only_the_standard_library_pydantic_and_pyarrow() -> None:

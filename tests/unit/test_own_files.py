@@ -89,7 +89,7 @@ def test_no_source_and_no_destination_opens_the_state(tmp_path: Path, kind: str,
     more = "format: csv\n" if kind == "files" and role == "destinations" else ""
     write(root, {f"{role}/mine.yml": f"type: {kind}\npath: {path}\n{more}"})
     with Project.open(root) as opened, pytest.raises(ConfigError) as caught:
-        (opened.source if role == "sources" else opened.destination)("mine")
+        (opened.world.source if role == "sources" else opened.world.destination)("mine")
     assert (caught.value.code, str(caught.value.where)) == ("config.own_files", f"{role}/mine.yml:2:7")
     assert (root / ".levada" / "state.sqlite").read_bytes() == before
 
@@ -103,7 +103,7 @@ def test_no_source_reads_the_environment_of_a_process(tmp_path: Path, path: str)
     (root / "data" / "t.csv").symlink_to("/proc/self/environ")
     write(root, {"sources/mine.yml": f"type: files\npath: {path}\nencoding: utf-16le\n"})
     with Project.open(root) as opened, pytest.raises(ConfigError) as caught:
-        opened.source("mine")
+        opened.world.source("mine")
     assert caught.value.code == "config.own_files"
 
 
@@ -130,7 +130,7 @@ def test_no_link_in_a_folder_of_data_leads_to_the_state(tmp_path: Path, link: st
             (seen / "x.parquet").symlink_to(ledger)
     write(root, {"sources/mine.yml": f"type: files\npath: {path}\n"})
     with Project.open(root) as opened, pytest.raises(ConfigError) as caught:
-        opened.source("mine")
+        opened.world.source("mine")
     assert (caught.value.code, str(caught.value.where)) == ("config.own_files", "sources/mine.yml:2:7")
     shutil.rmtree(seen) if link == "deeper" else seen.unlink()
     os.link(root / "levada.yml", root / "seen" / "u.csv")
@@ -138,7 +138,7 @@ def test_no_link_in_a_folder_of_data_leads_to_the_state(tmp_path: Path, link: st
     (root / "seen" / "v.csv").symlink_to(root / "levada.yml")
     with Project.open(root) as opened:
         if path == "seen":
-            opened.source("mine")
+            opened.world.source("mine")
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "duckdb", "files"])
@@ -159,7 +159,7 @@ def test_others_than_the_user_reach_files_of_the_project_only(tmp_path: Path, ki
     allowed = way == "inside" and kind != "files"
     for private in (False, True):
         with Project.open(root, private_addresses=private) as opened:
-            ask = opened.source if role == "sources" else opened.destination
+            ask = opened.world.source if role == "sources" else opened.world.destination
             if private or allowed:
                 ask("mine")
                 continue

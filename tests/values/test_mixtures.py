@@ -70,7 +70,7 @@ class Trial:
         """The columns that can be read. Each other one is refused by its name, with its file and what to do."""
         taken = []
         with Project.open(self.folder) as project:
-            source = project.source("data")
+            source = project.world.source("data")
             for each in self.drawn:
                 try:
                     with source.read(f"SELECT {each.name} FROM t") as batches:

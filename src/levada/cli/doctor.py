@@ -21,7 +21,7 @@ def command(invocation: Invocation, accept_rollback: bool) -> int:
     terminal = invocation.terminal
     if accept_rollback:
         with invocation.open() as project:
-            done = accept(project)
+            done = accept(project.world)
         if terminal.json:
             terminal.document({"done": list(done)})
         for sentence in done:
@@ -32,7 +32,7 @@ def command(invocation: Invocation, accept_rollback: bool) -> int:
         found = doctor(None)
     else:
         with invocation.open() as project:
-            found = doctor(project)
+            found = doctor(project.world)
     code = 2 if any(one.state == "wrong" for one in found) else 0
     if terminal.json:
         terminal.document({"ok": code == 0, "findings": [one.as_dict() for one in found]})

@@ -128,7 +128,7 @@ class Invocation:
 
     def clean(self, text: str) -> str:
         """The text without any secret of the project that was opened, and without what a terminal obeys."""
-        return self._opened.redaction.clean(text) if self._opened is not None else legible(text, "\n\t")
+        return self._opened.world.redaction.clean(text) if self._opened is not None else legible(text, "\n\t")
 
 
 Function = Callable[..., int | None]

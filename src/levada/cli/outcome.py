@@ -29,5 +29,5 @@ def failed_line(
     from levada.cli.app import report
     from levada.runner.attempt import crash_of
 
-    told = error if isinstance(error, LevadaError) else crash_of(project, sync, error)
+    told = error if isinstance(error, LevadaError) else crash_of(project.world, sync, error)
     return report(told, invocation, sync=sync, named=several)

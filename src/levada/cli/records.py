@@ -40,11 +40,11 @@ def command(
                 terminal.document(record.as_dict())
                 any_shown = True
             if not any_shown:
-                terminal.say(elsewhere(project, sync, run, outcome, key))
+                terminal.say(elsewhere(project.world, sync, run, outcome, key))
             return 0
         wanted = limit or SHOWN_DEFAULT
         found = list(project.records(sync, run=run, outcome=outcome, key=key, limit=wanted + 1))
-        none_found = "" if found else elsewhere(project, sync, run, outcome, key)
+        none_found = "" if found else elsewhere(project.world, sync, run, outcome, key)
         newer = [one.run_id for one in project.runs(sync, NEWER_MAX)] if found and run is None else []
     if not found:
         terminal.say(none_found)

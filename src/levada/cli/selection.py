@@ -69,7 +69,7 @@ def started(
     from levada.cli.app import report
     from levada.runner.selecting import startable
 
-    found, errors = startable(project.files, (*names, *select), exclude)
+    found, errors = startable(project.world.files, (*names, *select), exclude)
     return found, [report(error, invocation) for error in errors]
 
 

@@ -27,9 +27,9 @@ def command(invocation: Invocation, names: tuple[str, ...], select: tuple[str, .
 
     terminal = invocation.terminal
     with invocation.open() as project:
-        named, errors = startable(project.files, (*names, *select), exclude)
-        whole = [name for name in named if not project.files.errors_for([name])]
-        errors = tuple(dict.fromkeys((*errors, *project.files.errors_for(named))))
+        named, errors = startable(project.world.files, (*names, *select), exclude)
+        whole = [name for name in named if not project.world.files.errors_for([name])]
+        errors = tuple(dict.fromkeys((*errors, *project.world.files.errors_for(named))))
         view = project.status(whole)
     code = max((error.exit_code for error in errors), default=0)
     if terminal.json:

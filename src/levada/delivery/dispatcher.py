@@ -1,7 +1,7 @@
 """The front of delivery: sends orders, and holds single conversations (checks, discovery) with destinations.
 
-Everything that needs an event loop lives behind these two blocking methods. One dispatcher serves a whole
-process; `halt` stops its deliveries cleanly from any thread or signal handler.
+Everything that needs an event loop lives behind these two blocking methods. `halt` stops deliveries cleanly, from any
+thread.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ DRAIN_SECONDS = 6.0
 
 
 class Dispatcher:
-    """Sends what plans say. `wire` and `run_loop` are replaced in simulations."""
+    """Sends what plans say. `refusals` may be shared by several; `wire` and `run_loop` are replaced in simulations."""
 
     def __init__(
         self,
@@ -59,7 +59,9 @@ class Dispatcher:
         clock: Clock,
         redaction: Redaction,
         *,
+        halt: Halt,
         policy: AddressPolicy,
+        refusals: Refusals | None = None,
         authorities: Mapping[str, Path] | None = None,
         patience: Patience | None = None,
         listener: events.Listener = events.ignore,
@@ -74,8 +76,8 @@ class Dispatcher:
         self._listener = listener
         self._wire = wire or (lambda: HttpWire(policy, authorities or {}))
         self._run_loop = run_loop
-        self._refusals = Refusals(clock)
-        self.halt = Halt()
+        self._refusals = refusals or Refusals(clock)
+        self._halt = halt
 
     def talk(self, destination: Destination, talk: Talk[T]) -> T:
         """Hold a conversation that changes nothing. Raises DestinationError when it cannot be held."""
@@ -155,7 +157,7 @@ class Dispatcher:
             entries,
             schema=schema,
             policy=self._patience.policy,
-            halt=self.halt,
+            halt=self._halt,
             listener=self._listener,
             clean=self._redaction.clean,
             chance=self._clock.random,
@@ -191,7 +193,7 @@ class Dispatcher:
                 journal,
                 entries,
                 policy=self._patience.policy,
-                halt=self.halt,
+                halt=self._halt,
                 keys=keys,
                 held=waiting,
                 listener=self._listener,
@@ -209,7 +211,7 @@ class Dispatcher:
                 if not ended:
                     loop.call_soon_threadsafe(drain)
 
-            self.halt.call(wake)
+            self._halt.call(wake)
             try:
                 await engine.deliver()
             finally:

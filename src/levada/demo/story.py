@@ -175,7 +175,7 @@ class Story:
         for reason in result.guard.reasons:
             self.say(f"  {reason.message}")
         with self.project() as project:
-            known = project.ledger(CRM).rows
+            known = project.world.ledger(CRM).rows
         held = len(self.contacts())
         if known > held:
             self.say(

@@ -101,6 +101,12 @@ class SyncFile:
     def where(self) -> Where:
         return Where(self.positions.file)
 
+    def field_position(self, target: str) -> Where:
+        """The place of a field: among the fields, or in `match`, from where fields are taken that are not listed."""
+        if ("fields", target) not in self.positions.values and ("match", target) in self.positions.values:
+            return self.positions.at("match", target)
+        return self.positions.at("fields", target)
+
 
 @dataclass(frozen=True, slots=True)
 class ProjectFiles:

@@ -118,7 +118,6 @@ def _may_be_null(mapped: FieldMapping, mapping: FieldMappings, keys: Sequence[st
 
 
 def _check_only_if_empty(file: SyncFile, destination: Destination | TableDestination, mapping: FieldMappings) -> None:
-    from levada.runner.resolve import field_position
 
     whole = file.sync.mode == "replace"
     for mapped in mapping.fields:
@@ -127,7 +126,7 @@ def _check_only_if_empty(file: SyncFile, destination: Destination | TableDestina
             raise ConfigError(
                 f"{what} cannot set {mapped.field} only where it is empty",
                 code="config.only_if_empty_not_possible",
-                where=field_position(file, mapped.field),
+                where=file.field_position(mapped.field),
                 hint="leave out only_if_empty, or the field",
             )
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import getpass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from levada.clock import isoformat
 from levada.errors import ConfigError, LevadaError
-from levada.store import Approval, AuditEntry
+from levada.runner.audit import actor, note
+from levada.runner.plan import plan
+from levada.runner.undo import plan_undo
+from levada.store import Approval
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 APPROVAL_HOURS = 24
-SET_BACK = timedelta(hours=1)
-"""Clocks are set back by so much without anything being wrong."""
 RUNS_SEARCHED_MAX = 200
 UNDOS_SEARCHED_MAX = 20
 """For a plan that no run has stored: of so many runs it may be the undo."""
 
 
-def approve(project: Project, plan_id: str) -> Approval:
+def approve(world: World, plan_id: str) -> Approval:
     """Approve the plan. `plan_id` is what `levada plan` or a blocked run printed: `sync@12 hex digits`.
 
     A plan that no run has stored is made again now; if the model or the ledger has moved on since it was
@@ -34,18 +34,16 @@ def approve(project: Project, plan_id: str) -> Approval:
             code="usage.plan_id",
             hint="it looks like customers_to_crm@0123456789ab; `levada plan` and a blocked run print it",
         )
-    project.sync_file(sync)
-    if not _stored(project, sync, plan_id):
-        from levada.runner.plan import plan
-
-        now = plan(project, sync, sample_size=0)
-        if now.plan.plan_id != plan_id and not _is_of_an_undo(project, sync, plan_id):
+    world.sync_file(sync)
+    if not _stored(world, sync, plan_id):
+        now = plan(world, sync, sample_size=0)
+        if now.plan.plan_id != plan_id and not _is_of_an_undo(world, sync, plan_id):
             raise ConfigError(
                 f"the plan is no longer {plan_id}: the model or what is synced has changed since",
                 code="usage.plan_moved_on",
                 hint=f"look at it again with `levada plan {sync}`; it is now {now.plan.plan_id}",
             )
-    moment = project.clock.now()
+    moment = world.clock.now()
     approval = Approval(
         plan_id=plan_id,
         sync=sync,
@@ -53,26 +51,14 @@ def approve(project: Project, plan_id: str) -> Approval:
         approved_at=isoformat(moment),
         expires_at=isoformat(moment + timedelta(hours=APPROVAL_HOURS)),
     )
-    project.store.approve(approval)
-    project.store.note(
-        AuditEntry(approval.approved_at, approval.approved_by, "plan.approve", sync, {"plan_id": plan_id})
-    )
+    world.store.approve(approval)
+    note(world, "plan.approve", sync, {"plan_id": plan_id})
     return approval
 
 
-def standing_approval(project: Project, plan_id: str) -> Approval | None:
-    """The approval that covers this plan now, if there is one. One from the future does not: the clock was set back,
-    and nobody knows how old it is."""
-    found = project.stored.approval(plan_id) if project.stored is not None else None
-    if found is None:
-        return None
-    approved, expires = datetime.fromisoformat(found.approved_at), datetime.fromisoformat(found.expires_at)
-    return found if approved - SET_BACK <= project.clock.now() < expires else None
-
-
-def _stored(project: Project, sync: str, plan_id: str) -> bool:
+def _stored(world: World, sync: str, plan_id: str) -> bool:
     """Did a run already store this plan and stop at its guard, with nothing run since?"""
-    for record in project.store.runs(sync, RUNS_SEARCHED_MAX):
+    for record in world.store.runs(sync, RUNS_SEARCHED_MAX):
         if record.plan_id == plan_id:
             return record.status == "blocked"
         if record.status in ("succeeded", "partial"):
@@ -80,23 +66,13 @@ def _stored(project: Project, sync: str, plan_id: str) -> bool:
     return False
 
 
-def _is_of_an_undo(project: Project, sync: str, plan_id: str) -> bool:
+def _is_of_an_undo(world: World, sync: str, plan_id: str) -> bool:
     """Is this the plan that takes back one of the latest runs, as it would be made now?"""
-    from levada.runner.undo import plan_undo
-
-    for record in project.store.runs(sync, UNDOS_SEARCHED_MAX):
+    for record in world.store.runs(sync, UNDOS_SEARCHED_MAX):
         if record.status in ("succeeded", "partial") and record.folder:
             try:
-                if plan_undo(project, record.run_id, sample_size=0).plan.plan_id == plan_id:
+                if plan_undo(world, record.run_id, sample_size=0).plan.plan_id == plan_id:
                     return True
             except LevadaError:
                 continue
     return False
-
-
-def actor() -> str:
-    """Who does this, for the audit: the name of the user of this machine."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return "unknown"

@@ -17,7 +17,7 @@ from levada.errors import LevadaError, StoppedError, StoreError
 from levada.run import RunResult
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 MEMORY = "attempt"
 QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
@@ -26,7 +26,7 @@ WORDS_MAX = 300
 ISSUES = "the project's issue tracker"
 
 
-def attempted(project: Project, sync: str, act: Callable[[], RunResult]) -> RunResult:
+def attempted(world: World, sync: str, act: Callable[[], RunResult]) -> RunResult:
     """Do it, and remember what kept it from an end. The state's own errors are not remembered: whoever asks for the
     status meets them, and another process that runs the sync says nothing of it."""
     try:
@@ -34,31 +34,31 @@ def attempted(project: Project, sync: str, act: Callable[[], RunResult]) -> RunR
     except (StoreError, StoppedError):
         raise
     except LevadaError as error:
-        _remember(project, sync, error)
+        _remember(world, sync, error)
         raise
     except (Exception, SystemExit) as error:
-        _remember(project, sync, crash_of(project, sync, error))
+        _remember(world, sync, crash_of(world, sync, error))
         raise
-    if project.store.recall(sync, MEMORY) is not None:
-        project.store.remember(sync, MEMORY, None)
+    if world.store.recall(sync, MEMORY) is not None:
+        world.store.remember(sync, MEMORY, None)
     return result
 
 
-def last_attempt(project: Project, sync: str) -> dict[str, Any] | None:
+def last_attempt(world: World, sync: str) -> dict[str, Any] | None:
     """`code`, `message`, `hint`, `exit_code` and `at` of a start that had no end; None if the last one had."""
-    text = project.stored.recall(sync, MEMORY) if project.stored is not None else None
+    text = world.stored.recall(sync, MEMORY) if world.stored is not None else None
     if text is None:
         return None
     found: dict[str, Any] = json.loads(text)
     return found
 
 
-def crash_of(project: Project, sync: str, error: BaseException) -> LevadaError:
+def crash_of(world: World, sync: str, error: BaseException) -> LevadaError:
     """An error of nobody's making as one of ours: what happened, how to go on with the sync, and what to send us."""
     crash = LevadaError(
-        words_of(error, project.redaction.clean),
+        words_of(error, world.redaction.clean),
         code="bug",
-        hint=f"this is a bug in Levada, not in your project: sorry. {_how_to_go_on(project, sync)}. Please send what "
+        hint=f"this is a bug in Levada, not in your project: sorry. {_how_to_go_on(world, sync)}. Please send what "
         f"`levada run {sync} --debug` prints to {ISSUES}: it holds no value of a row",
     )
     crash.__cause__ = error
@@ -71,10 +71,10 @@ def words_of(error: BaseException, clean: Callable[[str], str]) -> str:
     return words.splitlines()[0][:WORDS_MAX]
 
 
-def _how_to_go_on(project: Project, sync: str) -> str:
+def _how_to_go_on(world: World, sync: str) -> str:
     unfinished = None
     with suppress(LevadaError):
-        unfinished = project.store.open_run(sync)
+        unfinished = world.store.open_run(sync)
     if unfinished is None:
         return (
             f"Nothing is left open; `levada preview {sync}` and `levada check {sync}` show how far it comes, and a row "
@@ -86,16 +86,16 @@ def _how_to_go_on(project: Project, sync: str) -> str:
     )
 
 
-def _remember(project: Project, sync: str, error: LevadaError) -> None:
+def _remember(world: World, sync: str, error: LevadaError) -> None:
     """If it cannot be written, `status` does not know of it."""
-    clean = project.redaction.clean
+    clean = world.redaction.clean
     document = {
         "code": error.code,
         "message": clean(f"{error.where}: {error.message}" if error.where else error.message),
         "hint": error.hint and clean(error.hint),
         "exit_code": error.exit_code,
-        "at": isoformat(project.clock.now()),
+        "at": isoformat(world.clock.now()),
     }
     with suppress(LevadaError):
-        if project.stored is not None:
-            project.stored.remember(sync, MEMORY, json.dumps(document))
+        if world.stored is not None:
+            world.stored.remember(sync, MEMORY, json.dumps(document))

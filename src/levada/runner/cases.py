@@ -11,16 +11,16 @@ from levada.errors import ConfigError
 from levada.runner.connectors import connector_files, read_connector
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 __all__ = ["CaseResult", "run_cases"]
 
 
-def run_cases(project: Project, names: Sequence[str] = ()) -> tuple[CaseResult, ...]:
+def run_cases(world: World, names: Sequence[str] = ()) -> tuple[CaseResult, ...]:
     """Every case of these connectors, or of all. Raises ConfigError for an unknown name and for a bad file."""
     from levada.nearest import nearest_hint
 
-    files = connector_files(project.root)
+    files = connector_files(world.root)
     for name in names:
         if name not in files:
             raise ConfigError(
@@ -28,7 +28,7 @@ def run_cases(project: Project, names: Sequence[str] = ()) -> tuple[CaseResult, 
             )
     found: list[CaseResult] = []
     for name in names or files:
-        declared, positions = read_connector(project.root, files[name])
+        declared, positions = read_connector(world.root, files[name])
         try:
             found += run_cases_of(name, declared, positions.at)
         except ConfigError as error:

@@ -23,7 +23,7 @@ from levada.source import Cautious, without_unfit
 from levada.wording import plural
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 ROWS_TRIED = 20
 """How many first rows of a sync are mapped."""
@@ -78,12 +78,12 @@ class CheckReport:
         return {"ok": self.exit_code == 0, "checks": [finding.as_dict() for finding in self.findings]}
 
 
-def check(project: Project, syncs: Sequence[str] | None = None) -> CheckReport:
+def check(world: World, syncs: Sequence[str] | None = None) -> CheckReport:
     """Check these syncs and all that they are made of; the whole project by default.
 
     Errors are findings, not raised; what depends on something wrong is left out.
     """
-    files = project.files
+    files = world.files
     names = tuple(sorted(files.listed["sync"])) if syncs is None else tuple(syncs)
     errors = files.errors if syncs is None else files.errors_for(names)
     findings = [_error("files", error) for error in errors]
@@ -95,40 +95,40 @@ def check(project: Project, syncs: Sequence[str] | None = None) -> CheckReport:
     if syncs is None:
         models = sorted(files.models)
     sources = sorted({files.models[name].model.source for name in models} & set(files.sources))
-    reached = {name for name in sources if _add(project, findings, f"source {name}", partial(_source, project, name))}
+    reached = {name for name in sources if _add(world, findings, f"source {name}", partial(_source, world, name))}
     for name in sorted(reached):
-        findings += _cautions(project, name)
+        findings += _cautions(world, name)
     keyed = {
         name
         for name in models
         if files.models[name].model.source in reached
-        and _add(project, findings, f"model {name}", partial(_key, project, name, files.models[name].model))
+        and _add(world, findings, f"model {name}", partial(_key, world, name, files.models[name].model))
     }
     destinations = sorted({files.syncs[name].sync.destination for name in declared})
     open_ = {
         name
         for name in destinations
-        if _add(project, findings, f"destination {name}", partial(_destination, project, name))
+        if _add(world, findings, f"destination {name}", partial(_destination, world, name))
     }
     for name in declared:
         sync = files.syncs[name].sync
         if sync.model in keyed and sync.destination in open_:
             try:
-                findings += _sync(project, name)
+                findings += _sync(world, name)
             except StoppedError:
                 raise
             except Exception as error:  # noqa: BLE001 -- a bug of ours is a finding like any other
-                findings.append(_error(f"sync {name}", crash_of(project, name, error)))
+                findings.append(_error(f"sync {name}", crash_of(world, name, error)))
     findings += [
         Finding(f"sync {name}", "notice", one.message, one.hint, str(one.where), "config.shared_object")
         for name in declared
-        for one in overlaps(project, name)
+        for one in overlaps(world, name)
     ]
-    clean = project.redaction.clean
+    clean = world.redaction.clean
     return CheckReport(tuple(replace(one, message=clean(one.message), hint=clean(one.hint)) for one in findings))
 
 
-def _add(project: Project, findings: list[Finding], subject: str, look: Callable[[], Finding]) -> bool:
+def _add(world: World, findings: list[Finding], subject: str, look: Callable[[], Finding]) -> bool:
     """Look at one thing and add what is found: may what depends on it be looked at?"""
     try:
         finding = look()
@@ -136,7 +136,7 @@ def _add(project: Project, findings: list[Finding], subject: str, look: Callable
         raise
     except Exception as error:  # noqa: BLE001 -- a bug of ours is a finding like any other
         finding = Finding(
-            subject, "bug", words_of(error, project.redaction.clean), f"this is a bug in Levada: please tell {ISSUES}"
+            subject, "bug", words_of(error, world.redaction.clean), f"this is a bug in Levada: please tell {ISSUES}"
         )
     findings.append(finding)
     return finding.state not in ("wrong", "bug", "away")
@@ -151,18 +151,18 @@ def _error(subject: str, error: LevadaError) -> Finding:
     return Finding(subject, state, error.message, error.hint or "", where, error.code)
 
 
-def _source(project: Project, name: str) -> Finding:
+def _source(world: World, name: str) -> Finding:
     subject = f"source {name}"
     try:
-        project.source(name).check()
+        world.source(name).check()
     except LevadaError as error:
         return _error(subject, error)
     return Finding(subject, "ok", "answers")
 
 
-def _cautions(project: Project, name: str) -> list[Finding]:
+def _cautions(world: World, name: str) -> list[Finding]:
     """What the account of a source may do that it need not: the last wall is its own rights."""
-    source = project.source(name)
+    source = world.source(name)
     try:
         found = source.cautions() if isinstance(source, Cautious) else ()
     except LevadaError:
@@ -171,16 +171,16 @@ def _cautions(project: Project, name: str) -> list[Finding]:
     return [Finding(f"source {name}", "notice", f"its account {words}", hint, code="access.wide") for words in found]
 
 
-def _destination(project: Project, name: str) -> Finding:
+def _destination(world: World, name: str) -> Finding:
     subject = f"destination {name}"
     try:
-        destination = project.destination(name)
+        destination = world.destination(name)
         if isinstance(destination, TableDestination):
             destination.check()
             return Finding(subject, "ok", "answers")
         asked: list[Request] = []
-        project.dispatcher.check_address(destination)
-        project.talk(destination, _noting(destination.check(), asked))
+        world.dispatcher.check_address(destination)
+        world.talk(destination, _noting(destination.check(), asked))
     except LevadaError as error:
         return _error(subject, error)
     return Finding(subject, "ok", "answers" if asked else "is well-formed; it has no `check`, so it was not asked")
@@ -197,17 +197,17 @@ def _noting(talk: Talk[None], asked: list[Request]) -> Talk[None]:
         return
 
 
-def _key(project: Project, name: str, model: Model) -> Finding:
+def _key(world: World, name: str, model: Model) -> Finding:
     """Do the key's columns exist, and are they neither NULL nor twice the same? Counted by the warehouse."""
     subject = f"model {name}"
     query = model_query(model)
     try:
-        columns = [column.name for column in model_columns(project, name, model)]
+        columns = [column.name for column in model_columns(world, name, model)]
         missing = [key for key in model.key if key not in columns]
         if missing:
             from levada.nearest import nearest_hint
 
-            where = str(project.model_position(name, "key"))
+            where = str(world.model_position(name, "key"))
             return Finding(
                 subject,
                 "wrong",
@@ -216,12 +216,10 @@ def _key(project: Project, name: str, model: Model) -> Finding:
                 where,
                 "config.missing_key_column",
             )
-        rows, nulls, twice = _key_figures(project, model, query)
+        rows, nulls, twice = _key_figures(world, model, query)
         if not nulls and not twice:
             return Finding(subject, "ok", f"{plural(rows, 'row')}, key {', '.join(model.key)} is unique")
-        return Finding(
-            subject, "rows", _key_words(project, model, query, rows, nulls, twice), _KEY_HINT, code="rows.key"
-        )
+        return Finding(subject, "rows", _key_words(world, model, query, rows, nulls, twice), _KEY_HINT, code="rows.key")
     except LevadaError as error:
         return _error(subject, error)
 
@@ -229,7 +227,7 @@ def _key(project: Project, name: str, model: Model) -> Finding:
 _KEY_HINT = "a run calls such rows invalid and sends the others; rows that are wholly equal count as one"
 
 
-def _key_words(project: Project, model: Model, query: str, rows: int, nulls: int, twice: int) -> str:
+def _key_words(world: World, model: Model, query: str, rows: int, nulls: int, twice: int) -> str:
     parts = []
     if nulls:
         parts.append(f"{nulls:,} with NULL in the key")
@@ -239,21 +237,21 @@ def _key_words(project: Project, model: Model, query: str, rows: int, nulls: int
             f"SELECT {keys}, count(*) AS levada_count FROM (\n{query}\n) AS m WHERE {_no_nulls(model)} GROUP BY {keys} "
             f"HAVING count(*) > 1 ORDER BY count(*) DESC, {keys} LIMIT {KEYS_SHOWN}"
         )
-        samples = "; ".join(_key_samples(project, model, query, often))
+        samples = "; ".join(_key_samples(world, model, query, often))
         parts.append(f"{plural(twice, 'key that occurs', 'keys that occur')} more than once ({samples})")
     return f"{plural(rows, 'row')}, of them {' and '.join(parts)}"
 
 
-def _key_samples(project: Project, model: Model, query: str, often: str) -> list[str]:
+def _key_samples(world: World, model: Model, query: str, often: str) -> list[str]:
     """Some keys that occur more than once: how often, and by what their rows differ (of many rows, the first ones)."""
     names = ['"' + key.replace('"', '""') + '"' for key in model.key]
     same = " AND ".join(f"m.{name} = k.{name}" for name in names)
     joined = f"SELECT m.* FROM (\n{query}\n) AS m JOIN (\n{often}\n) AS k ON {same} LIMIT {ROWS_COMPARED}"
     rows: dict[str, list[dict[str, Any]]] = {}
-    for row in _ask(project, model, joined):
+    for row in _ask(world, model, joined):
         rows.setdefault(_shown_key(row, model), []).append(row)
     found = []
-    for row in _ask(project, model, often):
+    for row in _ask(world, model, often):
         key, times = _shown_key(row, model), row["levada_count"]
         told = columns_apart(rows.get(key, []), model.key)
         if not told and len(rows.get(key, [])) == times:
@@ -266,7 +264,7 @@ def _shown_key(row: Mapping[str, Any], model: Model) -> str:
     return ", ".join(str(row[key]) for key in model.key)
 
 
-def _key_figures(project: Project, model: Model, query: str) -> tuple[int, int, int]:
+def _key_figures(world: World, model: Model, query: str) -> tuple[int, int, int]:
     """Rows, rows with NULL in the key, and keys that occur more than once."""
     keys = _listed_keys(model)
     statement = (
@@ -275,13 +273,13 @@ def _key_figures(project: Project, model: Model, query: str) -> tuple[int, int, 
         f" sum(CASE WHEN levada_count > 1 AND {_no_nulls(model)} THEN 1 ELSE 0 END) AS twice"
         f" FROM (SELECT {keys}, count(*) AS levada_count FROM (\n{query}\n) AS m GROUP BY {keys}) AS k"
     )
-    row = _ask(project, model, statement)[0]
+    row = _ask(world, model, statement)[0]
     figures = [int(value) if value is not None else 0 for value in row.values()]
     return figures[0], figures[1], figures[2]
 
 
-def _ask(project: Project, model: Model, statement: str) -> list[dict[str, Any]]:
-    with project.source(model.source).read(statement) as batches:
+def _ask(world: World, model: Model, statement: str) -> list[dict[str, Any]]:
+    with world.source(model.source).read(statement) as batches:
         return [row for batch in batches for row in python_rows(without_unfit(batch)[0])]
 
 
@@ -297,16 +295,16 @@ def _passed(rows: int) -> str:
     return "the model has no rows" if not rows else f"the first {plural(rows, 'row passes', 'rows pass')}"
 
 
-def _sync(project: Project, name: str) -> list[Finding]:
+def _sync(world: World, name: str) -> list[Finding]:
     """Does the mapping hold against both ends, and do the first rows pass it?"""
     subject = f"sync {name}"
     try:
-        resolved = resolve(project, name)
-        ledger = project.ledger(name)
-        check_target(project, resolved, ledger)
-        _, told = check_proof(project, Place.of(resolved), ledger, looks=True)
-        with request(project, resolved, ledger) as asked:
-            shown = project.planner.preview(asked, ROWS_TRIED)
+        resolved = resolve(world, name)
+        ledger = world.ledger(name)
+        check_target(world, resolved, ledger)
+        _, told = check_proof(world, Place.of(resolved), ledger, looks=True)
+        with request(world, resolved, ledger) as asked:
+            shown = world.planner.preview(asked, ROWS_TRIED)
     except ConfigErrors as errors:
         return [_error(subject, error) for error in errors.errors]
     except LevadaError as error:

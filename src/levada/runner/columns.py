@@ -13,21 +13,21 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from levada.errors import ConfigError, StoreError
 from levada.guard import GuardReason
 from levada.plan import Plan
+from levada.runner.resolved import Drift, Resolved
 from levada.sql.connection import connect
 from levada.sql.text import literal, quoted
 from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.mapping import FieldMapping
-    from levada.runner.project import Project
-    from levada.runner.resolve import Resolved
+    from levada.runner.world import World
     from levada.source import Column
 
 MEMORY = "columns"
@@ -47,21 +47,10 @@ _KINDS = (
 MISSING_CODES = ("config.unknown_column", "config.missing_key_column")
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """The columns now, and how they differ from those of the last run; nothing differs before a first run."""
-
-    now: Mapping[str, str] = field(default_factory=dict)
-    new: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    #: by name: the type before, the type now
-    retyped: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-
-
-def drift_of(project: Project, sync: str, columns: Sequence[Column]) -> Drift:
+def drift_of(world: World, sync: str, columns: Sequence[Column]) -> Drift:
     """Compare with what is remembered. Reads the store if there is one, and changes nothing."""
     now = {column.name: column.native or str(column.type) for column in columns}
-    text = project.stored.recall(sync, MEMORY) if project.stored is not None else None
+    text = world.stored.recall(sync, MEMORY) if world.stored is not None else None
     if text is None:
         return Drift(now)
     before: dict[str, str] = json.loads(text)
@@ -73,20 +62,20 @@ def drift_of(project: Project, sync: str, columns: Sequence[Column]) -> Drift:
     )
 
 
-def left_out(project: Project, sync: str) -> tuple[str, ...]:
+def left_out(world: World, sync: str) -> tuple[str, ...]:
     """The columns that earlier runs left out, since the destination had no field for them."""
-    text = project.stored.recall(sync, LEFT_OUT) if project.stored is not None else None
+    text = world.stored.recall(sync, LEFT_OUT) if world.stored is not None else None
     return tuple(json.loads(text)) if text else ()
 
 
-def remember_columns(project: Project, resolved: Resolved) -> None:
+def remember_columns(world: World, resolved: Resolved) -> None:
     """After a run that ended well. If it cannot be written now, the next run tells the same notices again."""
     text = json.dumps(dict(resolved.drift.now), ensure_ascii=False)
     with suppress(StoreError):
-        if project.store.recall(resolved.name, MEMORY) != text:
-            project.store.remember(resolved.name, MEMORY, text)
-        if left_out(project, resolved.name) != resolved.left_out:
-            project.store.remember(resolved.name, LEFT_OUT, json.dumps(resolved.left_out, ensure_ascii=False))
+        if world.store.recall(resolved.name, MEMORY) != text:
+            world.store.remember(resolved.name, MEMORY, text)
+        if left_out(world, resolved.name) != resolved.left_out:
+            world.store.remember(resolved.name, LEFT_OUT, json.dumps(resolved.left_out, ensure_ascii=False))
 
 
 def renamed(error: ConfigError, drift: Drift) -> ConfigError:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from levada import __version__
 from levada.clock import Clock, SystemClock
 from levada.errors import StoreError
-from levada.runner.approve import actor
+from levada.runner.audit import actor
 from levada.runner.doubt import doubt
 from levada.runner.shifted import possibly_shifted
 from levada.wording import plural
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 DISK_LOW_BYTES = 1_000_000_000
 CLOCK_EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
@@ -44,34 +44,34 @@ class Diagnosis:
         return {"subject": self.subject, "state": self.state, "message": self.message, "hint": self.hint or None}
 
 
-def doctor(project: Project | None, clock: Clock | None = None) -> tuple[Diagnosis, ...]:
+def doctor(world: World | None, clock: Clock | None = None) -> tuple[Diagnosis, ...]:
     """What was found. Without a project only the installation is examined. Reads every byte of the state."""
     found = [_versions(), *_drivers(), _clock((clock or SystemClock()).now())]
-    if project is None:
+    if world is None:
         hint = "`levada init` begins one; -p names its folder"
         return (*found, Diagnosis("project", "notice", "no project here", hint))
-    files = project.files
+    files = world.files
     summary = (
-        f"{files.settings.name or project.root.name}: {len(files.sources)} sources, {len(files.models)} models, "
+        f"{files.settings.name or world.root.name}: {len(files.sources)} sources, {len(files.models)} models, "
         f"{len(files.destinations)} destinations, {len(files.syncs)} syncs"
     )
     found.append(Diagnosis("project", "ok", summary))
     if files.errors:
         message = f"{len(files.errors)} errors in its files, the first: {files.errors[0].message}"
         found.append(Diagnosis("files", "wrong", message, "`levada check` names them all"))
-    return (*found, _disk(project), *_state(project), *_shifted(project))
+    return (*found, _disk(world), *_state(world), *_shifted(world))
 
 
-def accept_rollback(project: Project) -> Sequence[str]:
+def accept_rollback(world: World) -> Sequence[str]:
     """Go on with a state that is behind its high-water mark or damaged: trust no ledger, keep what is legible.
 
     Returns what was done, as sentences. Raises BusyError while a run is under way.
     """
     from levada.stores.sqlite import SqliteStore
 
-    store = SqliteStore.open(project.state_folder, project.clock, check=False)
+    store = SqliteStore.open(world.state_folder, world.clock, check=False)
     try:
-        doubt(store, project.files.syncs)
+        doubt(store, world.files.syncs)
         return store.accept_rollback(actor())
     finally:
         store.close()
@@ -111,18 +111,18 @@ def _clock(now: datetime) -> Diagnosis:
     return Diagnosis("clock", "ok", f"{now:%Y-%m-%d %H:%M} UTC")
 
 
-def _disk(project: Project) -> Diagnosis:
-    usage = shutil.disk_usage(project.root)
+def _disk(world: World) -> Diagnosis:
+    usage = shutil.disk_usage(world.root)
     message = f"{usage.free / 1e9:,.1f} GB free of {usage.total / 1e9:,.0f} GB"
     if usage.free < DISK_LOW_BYTES:
         return Diagnosis("disk", "wrong", message, "make room: a run that cannot write its state pauses")
     return Diagnosis("disk", "ok", message)
 
 
-def _shifted(project: Project) -> list[Diagnosis]:
+def _shifted(world: World) -> list[Diagnosis]:
     """Syncs whose instants an earlier version sent, which shifted them by the zone of its machine."""
     try:
-        found = list(possibly_shifted(project))
+        found = list(possibly_shifted(world))
     except StoreError:
         return []  # the state itself is wrong, and says so
     return [
@@ -137,9 +137,9 @@ def _shifted(project: Project) -> list[Diagnosis]:
     ]
 
 
-def _state(project: Project) -> list[Diagnosis]:
+def _state(world: World) -> list[Diagnosis]:
     try:
-        store = project.stored
+        store = world.stored
     except StoreError as error:
         return [Diagnosis("state", "wrong", error.message, error.hint or "")]
     if store is None:

@@ -15,8 +15,8 @@ from levada.runner.doubt import is_doubted
 from levada.runner.ordered import ordered
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
-    from levada.runner.resolve import Resolved
+    from levada.runner.resolved import Resolved
+    from levada.runner.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,11 @@ class Foretold:
     resumes: str = ""
 
 
-def foretell(project: Project, resolved: Resolved, plan: Plan, folder: Path, ledger: Ledger) -> Foretold:
+def foretell(world: World, resolved: Resolved, plan: Plan, folder: Path, ledger: Ledger) -> Foretold:
     """For a plan that a fresh run of the sync would make now."""
     if resolved.sync.first_run == "skip" and not ledger.exists:
         return Foretold(Outlook({}), ())  # taken as synced already: nothing is sent
-    store = project.stored
+    store = world.stored
     order = ordered(resolved, "", plan, folder, resolved.verbs)
     if store is not None:
         doubted = is_doubted(store, plan.sync)

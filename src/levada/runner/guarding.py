@@ -16,15 +16,15 @@ from levada.runner.sample import sample_keys
 from levada.runner.undone import undone_reason
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
-    from levada.runner.resolve import Resolved
+    from levada.runner.resolved import Resolved
+    from levada.runner.world import World
 
 KEYS_NAMED = 5
 """How many keys a reason names as examples."""
 
 
 def decide(
-    project: Project, resolved: Resolved, plan: Plan, folder: Path, ledger: Ledger, *, looks: bool = False
+    world: World, resolved: Resolved, plan: Plan, folder: Path, ledger: Ledger, *, looks: bool = False
 ) -> GuardDecision:
     """The decision over a plan; whether it is approved is another question. `looks`: nothing is forgotten by it.
 
@@ -50,14 +50,14 @@ def decide(
         return judge_undo(declared, facts)
     decision = judge(declared, facts)
     decision = replace(decision, reasons=with_columns(decision.reasons, resolved.drift))
-    return decision.stopped_by(*_reasons(project, resolved, plan, folder, looks=looks))
+    return decision.stopped_by(*_reasons(world, resolved, plan, folder, looks=looks))
 
 
-def _reasons(project: Project, resolved: Resolved, plan: Plan, folder: Path, *, looks: bool) -> Iterator[GuardReason]:
+def _reasons(world: World, resolved: Resolved, plan: Plan, folder: Path, *, looks: bool) -> Iterator[GuardReason]:
     """What no limit tells: lost columns, and what was taken back or begun anew before."""
     yield from column_reasons(resolved, plan, folder)
-    if project.stored is None:
+    if world.stored is None:
         return
-    for reason in (undone_reason(project, plan, folder, forget=not looks), rebuilt_reason(project, resolved, plan)):
+    for reason in (undone_reason(world, plan, folder, forget=not looks), rebuilt_reason(world, resolved, plan)):
         if reason is not None:
             yield reason

@@ -13,30 +13,30 @@ from levada.clock import isoformat
 from levada.errors import ConfigError, CorruptedError
 from levada.planner import KindPolicy
 from levada.run import RunResult, Tally
-from levada.runner.approve import actor
+from levada.runner.audit import note
 from levada.runner.columns import remember_columns
 from levada.runner.plan import request
 from levada.runner.proof import Place, renew_proof
 from levada.runner.rebuilt import forget_rebuilt
-from levada.runner.resolve import Resolved, resolve
+from levada.runner.resolve import resolve
+from levada.runner.resolved import Resolved
 from levada.runner.sample import sample_keys
 from levada.runner.shifted import remember_beginning
 from levada.runner.target import remember_target
 from levada.runner.unremembered import accept_unremembered
-from levada.store import AuditEntry
 from levada.wording import plural
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 KEYS_NAMED = 20
 """So many forgotten keys are named."""
 
 
-def mark_synced(project: Project, sync: str) -> RunResult:
+def mark_synced(world: World, sync: str) -> RunResult:
     """Commit the model as confirmed. Refuses while a run of the sync is open: its outcomes are not known yet."""
-    resolved = resolve(project, sync)
-    store, clock = project.store, project.clock
+    resolved = resolve(world, sync)
+    store, clock = world.store, world.clock
     lease = store.acquire(sync)
     try:
         unfinished = store.open_run(sync)
@@ -50,18 +50,18 @@ def mark_synced(project: Project, sync: str) -> RunResult:
         run_id = clock.new_id("run")
         store.create_run(lease, run_id, "mark-synced")
         try:
-            forgotten, keys = _forgotten(project, resolved)
+            forgotten, keys = _forgotten(world, resolved)
         except BaseException:
             store.update_run(lease, run_id, phase="closed", status="failed")
             raise
-        with request(project, resolved, store.ledger(sync)) as asked:
+        with request(world, resolved, store.ledger(sync)) as asked:
             try:
-                ledger = project.planner.confirmed(asked)
+                ledger = world.planner.confirmed(asked)
             except BaseException:
                 store.update_run(lease, run_id, phase="closed", status="failed")
                 raise
-        remember_target(project, resolved)
-        remember_beginning(project, sync, store.ledger(sync), run_id, "sync")
+        remember_target(world, resolved)
+        remember_beginning(world, sync, store.ledger(sync), run_id, "sync")
         result = RunResult(
             sync=sync,
             run_id=run_id,
@@ -78,32 +78,28 @@ def mark_synced(project: Project, sync: str) -> RunResult:
             ),
         )
         store.commit(lease, run_id, ledger, status="succeeded", result=result.as_dict())
-        accept_unremembered(project, sync)
-        renew_proof(project, Place.of(resolved), ledger)
-        remember_columns(project, resolved)
-        forget_rebuilt(project, sync)
-        store.note(
-            AuditEntry(
-                result.finished_at, actor(), "sync.mark_synced", sync, {"rows": ledger.rows, "forgotten": forgotten}
-            )
-        )
+        accept_unremembered(world, sync)
+        renew_proof(world, Place.of(resolved), ledger)
+        remember_columns(world, resolved)
+        forget_rebuilt(world, sync)
+        note(world, "sync.mark_synced", sync, {"rows": ledger.rows, "forgotten": forgotten})
         return result
     finally:
         store.release(lease)
 
 
-def _forgotten(project: Project, resolved: Resolved) -> tuple[int, tuple[Any, ...]]:
+def _forgotten(world: World, resolved: Resolved) -> tuple[int, tuple[Any, ...]]:
     """The removals that a mirror would have planned: how many, and the first keys.
 
     None are told where the old ledger cannot be compared: it is of another key, or its files are broken.
     """
-    ledger = project.store.ledger(resolved.name)
+    ledger = world.store.ledger(resolved.name)
     if not resolved.policy.removed or not ledger.segments:
         return 0, ()
-    with request(project, resolved, ledger) as asked:
+    with request(world, resolved, ledger) as asked:
         try:
             policy = KindPolicy(added=False, changed=False, removed=True)
-            plan = project.planner.plan(replace(asked, policy=policy))
+            plan = world.planner.plan(replace(asked, policy=policy))
         except (ConfigError, CorruptedError):
             return 0, ()
         return plan.counts.removed, sample_keys(plan, asked.folder, "removed", KEYS_NAMED)

@@ -17,7 +17,7 @@ from levada.plan import Plan
 from levada.planner import Ledger
 from levada.planners import files
 from levada.planners.local import read_recipe
-from levada.runner.resolve import Resolved
+from levada.runner.resolved import Resolved
 
 ORDER_FILE = "order.json"
 

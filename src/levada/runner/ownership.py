@@ -16,7 +16,7 @@ from levada.proof import Placed
 from levada.sync import Sync
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 OVERWRITES = ("update", "upsert", "mirror")
 """Modes that write into records which are there."""
@@ -36,25 +36,25 @@ class Overlap:
     hint: str = HINT
 
 
-def overlaps(project: Project, name: str) -> tuple[Overlap, ...]:
+def overlaps(world: World, name: str) -> tuple[Overlap, ...]:
     """What a sync shares with each other one of the project. Files that are wrong are left out."""
-    files = project.files
+    files = world.files
     if name not in files.syncs:
         return ()
     mine = files.syncs[name]
     where = mine.positions.at("to")
-    place = _place(project, mine.sync)
+    place = _place(world, mine.sync)
     found = []
     for other, file in files.syncs.items():
-        if other == name or place is None or _kind(project, file.sync) != _kind(project, mine.sync):
+        if other == name or place is None or _kind(world, file.sync) != _kind(world, mine.sync):
             continue
-        if _place(project, file.sync) != place:
+        if _place(world, file.sync) != place:
             continue
-        found += [Overlap(message, where) for message in _sentences(project, name, mine.sync, other, file.sync)]
+        found += [Overlap(message, where) for message in _sentences(world, name, mine.sync, other, file.sync)]
     return tuple(found)
 
 
-def _sentences(project: Project, name: str, mine: Sync, other: str, theirs: Sync) -> list[str]:
+def _sentences(world: World, name: str, mine: Sync, other: str, theirs: Sync) -> list[str]:
     to = mine.to if mine.to == theirs.to else f"{mine.to} ({theirs.to} is the same)"
     if "replace" in (mine.mode, theirs.mode):
         if mine.mode == theirs.mode:
@@ -63,7 +63,7 @@ def _sentences(project: Project, name: str, mine: Sync, other: str, theirs: Sync
         return [f"{whole} replaces the whole of {to}, and with it what {part} writes there"]
     found = []
     if mine.mode in OVERWRITES and theirs.mode in OVERWRITES:
-        fields = _shared(_fields(project, mine), _fields(project, theirs))
+        fields = _shared(_fields(world, mine), _fields(world, theirs))
         if fields:
             more = f" and {len(fields) - FIELDS_NAMED} more" if len(fields) > FIELDS_NAMED else ""
             named = ", ".join(fields[:FIELDS_NAMED]) + more
@@ -78,7 +78,7 @@ def _sentences(project: Project, name: str, mine: Sync, other: str, theirs: Sync
     return found
 
 
-def _fields(project: Project, sync: Sync) -> tuple[str, ...] | None:
+def _fields(world: World, sync: Sync) -> tuple[str, ...] | None:
     """The fields that a sync writes, but those by which it finds records; None if that cannot be known now."""
     if sync.fields != "all":
         names: Iterable[str] = sync.fields
@@ -87,10 +87,10 @@ def _fields(project: Project, sync: Sync) -> tuple[str, ...] | None:
 
         assert sync.model is not None, "an audience is refused when the files are read"
         try:
-            names = [column.name for column in model_columns(project, sync.model, project.model(sync.model))]
+            names = [column.name for column in model_columns(world, sync.model, world.model(sync.model))]
         except LevadaError:
             return None
-    match = set(sync.match) or (set(project.files.models[sync.model].model.key) if sync.model else set())
+    match = set(sync.match) or (set(world.files.models[sync.model].model.key) if sync.model else set())
     return tuple(name for name in names if name not in match)
 
 
@@ -105,15 +105,15 @@ def _is_within(name: str, other: str) -> bool:
     return name == other or name.startswith((f"{other}.", f"{other}["))
 
 
-def _place(project: Project, sync: Sync) -> str | None:
+def _place(world: World, sync: Sync) -> str | None:
     """Where a sync's object is; None if that cannot be known now. No secret is in it."""
     try:
-        destination = project.destination(sync.destination)
+        destination = world.destination(sync.destination)
         if isinstance(destination, Placed):
             return destination.place(sync.object)
     except (LevadaError, KeyError):
         return None
-    declared = project.files.destinations.get(sync.destination)
+    declared = world.files.destinations.get(sync.destination)
     if declared is None:
         return f"{sync.destination} {sync.object}"
     # of a tool, one name and another are the same account only if all that is said of them is
@@ -121,7 +121,7 @@ def _place(project: Project, sync: Sync) -> str | None:
     return f"{declared.type} {said} {sync.object}"
 
 
-def _kind(project: Project, sync: Sync) -> str:
+def _kind(world: World, sync: Sync) -> str:
     """Destinations of two kinds are two places."""
-    declared = project.files.destinations.get(sync.destination)
+    declared = world.files.destinations.get(sync.destination)
     return declared.type if declared is not None else sync.destination

@@ -18,19 +18,20 @@ from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
 from levada.planner import Ledger, PlanRequest
 from levada.proof import Foretelling
-from levada.runner.approve import standing_approval
+from levada.runner.approval import standing_approval
 from levada.runner.foretelling import foretell
 from levada.runner.guarding import decide
 from levada.runner.ordered import ordered
 from levada.runner.ownership import overlaps
 from levada.runner.proof import Place, check_proof
-from levada.runner.resolve import Resolved, resolve
+from levada.runner.resolve import resolve
+from levada.runner.resolved import Resolved
 from levada.runner.sample import InvalidRow, Sampled, sample, sample_invalid
 from levada.runner.sending import Sending, sendings
 from levada.runner.target import check_target
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 SAMPLE_DEFAULT = 10
 RECORDS_AT_ONCE = 20_000
@@ -105,16 +106,16 @@ class PlanView:
         }
 
 
-def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> PlanView:
+def plan(world: World, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> PlanView:
     """What a run of `sync` would send now. Raises what `resolve` and the planner raise."""
-    resolved = resolve(project, sync)
-    ledger = project.ledger(sync)
-    check_target(project, resolved, ledger)
-    shared = [overlap.message for overlap in overlaps(project, sync)]
-    ledger, told = check_proof(project, Place.of(resolved), ledger, looks=True)
-    with planned(project, resolved, ledger) as (made, folder):
-        decision = decide(project, resolved, made, folder, ledger, looks=True)
-        foretold = foretell(project, resolved, made, folder, ledger)
+    resolved = resolve(world, sync)
+    ledger = world.ledger(sync)
+    check_target(world, resolved, ledger)
+    shared = [overlap.message for overlap in overlaps(world, sync)]
+    ledger, told = check_proof(world, Place.of(resolved), ledger, looks=True)
+    with planned(world, resolved, ledger) as (made, folder):
+        decision = decide(world, resolved, made, folder, ledger, looks=True)
+        foretold = foretell(world, resolved, made, folder, ledger)
         return PlanView(
             sync=sync,
             model=resolved.model_name,
@@ -124,7 +125,7 @@ def plan(project: Project, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> P
             sample=sample(made, folder, sample_size),
             invalid=sample_invalid(made, folder, sample_size),
             guard=decision,
-            approved=standing_approval(project, made.plan_id) is not None,
+            approved=standing_approval(world, made.plan_id) is not None,
             first_run=not ledger.exists,
             notices=(
                 *_already(resolved, made, folder, ledger),
@@ -174,18 +175,16 @@ def _records(file: Path, schema: pa.Schema) -> Iterator[pa.Table]:
 
 
 @contextmanager
-def planned(
-    project: Project, resolved: Resolved, ledger: Ledger, purpose: Purpose = "sync"
-) -> Iterator[tuple[Plan, Path]]:
+def planned(world: World, resolved: Resolved, ledger: Ledger, purpose: Purpose = "sync") -> Iterator[tuple[Plan, Path]]:
     """A plan in a folder that is gone afterwards."""
-    with request(project, resolved, ledger, purpose) as asked:
-        yield project.planner.plan(asked), asked.folder
+    with request(world, resolved, ledger, purpose) as asked:
+        yield world.planner.plan(asked), asked.folder
 
 
 @contextmanager
-def request(project: Project, resolved: Resolved, ledger: Ledger, purpose: Purpose = "sync") -> Iterator[PlanRequest]:
+def request(world: World, resolved: Resolved, ledger: Ledger, purpose: Purpose = "sync") -> Iterator[PlanRequest]:
     """A request whose folder is temporary, private to this user, and gone afterwards."""
-    folder = project.spool / project.clock.new_id("plan")
+    folder = world.spool / world.clock.new_id("plan")
     folder.mkdir()
     try:
         yield PlanRequest(
@@ -197,7 +196,7 @@ def request(project: Project, resolved: Resolved, ledger: Ledger, purpose: Purpo
             ledger=ledger,
             folder=folder,
             purpose=purpose,
-            listener=project.listener,
+            listener=world.listener,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -15,7 +15,7 @@ from levada.source import without_unfit
 from levada.sources.statements import wrapped
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,37 +39,37 @@ class PreviewView:
         }
 
 
-def preview(project: Project, name: str, rows: int = 10) -> PreviewView:
+def preview(world: World, name: str, rows: int = 10) -> PreviewView:
     """A sync goes before a model of the same name. Raises ConfigError with the nearest name."""
-    files = project.files
+    files = world.files
     if name in files.listed["sync"]:
-        return _of_sync(project, name, rows)
+        return _of_sync(world, name, rows)
     if name in files.listed["model"]:
-        return _of_model(project, name, rows)
+        return _of_model(world, name, rows)
     known = [*files.listed["sync"], *files.listed["model"]]
     raise ConfigError(f"there is no sync or model {name}", code="config.unknown_name", hint=nearest_hint(name, known))
 
 
-def _of_sync(project: Project, name: str, rows: int) -> PreviewView:
-    resolved = resolve(project, name)
-    with request(project, resolved, project.ledger(name)) as asked:
-        table = project.planner.preview(asked, rows)
+def _of_sync(world: World, name: str, rows: int) -> PreviewView:
+    resolved = resolve(world, name)
+    with request(world, resolved, world.ledger(name)) as asked:
+        table = world.planner.preview(asked, rows)
     found = tuple({column.removeprefix("after."): value for column, value in row.items()} for row in python_rows(table))
     columns = tuple(column.removeprefix("after.") for column in table.column_names)
     title = f"{resolved.model_name} → {resolved.sync.to}"
     return PreviewView(name, "sync", title, columns, found, resolved.notices)
 
 
-def _of_model(project: Project, name: str, rows: int) -> PreviewView:
-    shown = project.files.listed["model"][name].relative_to(project.root).as_posix()
-    errors = [error for error in project.files.errors if error.where and error.where.file == shown]
+def _of_model(world: World, name: str, rows: int) -> PreviewView:
+    shown = world.files.listed["model"][name].relative_to(world.root).as_posix()
+    errors = [error for error in world.files.errors if error.where and error.where.file == shown]
     if errors:
         raise ConfigErrors(errors)
-    model = project.model(name)
-    source = project.source(model.source)
+    model = world.model(name)
+    source = world.source(model.source)
     found: list[Mapping[str, Any]] = []
     unfit: dict[str, str] = {}
-    columns = tuple(column.name for column in model_columns(project, name, model))
+    columns = tuple(column.name for column in model_columns(world, name, model))
     query = model_query(model).rstrip().rstrip(";")
     if source.abilities.in_place and ";" not in query:
         # such a source would sort and keep what nobody looks at

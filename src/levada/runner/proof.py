@@ -28,8 +28,8 @@ from levada.store import RunRecord
 from levada.sync import Mode, Removal
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
-    from levada.runner.resolve import Resolved
+    from levada.runner.resolved import Resolved
+    from levada.runner.world import World
 
 MEMORY = "proof"
 CODE = "destination.not_the_one"
@@ -101,7 +101,7 @@ class Seen:
 
 
 def check_proof(
-    project: Project,
+    world: World,
     place: Place,
     ledger: Ledger,
     *,
@@ -117,25 +117,25 @@ def check_proof(
     """
     if not isinstance(place.destination, Provable):
         return ledger, ()
-    order = place.order(project.stored.identity if project.stored is not None else "")
+    order = place.order(world.stored.identity if world.stored is not None else "")
     try:
         proof = place.destination.proof(order, _sample(place, ledger))
     except (UnavailableError, AccessError):
         if begun is None:
             raise
         return ledger, ()  # delivery does not reach it either, and pauses the run
-    told = unremembered(project, place.sync, place.to, order, proof, ledger, looks=looks)
+    told = unremembered(world, place.sync, place.to, order, proof, ledger, looks=looks)
     if not ledger.rows or ledger.distrusted or anew:
         return ledger, told
-    seen = _recall(project, place.sync)
-    why = _begun(project, place, proof, seen, begun) if begun else difference(proof, seen, place.mode, order.sync_mark)
+    seen = _recall(world, place.sync)
+    why = _begun(world, place, proof, seen, begun) if begun else difference(proof, seen, place.mode, order.sync_mark)
     if why is None:
         if begun is None and not looks and (seen is None or seen.there is None):
-            _remember(project, place.sync, Seen.of(proof, order.sync_mark))
+            _remember(world, place.sync, Seen.of(proof, order.sync_mark))
         return ledger, (*told, *_taken_away(place, ledger, proof, seen))
     if place.mode == "replace":
         return replace(ledger, distrusted=True), (*told, f"{place.to} {why}: all of the model is sent")
-    raise _another(project, place, ledger, why)
+    raise _another(world, place, ledger, why)
 
 
 def _taken_away(place: Place, ledger: Ledger, proof: Proof, seen: Seen | None) -> tuple[str, ...]:
@@ -149,7 +149,7 @@ def _taken_away(place: Place, ledger: Ledger, proof: Proof, seen: Seen | None) -
     return (f"{found}: mode {place.mode} does not send again what was taken away ({all_again})",)
 
 
-def _another(project: Project, place: Place, ledger: Ledger, why: str) -> ConfigError:
+def _another(world: World, place: Place, ledger: Ledger, why: str) -> ConfigError:
     held = "1 record" if ledger.rows == 1 else f"{ledger.rows:,} records"
     rebuild = " --rebuild" if place.mode in TAKEN_AWAY else ""
     hint = f"`levada resync {place.sync}{rebuild}` sends all of the model again"
@@ -158,7 +158,7 @@ def _another(project: Project, place: Place, ledger: Ledger, why: str) -> Config
     return ConfigError(
         f"{place.to} is not as {place.sync} left it, with {held} by its ledger: it {why}",
         code=CODE,
-        where=project.sync_file(place.sync).positions.at("to"),
+        where=world.sync_file(place.sync).positions.at("to"),
         hint=hint,
     )
 
@@ -197,12 +197,12 @@ def _strange(proof: Proof, seen: Seen) -> str | None:
     return None
 
 
-def _begun(project: Project, place: Place, proof: Proof, seen: Seen | None, begun: RunRecord) -> str | None:
+def _begun(world: World, place: Place, proof: Proof, seen: Seen | None, begun: RunRecord) -> str | None:
     """As `difference`, for a run that is gone on with: a part of it may be in, and took records away."""
-    order = place.order(project.store.identity, begun.plan_id)
+    order = place.order(world.store.identity, begun.plan_id)
     plans = (proof.marks or {}).get(order.sync_mark, frozenset())
     written: set[str] = set()
-    for entry in project.store.journal_entries(begun.run_id):
+    for entry in world.store.journal_entries(begun.run_id):
         if entry.outcomes is not None and entry.outcomes.any(entry.intent.size, "delivered"):
             written.add(entry.intent.kind)
     if not written and order.plan_mark not in plans:
@@ -218,42 +218,42 @@ def _begun(project: Project, place: Place, proof: Proof, seen: Seen | None, begu
     return None
 
 
-def still_stands(project: Project, begun: RunRecord) -> bool:
+def still_stands(world: World, begun: RunRecord) -> bool:
     """May a run that was begun be gone on with, as far as its destination tells?"""
-    folder = project.store.folder / "plans" / begun.folder
+    folder = world.store.folder / "plans" / begun.folder
     plan = Plan.read(folder, begun.plan_id)
     order, name, schema = read_order(begun.sync, begun.run_id, plan, folder)
-    place = Place.of_order(order, project.destination(name), schema)
+    place = Place.of_order(order, world.destination(name), schema)
     try:
-        check_proof(project, place, project.store.ledger(begun.sync), begun=begun)
+        check_proof(world, place, world.store.ledger(begun.sync), begun=begun)
     except ConfigError as error:
         return error.code != CODE
     return True
 
 
-def expect_plan(project: Project, place: Place, plan_id: str) -> None:
+def expect_plan(world: World, place: Place, plan_id: str) -> None:
     """Before the first record of a plan is written: its marks may be there from now on."""
     if not isinstance(place.destination, Provable):
         return
-    seen = _recall(project, place.sync) or Seen()
-    plan_mark = place.order(project.store.identity, plan_id).plan_mark
+    seen = _recall(world, place.sync) or Seen()
+    plan_mark = place.order(world.store.identity, plan_id).plan_mark
     plans = tuple(dict.fromkeys((*seen.plans[-PLANS_MAX:], plan_mark)))
-    _remember(project, place.sync, replace(seen, exists=True, plans=plans))
+    _remember(world, place.sync, replace(seen, exists=True, plans=plans))
 
 
-def renew_proof(project: Project, place: Place, ledger: Ledger) -> tuple[str, ...]:
+def renew_proof(world: World, place: Place, ledger: Ledger) -> tuple[str, ...]:
     """After a run, and where the object is taken as it is: this is the one. Returns what is to be said of records that
     nobody remembers. A destination that does not answer is asked by the next run."""
     if not isinstance(place.destination, Provable):
         return ()
-    order = place.order(project.store.identity)
+    order = place.order(world.store.identity)
     try:
         proof = place.destination.proof(order, _sample(place, ledger))
         seen = Seen.of(proof, order.sync_mark)
-        told = still_unremembered(project, place.sync, place.to, place.destination, place.object, ledger)
+        told = still_unremembered(world, place.sync, place.to, place.destination, place.object, ledger)
     except LevadaError:
         return ()
-    _remember(project, place.sync, seen)
+    _remember(world, place.sync, seen)
     return told
 
 
@@ -266,15 +266,15 @@ def _sample(place: Place, ledger: Ledger) -> pa.Table:
         return place.schema.empty_table()  # the planner finds what is wrong with the ledger, and says it
 
 
-def _recall(project: Project, sync: str) -> Seen | None:
-    text = project.store.recall(sync, MEMORY)
+def _recall(world: World, sync: str) -> Seen | None:
+    text = world.store.recall(sync, MEMORY)
     if text is None:
         return None
     found = json.loads(text)
     return Seen(**{**found, "plans": tuple(found["plans"])})
 
 
-def _remember(project: Project, sync: str, seen: Seen) -> None:
+def _remember(world: World, sync: str, seen: Seen) -> None:
     text = json.dumps(asdict(seen))
-    if project.store.recall(sync, MEMORY) != text:
-        project.store.remember(sync, MEMORY, text)
+    if world.store.recall(sync, MEMORY) != text:
+        world.store.remember(sync, MEMORY, text)

@@ -14,33 +14,33 @@ from levada.runner.target import is_target_of_ledger
 from levada.runner.unremembered import unremembered_rows
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
-    from levada.runner.resolve import Resolved
+    from levada.runner.resolved import Resolved
+    from levada.runner.world import World
 
 MEMORY = "rebuilt"
 
 
-def remember_rebuilt(project: Project, resolved: Resolved) -> None:
+def remember_rebuilt(world: World, resolved: Resolved) -> None:
     """Before the ledger is dropped. If it was kept for another object, nothing of it says what is in this one."""
-    if not is_target_of_ledger(project, resolved):
-        forget_rebuilt(project, resolved.name)
+    if not is_target_of_ledger(world, resolved):
+        forget_rebuilt(world, resolved.name)
     elif repeats_creates(resolved):
-        project.store.remember(resolved.name, MEMORY, "yes")
+        world.store.remember(resolved.name, MEMORY, "yes")
 
 
-def forget_rebuilt(project: Project, sync: str) -> None:
+def forget_rebuilt(world: World, sync: str) -> None:
     """The ledger knows again what is there."""
-    if project.store.recall(sync, MEMORY) is not None:
-        project.store.remember(sync, MEMORY, None)
+    if world.store.recall(sync, MEMORY) is not None:
+        world.store.remember(sync, MEMORY, None)
 
 
-def rebuilt_reason(project: Project, resolved: Resolved, plan: Plan) -> GuardReason | None:
+def rebuilt_reason(world: World, resolved: Resolved, plan: Plan) -> GuardReason | None:
     """Why a plan is stopped after its ledger was begun anew; None if nothing of it can make a record twice."""
     added = plan.counts.added
     if not added or not repeats_creates(resolved):
         return None
     # a state that was lost begins anew, too: there are rows of the sync's, and they were not counted yet
-    if project.store.recall(resolved.name, MEMORY) is None and unremembered_rows(project, resolved.name) != (None,):
+    if world.store.recall(resolved.name, MEMORY) is None and unremembered_rows(world, resolved.name) != (None,):
         return None
     what = "1 record would be" if added == 1 else f"{added:,} records would be"
     message = (

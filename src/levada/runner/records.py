@@ -29,7 +29,7 @@ from levada.store import JournalEntry, RunRecord, Store
 if TYPE_CHECKING:
     import duckdb
 
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 RecordOutcome = Literal["delivered", "rejected", "waiting", "suppressed", "unknown", "unsent", "invalid", "left"]
 """As outcomes are; `invalid`: a row that could not be sent; `left`: a record that an undo left alone."""
@@ -103,7 +103,7 @@ def changed_fields(before: Mapping[str, Any] | None, after: Mapping[str, Any] | 
 
 
 def records(
-    project: Project,
+    world: World,
     sync: str,
     *,
     run: str | None = None,
@@ -116,28 +116,28 @@ def records(
     `key`: the key as text; of several columns, their texts joined by commas. Raises ConfigError if there is
     no such run, or if the retention has taken its details.
     """
-    project.sync_file(sync)
+    world.sync_file(sync)
     if outcome is not None and outcome not in OUTCOMES:
         raise ConfigError(
             f"{outcome} is not an outcome", code="usage.outcome", hint=f"there are: {', '.join(OUTCOMES)}"
         )
-    store = project.stored
+    store = world.stored
     if store is None:
         raise _none_of(sync)
     record, folder, plan = found_run(store, sync, run, outcome)
     return _listed(store, record, folder, plan, outcome, key, limit)
 
 
-def elsewhere(project: Project, sync: str, run: str | None, outcome: RecordOutcome | None, key: str | None) -> str:
+def elsewhere(world: World, sync: str, run: str | None, outcome: RecordOutcome | None, key: str | None) -> str:
     """What is said where a run has no such record: which run it was, and the latest other one that has some."""
-    store = project.stored
+    store = world.stored
     assert store is not None, "records were looked for"
     looked = found_run(store, sync, run, outcome)[0].run_id
     more = "".join(f" --{name} {shlex.quote(value)}" for name, value in (("outcome", outcome), ("key", key)) if value)
     for record in store.runs(sync, ELSEWHERE_MAX):
         if record.folder and record.run_id != looked:
             with suppress(LevadaError):
-                if any(True for _ in records(project, sync, run=record.run_id, outcome=outcome, key=key, limit=1)):
+                if any(True for _ in records(world, sync, run=record.run_id, outcome=outcome, key=key, limit=1)):
                     return (
                         f"{looked} has no such record; the latest that has one is {record.run_id}: "
                         f"`levada records {sync} --run {record.run_id}{more}`"

@@ -8,30 +8,28 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
-
-import pyarrow as pa
 
 from levada.change import Kind, Verb
 from levada.destination import Destination, Naming, ObjectSpec, TableDestination, verbs_for
 from levada.destinations.python import PythonDestination
-from levada.errors import ConfigError, SourceError, Where
-from levada.guard import GuardDeclaration
+from levada.errors import ConfigError, SourceError
 from levada.mapping import FieldDeclaration, FieldMapping, ValueLimits
 from levada.mapping import Mapping as FieldMappings
 from levada.model import Model
 from levada.nearest import nearest_hint
 from levada.planner import KindPolicy
 from levada.runner.abilities import check_abilities, without_effect
-from levada.runner.columns import FIELDLESS_CODES, Drift, drift_of, left_out, notices, renamed
+from levada.runner.columns import FIELDLESS_CODES, drift_of, left_out, notices, renamed
+from levada.runner.resolved import Drift, Resolved
 from levada.runner.sending import check_sending
 from levada.source import Column, Source
 from levada.sync import Sync
 
 if TYPE_CHECKING:
     from levada.project.files import SyncFile
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 
 QUERY_MISTAKES = ("source.query", "source.not_read_only", "source.duplicate_column", "source.outside")
@@ -43,41 +41,17 @@ _PARTS = re.compile(r'"(?:[^"]|"")*"|[^."]+')
 """The parts of a table's name; one in double quotes may hold dots."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """A sync that is ready to be planned."""
-
-    name: str
-    sync: Sync
-    model_name: str
-    model: Model
-    source: Source
-    destination: Destination | TableDestination
-    object_spec: ObjectSpec
-    mapping: FieldMappings
-    verbs: Mapping[Kind, Verb]
-    policy: KindPolicy
-    guard: GuardDeclaration
-    #: the mapped fields as Arrow types, in order: what a table destination is opened with
-    schema: pa.Schema
-    notices: tuple[str, ...] = field(default=())
-    #: how the model's columns differ from those of the last run
-    drift: Drift = Drift()
-    #: columns of the model that came after the first run, and that the destination has no field for
-    left_out: tuple[str, ...] = ()
-
-
-def resolve(project: Project, name: str) -> Resolved:
+def resolve(world: World, name: str) -> Resolved:
     """Resolve one sync. Raises ConfigError with file:line:column, SourceError, AccessError, DestinationError."""
-    file = project.sync_file(name)
+    file = world.sync_file(name)
     sync = file.sync
     assert sync.model is not None, "an audience is refused when the files are read"
-    model = project.model(sync.model)
-    source = project.source(model.source)
-    columns = model_columns(project, sync.model, model)
-    drift = drift_of(project, name, columns)
+    model = world.model(sync.model)
+    source = world.source(model.source)
+    columns = model_columns(world, sync.model, model)
+    drift = drift_of(world, name, columns)
     just_came = drift.new
-    waiting = [each for each in left_out(project, name) if each in drift.now and each not in just_came]
+    waiting = [each for each in left_out(world, name) if each in drift.now and each not in just_came]
     # as new as on its first day, should the destination have a field for it by now
     drift = replace(drift, new=(*just_came, *waiting))
 
@@ -85,7 +59,7 @@ def resolve(project: Project, name: str) -> Resolved:
         taken = [column for column in columns if column.name not in left]
         told = replace(drift, new=tuple(name for name in drift.new if name not in left))
         assert sync.model is not None
-        return _resolved(project, name, file, sync.model, model, source, taken, told)
+        return _resolved(world, name, file, sync.model, model, source, taken, told)
 
     try:
         return resolved()
@@ -112,7 +86,7 @@ def _takes(resolved: Callable[[Collection[str]], Resolved], without: Collection[
 
 
 def _resolved(
-    project: Project,
+    world: World,
     name: str,
     file: SyncFile,
     model_name: str,
@@ -122,8 +96,8 @@ def _resolved(
     drift: Drift,
 ) -> Resolved:
     sync = file.sync
-    _check_key(project, model_name, model, columns)
-    destination = project.destination(sync.destination)
+    _check_key(world, model_name, model, columns)
+    destination = world.destination(sync.destination)
     declared = _declared_fields(file, model, columns)
     match = _match(file, model, columns, declared)
     drafts = tuple(_draft(file, target, declaration, columns) for target, declaration in declared.items())
@@ -132,16 +106,16 @@ def _resolved(
         drafts = tuple(replace(each, limits=ValueLimits(decimal_unlimited=True)) for each in drafts)
     draft = FieldMappings(drafts, tuple(match), sync.nulls)
     with located(file):
-        schema = project.planner.types(draft, columns)
+        schema = world.planner.types(draft, columns)
     if isinstance(destination, TableDestination):
         spec = destination.describe(sync.object, schema, tuple(match))
     else:
-        project.dispatcher.check_address(destination)
-        spec = project.talk(destination, destination.describe(sync.object))
+        world.dispatcher.check_address(destination)
+        spec = world.talk(destination, destination.describe(sync.object))
     mapping = _fitted(file, draft, spec, destination)
     if mapping != draft:
         with located(file):
-            schema = project.planner.types(mapping, columns)
+            schema = world.planner.types(mapping, columns)
     verbs = verbs_for(sync.mode, sync.removal, spec.verbs)
     if isinstance(verbs, str):
         place = "removed" if "removed:" in verbs and sync.removed is not None else "mode"
@@ -163,7 +137,7 @@ def _resolved(
         mapping=mapping,
         verbs=verbs,
         policy=policy,
-        guard=project.guard_of(sync),
+        guard=sync.guard,
         schema=schema,
         notices=(
             *notices(drift, mapping.fields, all_fields=sync.fields == "all"),
@@ -198,7 +172,7 @@ def located(file: SyncFile) -> Iterator[None]:
         if error.where is None:
             target = next((name for name in _targets(file.sync) if error.message.startswith(f"fields.{name}:")), None)
             if target is not None:
-                error.where = field_position(file, target)
+                error.where = file.field_position(target)
         raise
 
 
@@ -225,26 +199,26 @@ def model_query(model: Model) -> str:
     return "SELECT * FROM " + ".".join('"' + name.replace('"', '""') + '"' for name in names)
 
 
-def model_columns(project: Project, name: str, model: Model) -> Sequence[Column]:
+def model_columns(world: World, name: str, model: Model) -> Sequence[Column]:
     """The columns that the source describes. A query that it refuses is a mistake in the model's file."""
     try:
-        return project.source(model.source).columns(model_query(model))
+        return world.source(model.source).columns(model_query(model))
     except SourceError as error:
         if error.code not in QUERY_MISTAKES:
             raise
-        where = project.model_position(name, "query" if model.table is None else "table")
+        where = world.model_position(name, "query" if model.table is None else "table")
         hint = error.hint or f"`levada preview {name}` tries the model alone"
         raise ConfigError(error.message, code=error.code, where=where, hint=hint) from error
 
 
-def _check_key(project: Project, model_name: str, model: Model, columns: Sequence[Column]) -> None:
+def _check_key(world: World, model_name: str, model: Model, columns: Sequence[Column]) -> None:
     names = [column.name for column in columns]
     for key in model.key:
         if key not in names:
             raise ConfigError(
                 f"model {model_name} has no column {key}, which is its key",
                 code="config.missing_key_column",
-                where=project.model_position(model_name, "key"),
+                where=world.model_position(model_name, "key"),
                 hint=nearest_hint(key, names),
             )
 
@@ -325,7 +299,7 @@ def _fitted(
                 raise ConfigError(
                     f"{destination.name}.{spec.name} has no field {mapped.field}",
                     code="config.unknown_field",
-                    where=field_position(file, mapped.field),
+                    where=file.field_position(mapped.field),
                     hint=nearest_hint(mapped.field, known),
                 )
             fitted.append(mapped)
@@ -334,7 +308,7 @@ def _fitted(
             raise ConfigError(
                 f"{destination.name}.{spec.name}.{mapped.field} cannot be written",
                 code="config.field_not_writable",
-                where=field_position(file, mapped.field),
+                where=file.field_position(mapped.field),
             )
         nested = declared.name != mapped.field
         fitted.append(
@@ -368,10 +342,3 @@ def _fitted(
             hint="map it, or use mode update, which never creates a record",
         )
     return FieldMappings(tuple(fitted), draft.match, draft.nulls)
-
-
-def field_position(file: SyncFile, target: str) -> Where:
-    """The place of a field: among the fields, or in `match`, from where fields are taken that are not listed."""
-    if ("fields", target) not in file.positions.values and ("match", target) in file.positions.values:
-        return file.positions.at("match", target)
-    return file.positions.at("fields", target)

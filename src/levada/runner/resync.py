@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from levada.clock import isoformat
 from levada.run import RunResult
-from levada.runner.approve import actor
+from levada.runner.audit import note
 from levada.runner.rebuilt import remember_rebuilt
 from levada.runner.resolve import resolve
 from levada.runner.run import run
 from levada.runner.unremembered import remember_forgetting
-from levada.store import AuditEntry
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 
-def resync(project: Project, sync: str, *, rebuild: bool = False) -> RunResult:
+def resync(world: World, sync: str, *, rebuild: bool = False) -> RunResult:
     """Send every record of the model again, and the removals that are pending.
 
     Keys stay in the ledger, so that what left the model is still removed; the guard on changes does not
@@ -25,15 +23,15 @@ def resync(project: Project, sync: str, *, rebuild: bool = False) -> RunResult:
     held is lost, and so are pending removals; where a create could make a record twice, it waits for an
     approval. It is noted in the audit.
     """
-    resolved = resolve(project, sync)
+    resolved = resolve(world, sync)
     if rebuild:
-        store = project.store
+        store = world.store
         lease = store.acquire(sync)
         try:
-            remember_rebuilt(project, resolved)
-            remember_forgetting(project, resolved)
+            remember_rebuilt(world, resolved)
+            remember_forgetting(world, resolved)
             store.rebuild(lease, sync)
         finally:
             store.release(lease)
-        store.note(AuditEntry(isoformat(project.clock.now()), actor(), "sync.rebuild", sync))
-    return run(project, resolved.name, purpose="resync")
+        note(world, "sync.rebuild", sync)
+    return run(world, resolved.name, purpose="resync")

@@ -37,7 +37,7 @@ from levada.plan import Plan, Purpose
 from levada.planner import REMOVAL, Ledger, PlanRequest
 from levada.run import RunResult, Tally
 from levada.runner import refused
-from levada.runner.approve import standing_approval
+from levada.runner.approval import standing_approval
 from levada.runner.attempt import words_of
 from levada.runner.columns import remember_columns
 from levada.runner.doubt import doubt, is_doubted, settle_doubt, was_doubted
@@ -46,7 +46,8 @@ from levada.runner.heartbeat import Heartbeat
 from levada.runner.ordered import ordered, read_order, verify, write_order
 from levada.runner.proof import Place, check_proof, expect_plan, renew_proof, still_stands
 from levada.runner.rebuilt import forget_rebuilt
-from levada.runner.resolve import Resolved, resolve
+from levada.runner.resolve import resolve
+from levada.runner.resolved import Resolved
 from levada.runner.shifted import remember_beginning, remember_end
 from levada.runner.target import check_target, remember_target
 from levada.runner.trip import Trip, close, ended, pause_of, result_of, taken_over, was_begun
@@ -56,7 +57,7 @@ from levada.store import Lease, RunRecord
 from levada.wording import plural
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Errand:
 
 
 def run(
-    project: Project,
+    world: World,
     sync: str,
     *,
     purpose: Purpose = "sync",
@@ -86,62 +87,62 @@ def run(
     Raises BusyError if the sync runs elsewhere, ConfigError and the errors of `resolve`. What goes wrong
     once the run exists is told by the result (`status`, `error`), but for StoreError, which is raised.
     """
-    resolved = resolve(project, sync)
-    store = project.store
+    resolved = resolve(world, sync)
+    store = world.store
     lease = store.acquire(sync)
     try:
         if all_due:
             refused.forget(store, sync)
-        with Heartbeat(store, lease, project.dispatcher.halt, project.clock) as heartbeat:
+        with Heartbeat(store, lease, world.halt, world.clock) as heartbeat:
             earlier: RunResult | None = None
             unfinished = store.open_run(sync)
-            lost = unfinished is not None and purpose == "resync" and not still_stands(project, unfinished)
+            lost = unfinished is not None and purpose == "resync" and not still_stands(world, unfinished)
             if unfinished is not None and (discard_plan or lost):
-                _discard(project, unfinished, lease, resolved.destination.spec.settling_seconds)
+                _discard(world, unfinished, lease, resolved.destination.spec.settling_seconds)
             elif unfinished is not None:
-                earlier = _resume(project, unfinished, lease, heartbeat.holds)
+                earlier = _resume(world, unfinished, lease, heartbeat.holds)
                 if earlier.status in ("paused", "failed"):
                     return earlier
-            settled = _settle(project, resolved, lease, heartbeat.holds)
+            settled = _settle(world, resolved, lease, heartbeat.holds)
             before: tuple[RunResult, ...] = (*((earlier,) if earlier is not None else ()), *settled)
             if settled and settled[-1].status in ("paused", "failed"):
                 return replace(settled[-1], resumed=before[:-1])
             finished = tuple(result.run_id for result in before)
-            fresh = _fresh(project, resolved, lease, purpose, errand, heartbeat.holds, finished)
+            fresh = _fresh(world, resolved, lease, purpose, errand, heartbeat.holds, finished)
     except OSError as error:
         raise system_error(store.folder, error) from error
     finally:
         store.release(lease)
-    _sweep(project)
+    _sweep(world)
     if before and fresh.status == "succeeded" and not fresh.counts.operations and purpose == "sync":
         last = before[-1]
         return replace(last, seconds=last.seconds + fresh.seconds, resumed=before[:-1])
     return replace(fresh, resumed=before)
 
 
-def _sweep(project: Project) -> None:
+def _sweep(world: World) -> None:
     """Once a day: delete plans and outcomes past their retention. If that fails now, a later run does it."""
-    days, now = project.settings.retention.plans_days, project.clock.now()
+    days, now = world.settings.retention.plans_days, world.clock.now()
     today = now.date().isoformat()
     try:
-        if project.store.recall("", "swept") == today:
+        if world.store.recall("", "swept") == today:
             return
-        held = {run for sync in project.files.syncs for run in undone_runs(project.store, sync)}
-        project.store.sweep(plans_older_than=now - timedelta(days=days), keep=held)
-        project.store.remember("", "swept", today)
+        held = {run for sync in world.files.syncs for run in undone_runs(world.store, sync)}
+        world.store.sweep(plans_older_than=now - timedelta(days=days), keep=held)
+        world.store.remember("", "swept", today)
     except StoreError as error:
-        project.listener(events.Notice("", error.code, f"old plans were not deleted: {error.message}"))
+        world.listener(events.Notice("", error.code, f"old plans were not deleted: {error.message}"))
 
 
 # -- what was never answered
 
 
-def _settle(project: Project, resolved: Resolved, lease: Lease, entitled: Callable[[], bool]) -> list[RunResult]:
+def _settle(world: World, resolved: Resolved, lease: Lease, entitled: Callable[[], bool]) -> list[RunResult]:
     """Class B: ask again for creates and removals that were never answered, so that the next plan knows their end.
 
     Runs of their own, one for each segment of the ledger that holds any: the same requests under the same keys.
     """
-    store, spec = project.store, resolved.destination.spec
+    store, spec = world.store, resolved.destination.spec
     if "B" not in {spec.delivery_class(resolved.verbs[kind]) for kind in resolved.verbs if kind != "removed"}:
         return []
     keys, start = Keys(store, spec), 0
@@ -150,16 +151,16 @@ def _settle(project: Project, resolved: Resolved, lease: Lease, entitled: Callab
     def wanted(operation: str) -> bool:
         return "removed" in resolved.verbs if operation == REMOVAL else MARK in operation and keys.remembered(operation)
 
-    while not project.dispatcher.halt.is_set():
+    while not world.halt.is_set():
         ledger = store.ledger(resolved.name)
         try:
-            check_target(project, resolved, ledger)
+            check_target(world, resolved, ledger)
         except ConfigError:
             break  # the run that follows tells
         if len(ledger.segments) <= start:
             break
-        trip = _trip(project, resolved, lease, entitled, "settle")
-        asked = project.planner.unanswered(ledger, trip.folder, resolved.mapping.match, wanted, start)
+        trip = _trip(world, resolved, lease, entitled, "settle")
+        asked = world.planner.unanswered(ledger, trip.folder, resolved.mapping.match, wanted, start)
         if asked is None:
             shutil.rmtree(trip.folder)
             break
@@ -169,30 +170,28 @@ def _settle(project: Project, resolved: Resolved, lease: Lease, entitled: Callab
         write_order(order, resolved.destination.name, resolved.schema)
         order, _, schema = read_order(trip.sync, trip.run_id, plan, trip.folder)
         store.update_run(lease, trip.run_id, phase="planned", plan_id=plan.plan_id, folder=trip.folder.name)
-        project.listener(events.RunStarted(trip.sync, trip.run_id))
+        world.listener(events.RunStarted(trip.sync, trip.run_id))
         found.append(_deliver(trip, order, resolved.destination, schema, ledger))
-        project.listener(events.RunFinished(trip.sync, trip.run_id, found[-1].status))
+        world.listener(events.RunFinished(trip.sync, trip.run_id, found[-1].status))
         if found[-1].status in ("paused", "failed"):
             break
     return found
 
 
-def _trip(project: Project, resolved: Resolved, lease: Lease, entitled: Callable[[], bool], purpose: Purpose) -> Trip:
+def _trip(world: World, resolved: Resolved, lease: Lease, entitled: Callable[[], bool], purpose: Purpose) -> Trip:
     """A run that begins, with a folder that is its own."""
-    clock = project.clock
+    clock = world.clock
     run_id = clock.new_id("run")
-    folder = project.store.folder / "plans" / run_id
+    folder = world.store.folder / "plans" / run_id
     private_folder(folder)
-    return Trip(
-        project, resolved.name, run_id, lease, folder, clock.now(), clock.monotonic(), purpose, entitled=entitled
-    )
+    return Trip(world, resolved.name, run_id, lease, folder, clock.now(), clock.monotonic(), purpose, entitled=entitled)
 
 
 # -- a fresh run
 
 
 def _fresh(
-    project: Project,
+    world: World,
     resolved: Resolved,
     lease: Lease,
     purpose: Purpose,
@@ -200,22 +199,22 @@ def _fresh(
     entitled: Callable[[], bool],
     finished: tuple[str, ...],
 ) -> RunResult:
-    store, clock = project.store, project.clock
+    store, clock = world.store, world.clock
     run_id = clock.new_id("run")
     folder = store.folder / "plans" / run_id
     began, told = (clock.now(), clock.monotonic()), resolved.notices
-    trip = Trip(project, resolved.name, run_id, lease, folder, *began, purpose, told, entitled, finished)
+    trip = Trip(world, resolved.name, run_id, lease, folder, *began, purpose, told, entitled, finished)
     store.create_run(lease, run_id, purpose)
-    project.listener(events.RunStarted(resolved.name, run_id))
+    world.listener(events.RunStarted(resolved.name, run_id))
     try:
         private_folder(folder)
         ledger = store.ledger(resolved.name)
-        check_target(project, resolved, ledger)
+        check_target(world, resolved, ledger)
         place = Place.of(resolved)
-        ledger, told = check_proof(project, place, ledger, anew=purpose == "resync")
+        ledger, told = check_proof(world, place, ledger, anew=purpose == "resync")
         trip = replace(trip, notices=(*trip.notices, *told))
-        remember_target(project, resolved)
-        remember_beginning(project, resolved.name, ledger, run_id, purpose)
+        remember_target(world, resolved)
+        remember_beginning(world, resolved.name, ledger, run_id, purpose)
         if not ledger.exists and resolved.sync.first_run == "skip" and purpose == "sync":
             result = _skipped(trip, resolved, ledger)
         else:
@@ -236,27 +235,27 @@ def _fresh(
         raise found from error
     except Exception as error:
         if not was_begun(trip):
-            ended(trip, LevadaError(words_of(error, project.redaction.clean), code="bug"))
+            ended(trip, LevadaError(words_of(error, world.redaction.clean), code="bug"))
         raise
     except BaseException:
         if not was_begun(trip):
             close(trip, trip.result("cancelled", message="stopped before anything was sent"))
         raise
     if result.status in ("succeeded", "partial"):
-        remember_columns(project, resolved)
-    project.listener(events.RunFinished(resolved.name, run_id, result.status))
+        remember_columns(world, resolved)
+    world.listener(events.RunFinished(resolved.name, run_id, result.status))
     return result
 
 
 def _planned(trip: Trip, resolved: Resolved, ledger: Ledger, errand: Errand | None) -> RunResult:
     """Plan, ask the guard, deliver."""
-    project = trip.project
+    world = trip.world
     asked = _request(trip, resolved, ledger)
-    before = project.clock.monotonic()
-    plan = errand.make(asked) if errand else project.planner.plan(asked)
+    before = world.clock.monotonic()
+    plan = errand.make(asked) if errand else world.planner.plan(asked)
     decision = _guarded(trip, resolved, plan, ledger)
     plan = replace(plan, guard=decision, created_at=isoformat(trip.started))
-    project.listener(events.PlanMade(trip.sync, plan.plan_id, plan.counts, project.clock.monotonic() - before))
+    world.listener(events.PlanMade(trip.sync, plan.plan_id, plan.counts, world.clock.monotonic() - before))
     notices = tuple(dict.fromkeys((*trip.notices, *plan.notices)))
     trip = replace(trip, notices=notices)
     if decision.blocked:
@@ -272,20 +271,20 @@ def _planned(trip: Trip, resolved: Resolved, ledger: Ledger, errand: Errand | No
     else:
         order, schema = errand.ordered(resolved, trip.run_id, plan, trip.folder)
         errand.remember(trip.run_id)
-    doubted, ever = is_doubted(project.store, trip.sync), was_doubted(project.store, trip.sync)
+    doubted, ever = is_doubted(world.store, trip.sync), was_doubted(world.store, trip.sync)
     order = replace(order, in_doubt=doubted, looks_first=ever)
     write_order(order, resolved.destination.name, schema)
-    project.store.update_run(trip.lease, trip.run_id, phase="planned", plan_id=plan.plan_id, folder=trip.folder.name)
+    world.store.update_run(trip.lease, trip.run_id, phase="planned", plan_id=plan.plan_id, folder=trip.folder.name)
     return _deliver(trip, order, resolved.destination, schema, ledger)
 
 
 def _nothing_to_send(trip: Trip, plan: Plan) -> RunResult:
     """The end of a plan without operations; its folder stays if it lists rows that nothing can be sent of."""
     if trip.purpose != "undo":
-        forget_undone(trip.project, trip.sync)
-        refused.forget(trip.project.store, trip.sync)
+        forget_undone(trip.world, trip.sync)
+        refused.forget(trip.world.store, trip.sync)
         if not plan.counts.invalid:
-            settle_doubt(trip.project.store, trip.sync)
+            settle_doubt(trip.world.store, trip.sync)
     result = result_of(trip, plan, "partial" if plan.counts.invalid else "succeeded", Tally())
     listed = plan.invalid is not None or plan.left is not None
     if listed:
@@ -304,26 +303,26 @@ def _request(trip: Trip, resolved: Resolved, ledger: Ledger) -> PlanRequest:
         ledger=replace(ledger, distrusted=True) if trip.purpose == "resync" else ledger,
         folder=trip.folder,
         purpose=trip.purpose,
-        listener=trip.project.listener,
+        listener=trip.world.listener,
     )
 
 
 def _guarded(trip: Trip, resolved: Resolved, plan: Plan, ledger: Ledger) -> GuardDecision:
     """The guard's decision, an approval of this very plan considered."""
-    decision = decide(trip.project, resolved, plan, trip.folder, ledger)
-    if decision.blocked and standing_approval(trip.project, plan.plan_id) is not None:
+    decision = decide(trip.world, resolved, plan, trip.folder, ledger)
+    if decision.blocked and standing_approval(trip.world, plan.plan_id) is not None:
         return GuardDecision(False, decision.reasons)
     return decision
 
 
 def _skipped(trip: Trip, resolved: Resolved, ledger: Ledger) -> RunResult:
     """first_run: skip. The model is taken as synced."""
-    folded = trip.project.planner.confirmed(_request(trip, resolved, ledger))
+    folded = trip.world.planner.confirmed(_request(trip, resolved, ledger))
     notice = f"first_run: skip took {plural(folded.rows, 'row')} as already synced and sent nothing"
     result = trip.result("succeeded", counts=Counts(unchanged=folded.rows), notices=(*trip.notices, notice))
     shutil.rmtree(trip.folder, ignore_errors=True)
-    trip.project.store.commit(trip.lease, trip.run_id, folded, status="succeeded", result=result.as_dict())
-    renew_proof(trip.project, Place.of(resolved), folded)
+    trip.world.store.commit(trip.lease, trip.run_id, folded, status="succeeded", result=result.as_dict())
+    renew_proof(trip.world, Place.of(resolved), folded)
     return result
 
 
@@ -337,48 +336,46 @@ def _deliver(
     schema: pa.Schema,
     ledger: Ledger,
 ) -> RunResult:
-    project, plan = trip.project, order.plan
+    world, plan = trip.world, order.plan
     if trip.purpose == "sync" or (trip.purpose == "resync" and trip.finished):
         only = trip.purpose == "resync" or order.in_doubt  # a refusal of long ago says nothing of what was sent since
-        left_out = refused.waiting(project.store, trip.sync, plan, trip.folder, trip.finished, only_just=only)
+        left_out = refused.waiting(world.store, trip.sync, plan, trip.folder, trip.finished, only_just=only)
         order = replace(order, waiting=left_out)
     place = Place.of_order(order, destination, schema)
-    expect_plan(project, place, plan.plan_id)
-    project.store.update_run(trip.lease, trip.run_id, phase="delivering")
+    expect_plan(world, place, plan.plan_id)
+    world.store.update_run(trip.lease, trip.run_id, phase="delivering")
     try:
-        report = project.dispatcher.deliver(
-            order, destination, trip.lease, schema, project.store, entitled=trip.entitled
-        )
+        report = world.dispatcher.deliver(order, destination, trip.lease, schema, world.store, entitled=trip.entitled)
     except StoreError:
         raise
     except LevadaError as error:
         if not was_begun(trip):
             return ended(trip, error, plan)
-        message = project.redaction.clean(error.message)
-        tally = figures(plan, project.store.journal_entries(trip.run_id), requests=0)
+        message = world.redaction.clean(error.message)
+        tally = figures(plan, world.store.journal_entries(trip.run_id), requests=0)
         report = DeliveryReport(tally, None, pause=pause_of(error), message=message)
     trip = replace(trip, notices=tuple(dict.fromkeys((*trip.notices, *report.notices))))
     if report.pause is not None:
         return _paused(trip, plan, report)
     assert report.settled is not None
-    project.store.update_run(trip.lease, trip.run_id, phase="settling")
-    folded = project.planner.fold(plan, trip.folder, ledger, report.settled)
+    world.store.update_run(trip.lease, trip.run_id, phase="settling")
+    folded = world.planner.fold(plan, trip.folder, ledger, report.settled)
     tally = report.tally
-    notices = (*without_guess(trip.notices, trip.sync, place.to), *renew_proof(project, place, folded))
+    notices = (*without_guess(trip.notices, trip.sync, place.to), *renew_proof(world, place, folded))
     trip = replace(trip, notices=notices)
     clean = not (tally.rejected or tally.waiting or tally.unknown or tally.unsent or plan.counts.invalid)
     trip = replace(trip, notices=(*trip.notices, *taken_over(order, tally)))
     result = result_of(trip, plan, "succeeded" if clean else "partial", tally, waited=report.waited)
-    project.store.commit(trip.lease, trip.run_id, folded, status=result.status, result=result.as_dict())
-    remember_end(project, trip.sync, trip.run_id)
+    world.store.commit(trip.lease, trip.run_id, folded, status=result.status, result=result.as_dict())
+    remember_end(world, trip.sync, trip.run_id)
     if plan.purpose not in ("undo", "settle"):
-        refused.keep(project.store, order, tally)
+        refused.keep(world.store, order, tally)
     if plan.purpose in ("sync", "resync"):
-        forget_undone(project, trip.sync)
+        forget_undone(world, trip.sync)
     if plan.purpose in ("sync", "resync") and plan.counts.added:
-        forget_rebuilt(project, trip.sync)
+        forget_rebuilt(world, trip.sync)
     if order.in_doubt and not (plan.counts.invalid or tally.unsent or len(order.waiting)):
-        settle_doubt(project.store, trip.sync)
+        settle_doubt(world.store, trip.sync)
     return result
 
 
@@ -389,20 +386,20 @@ def _paused(trip: Trip, plan: Plan, report: DeliveryReport) -> RunResult:
         return ended(trip, as_destination_error(Paused(report.pause, report.message)), plan)
     more: dict[str, Any] = {"pause": report.pause, "message": report.message, "waited": report.waited}
     result = result_of(trip, plan, "paused", report.tally, **more)
-    trip.project.store.update_run(trip.lease, trip.run_id, phase="paused", status="paused", result=result.as_dict())
+    trip.world.store.update_run(trip.lease, trip.run_id, phase="paused", status="paused", result=result.as_dict())
     return result
 
 
-def _resume(project: Project, record: RunRecord, lease: Lease, entitled: Callable[[], bool]) -> RunResult:
+def _resume(world: World, record: RunRecord, lease: Lease, entitled: Callable[[], bool]) -> RunResult:
     """Finish a run that an earlier process left open: the same plan, from where its journal ends (G5)."""
-    clock = project.clock
-    folder = project.store.folder / "plans" / record.folder
-    trip = Trip(project, record.sync, record.run_id, lease, folder, clock.now(), clock.monotonic())
+    clock = world.clock
+    folder = world.store.folder / "plans" / record.folder
+    trip = Trip(world, record.sync, record.run_id, lease, folder, clock.now(), clock.monotonic())
     plan = Plan.read(folder, record.plan_id)
     order, destination_name, schema = read_order(trip.sync, trip.run_id, plan, folder)
-    project.listener(events.RunStarted(record.sync, record.run_id, resumed=True))
-    destination = project.destination(destination_name)
-    ledger = project.store.ledger(record.sync)
+    world.listener(events.RunStarted(record.sync, record.run_id, resumed=True))
+    destination = world.destination(destination_name)
+    ledger = world.store.ledger(record.sync)
     if ledger.generation != plan.generation:
         raise CorruptedError(
             f"run {record.run_id} was planned from generation {plan.generation}, and the ledger is at "
@@ -411,20 +408,20 @@ def _resume(project: Project, record: RunRecord, lease: Lease, entitled: Callabl
             hint=f"`levada run {record.sync} --discard-plan` drops the plan and compares anew",
         )
     verify(plan, folder, ledger)
-    check_proof(project, Place.of_order(order, destination, schema), ledger, begun=record)
+    check_proof(world, Place.of_order(order, destination, schema), ledger, begun=record)
     result = _deliver(replace(trip, purpose=plan.purpose, entitled=entitled), order, destination, schema, ledger)
-    project.listener(events.RunFinished(record.sync, record.run_id, result.status))
+    world.listener(events.RunFinished(record.sync, record.run_id, result.status))
     return result
 
 
-def _discard(project: Project, record: RunRecord, lease: Lease, hold_seconds: float) -> None:
+def _discard(world: World, record: RunRecord, lease: Lease, hold_seconds: float) -> None:
     """Drop an open run. What it may have sent is not known: the whole ledger is distrusted, and the sync held."""
-    if any(True for _ in project.store.journal_entries(record.run_id)):
-        entries = project.store.journal_entries(record.run_id)
+    if any(True for _ in world.store.journal_entries(record.run_id)):
+        entries = world.store.journal_entries(record.run_id)
         unanswered = [entry.intent.number for entry in entries if entry.outcomes is None]
         if unanswered:
-            project.store.journal(lease, record.run_id).doubt(unanswered, hold_seconds)
-        doubt(project.store, [record.sync])
-        ledger = project.store.ledger(record.sync)
-        project.store.distrust(lease, replace(ledger, generation=ledger.generation + 1, distrusted=True))
-    project.store.update_run(lease, record.run_id, phase="closed", status="cancelled")
+            world.store.journal(lease, record.run_id).doubt(unanswered, hold_seconds)
+        doubt(world.store, [record.sync])
+        ledger = world.store.ledger(record.sync)
+        world.store.distrust(lease, replace(ledger, generation=ledger.generation + 1, distrusted=True))
+    world.store.update_run(lease, record.run_id, phase="closed", status="cancelled")

@@ -6,18 +6,16 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from levada.clock import isoformat
 from levada.errors import ConfigError
-from levada.runner.approve import actor
-from levada.store import AuditEntry
+from levada.runner.audit import note
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")
 
 
-def set_secret(project: Project, name: str, value: str) -> None:
+def set_secret(world: World, name: str, value: str) -> None:
     """Keep `value` under `name`, in place of an earlier one."""
     if not _NAME.match(name):
         raise ConfigError(
@@ -27,26 +25,22 @@ def set_secret(project: Project, name: str, value: str) -> None:
         )
     if not value:
         raise ConfigError("the secret is empty", code="usage.secret_empty", hint="nothing was kept; enter its value")
-    project.store.set_secret(name, value)
-    _note(project, "secret.set", name)
+    world.store.set_secret(name, value)
+    note(world, "secret.set", name)
 
 
-def secret_names(project: Project) -> Sequence[str]:
+def secret_names(world: World) -> Sequence[str]:
     """The names of what is kept."""
-    store = project.stored
+    store = world.stored
     return store.secret_names() if store is not None else ()
 
 
-def remove_secret(project: Project, name: str) -> None:
+def remove_secret(world: World, name: str) -> None:
     """Forget a secret. Raises ConfigError if there is none of that name."""
-    if not project.store.delete_secret(name):
+    if not world.store.delete_secret(name):
         from levada.nearest import nearest_hint
 
         raise ConfigError(
-            f"there is no secret {name}", code="usage.unknown_secret", hint=nearest_hint(name, secret_names(project))
+            f"there is no secret {name}", code="usage.unknown_secret", hint=nearest_hint(name, secret_names(world))
         )
-    _note(project, "secret.remove", name)
-
-
-def _note(project: Project, action: str, name: str) -> None:
-    project.store.note(AuditEntry(isoformat(project.clock.now()), actor(), action, name))
+    note(world, "secret.remove", name)

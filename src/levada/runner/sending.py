@@ -19,7 +19,7 @@ from levada.template import Placeholder, field_tree
 
 if TYPE_CHECKING:
     from levada.project.files import SyncFile
-    from levada.runner.resolve import Resolved
+    from levada.runner.resolved import Resolved
 
 _REMOVALS = ("delete", "archive", "remove")
 _FINDING = ("upsert", "update")
@@ -224,9 +224,7 @@ class _Check:
         )
 
     def _at(self, name: str) -> Where:
-        from levada.runner.resolve import field_position
-
-        return field_position(self.file, name)
+        return self.file.field_position(name)
 
 
 def _held(places: Iterable[Placeholder], fields: Iterable[str]) -> set[str]:

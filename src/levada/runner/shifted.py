@@ -21,38 +21,38 @@ if TYPE_CHECKING:
 
     from levada.plan import Purpose
     from levada.planner import Ledger
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 MEMORY = "instants"
 UTC = "utc"
 """What is remembered: that all records were sent in UTC, or, until it ends, the resync that sends them so."""
 
 
-def remember_beginning(project: Project, sync: str, ledger: Ledger, run_id: str, purpose: Purpose) -> None:
+def remember_beginning(world: World, sync: str, ledger: Ledger, run_id: str, purpose: Purpose) -> None:
     """Before a run plans: a first one sends everything in UTC, and a resync will have."""
-    known = project.store.recall(sync, MEMORY)
+    known = world.store.recall(sync, MEMORY)
     if known == UTC:
         return
     if not ledger.exists:
-        project.store.remember(sync, MEMORY, UTC)
+        world.store.remember(sync, MEMORY, UTC)
     elif purpose == "resync":
-        project.store.remember(sync, MEMORY, run_id)
+        world.store.remember(sync, MEMORY, run_id)
 
 
-def remember_end(project: Project, sync: str, run_id: str) -> None:
+def remember_end(world: World, sync: str, run_id: str) -> None:
     """After a run was committed."""
-    if project.store.recall(sync, MEMORY) == run_id:
-        project.store.remember(sync, MEMORY, UTC)
+    if world.store.recall(sync, MEMORY) == run_id:
+        world.store.remember(sync, MEMORY, UTC)
 
 
-def possibly_shifted(project: Project) -> Iterator[tuple[str, int]]:
+def possibly_shifted(world: World) -> Iterator[tuple[str, int]]:
     """The syncs whose destination may hold shifted instants, and how many records each has there."""
-    store = project.stored
+    store = world.stored
     if store is None:
         return
-    for name, file in sorted(project.files.syncs.items()):
+    for name, file in sorted(world.files.syncs.items()):
         try:
-            if store.recall(name, MEMORY) == UTC or not _is_rendered(project.destination(file.sync.destination)):
+            if store.recall(name, MEMORY) == UTC or not _is_rendered(world.destination(file.sync.destination)):
                 continue
             ledger = store.ledger(name)
         except LevadaError:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from levada.run import PauseReason
-from levada.runner.approve import standing_approval
+from levada.runner.approval import standing_approval
 from levada.runner.attempt import last_attempt
 from levada.runner.doubt import is_doubted
 from levada.runner.undone import undone_runs
@@ -22,7 +22,7 @@ from levada.store import RunRecord, Store
 from levada.wording import plural
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 Who = Literal["nobody", "you", "destination", "model"]
 WHO: Mapping[Who, str] = {
@@ -129,29 +129,29 @@ def _brought(run: RunRecord) -> bool:
     return run.purpose not in ASIDE and run.status in ("succeeded", "partial")
 
 
-def standings(project: Project, name: str, to: str, known: Known) -> tuple[Standing, ...]:
+def standings(world: World, name: str, to: str, known: Known) -> tuple[Standing, ...]:
     """Everything that can be said, the most pressing first; a sync that is in step has one entry, `well`."""
-    store = project.stored
+    store = world.stored
     if store is None:
         return (Standing("never", "you", "never run", f"levada plan {name}"),)
     running = _running(store, name)
-    latest = _latest(project, name, known)
+    latest = _latest(world, name, known)
     if running:  # what is open is what runs
         latest = [one for one in latest if one.state not in ("unfinished", "paused")]
     found = [
         *running,
-        *_attempt(project, name, known),
+        *_attempt(world, name, known),
         *latest,
         *_held(store, name),
         *_records(name, known),
-        *_doubt(project, store, name),
-        *_unremembered(project, name, to),
+        *_doubt(world, store, name),
+        *_unremembered(world, name, to),
     ]
     if found:
         return tuple(found)
     if known.committed is None:
         return (Standing("never", "you", "never run", f"levada plan {name}"),)
-    return (Standing("well", "nobody", _in_step(project, known)),)
+    return (Standing("well", "nobody", _in_step(world, known)),)
 
 
 def _running(store: Store, name: str) -> list[Standing]:
@@ -159,11 +159,11 @@ def _running(store: Store, name: str) -> list[Standing]:
     return [Standing("busy", "nobody", f"{holder} runs it now")] if holder is not None else []
 
 
-def _attempt(project: Project, name: str, known: Known) -> list[Standing]:
-    attempt = last_attempt(project, name)
+def _attempt(world: World, name: str, known: Known) -> list[Standing]:
+    attempt = last_attempt(world, name)
     if attempt is None:
         return []
-    ago = f"the last start, {age_words(project, attempt['at'])}, "
+    ago = f"the last start, {age_words(world, attempt['at'])}, "
     if attempt["exit_code"] == 5:
         return [Standing("paused", "nobody", f"{ago}came to nothing: {attempt['message']}")]
     if attempt["code"] == "bug":
@@ -181,7 +181,7 @@ def _who_of(code: str) -> Who:
     return "destination" if code.startswith("destination.") and code not in mine else "you"
 
 
-def _latest(project: Project, name: str, known: Known) -> list[Standing]:
+def _latest(world: World, name: str, known: Known) -> list[Standing]:
     """How the newest run ended, where it did not simply finish."""
     run = known.newest
     if known.open is not None and (run is None or run.status is None or run.run_id == known.open.run_id):
@@ -192,19 +192,17 @@ def _latest(project: Project, name: str, known: Known) -> list[Standing]:
     error = result.get("error") or {}
     match run.status:
         case "blocked":
-            return [_blocked(project, name, run, result)]
-        case "failed" if last_attempt(project, name) is None:
+            return [_blocked(world, name, run, result)]
+        case "failed" if last_attempt(world, name) is None:
             why = error.get("message") or result.get("message") or "no reason was stored"
-            ago = age_words(project, run.finished_at)
+            ago = age_words(world, run.finished_at)
             who = _who_of(str(error.get("code", ""))) if error else "nobody"
             return [Standing("failed", who, f"failed {ago}: {why}", f"levada check {name}" if error else None)]
         case "paused":
             why = error.get("message") or PAUSES["outage"][1]
             return [Standing("paused", PAUSES[result.get("paused", "outage")][0], f"paused: {why}; nothing was sent")]
         case "cancelled":
-            return [
-                Standing("cancelled", "nobody", f"the last run was cancelled {age_words(project, run.finished_at)}")
-            ]
+            return [Standing("cancelled", "nobody", f"the last run was cancelled {age_words(world, run.finished_at)}")]
         case None:
             return [Standing("unfinished", "nobody", "interrupted while its model was read; nothing was sent")]
         case _:
@@ -223,10 +221,10 @@ def _open(name: str, run: RunRecord) -> list[Standing]:
     return [Standing("paused", who, f"paused: {why}{so_far}; the next run resumes {run.run_id}", needs)]
 
 
-def _blocked(project: Project, name: str, run: RunRecord, result: Mapping[str, Any]) -> Standing:
+def _blocked(world: World, name: str, run: RunRecord, result: Mapping[str, Any]) -> Standing:
     reasons = (result.get("guard") or {}).get("reasons") or []
     why = "; ".join(reason["message"] for reason in reasons) or "a limit was passed"
-    if standing_approval(project, run.plan_id) is not None:
+    if standing_approval(world, run.plan_id) is not None:
         return Standing("blocked", "nobody", f"{run.plan_id} was stopped by its guard, and is approved: {why}")
     plan = f"{run.plan_id} was stopped by its guard and waits for an approval: {why}"
     return Standing("blocked", "you", plan, f"levada approve {run.plan_id}")
@@ -264,40 +262,40 @@ def _records(name: str, known: Known) -> list[Standing]:
     return found
 
 
-def _doubt(project: Project, store: Store, name: str) -> list[Standing]:
-    if not (is_doubted(store, name) or project.ledger(name).distrusted):
+def _doubt(world: World, store: Store, name: str) -> list[Standing]:
+    if not (is_doubted(store, name) or world.ledger(name).distrusted):
         return []
     what = "more may have been sent than is known: a plan or a state was dropped; the next run compares everything"
     return [Standing("doubt", "nobody", what)]
 
 
-def _unremembered(project: Project, name: str, to: str) -> list[Standing]:
-    rows = unremembered_rows(project, name)
+def _unremembered(world: World, name: str, to: str) -> list[Standing]:
+    rows = unremembered_rows(world, name)
     if rows is None:
         return []
     return [Standing("unremembered", "you", unremembered(name, to, rows[0]), f"levada plan {name}")]
 
 
-def _in_step(project: Project, known: Known) -> str:
+def _in_step(world: World, known: Known) -> str:
     assert known.committed is not None
     result: Mapping[str, Any] = known.committed.result or {}
     delivered = sum((result.get("delivered") or {}).values())
     did = f"delivered {delivered:,}" if delivered else "had nothing to send"
     aside = known.left.get("suppressed")
     left = f"; {aside:,} suppressed by the mode or a policy" if aside else ""
-    return f"in step; the last run, {age_words(project, known.committed.finished_at)}, {did}{left}"
+    return f"in step; the last run, {age_words(world, known.committed.finished_at)}, {did}{left}"
 
 
-def age_seconds(project: Project, moment: str | None) -> float | None:
+def age_seconds(world: World, moment: str | None) -> float | None:
     """How long ago, by this machine's clock; None where it is not known."""
     if not moment:
         return None
-    return max(0.0, (project.clock.now() - datetime.fromisoformat(moment)).total_seconds())
+    return max(0.0, (world.clock.now() - datetime.fromisoformat(moment)).total_seconds())
 
 
-def age_words(project: Project, moment: str | None) -> str:
+def age_words(world: World, moment: str | None) -> str:
     """`just now`, `5 minutes ago`, `3 hours ago`, `2 days ago`."""
-    seconds = age_seconds(project, moment)
+    seconds = age_seconds(world, moment)
     if seconds is None:
         return "some time ago"
     for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):

@@ -13,7 +13,7 @@ from levada.store import RunRecord
 
 if TYPE_CHECKING:
     from levada.project.files import SyncFile
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 
@@ -92,10 +92,10 @@ class StatusView:
         return {"sentence": self.sentence, "syncs": [sync.as_dict() for sync in self.syncs]}
 
 
-def status(project: Project, names: Sequence[str] | None = None) -> StatusView:
+def status(world: World, names: Sequence[str] | None = None) -> StatusView:
     """The status of these syncs (all by default): those that need a person first."""
-    chosen = names if names is not None else tuple(sorted(project.files.syncs))
-    found = [_status_of(project, name, project.sync_file(name)) for name in chosen]
+    chosen = names if names is not None else tuple(sorted(world.files.syncs))
+    found = [_status_of(world, name, world.sync_file(name)) for name in chosen]
     found.sort(key=lambda one: (not one.needs_you, one.sync))
     return StatusView(_sentence(found), tuple(found))
 
@@ -116,15 +116,15 @@ def run_document(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _status_of(project: Project, name: str, file: SyncFile) -> SyncStatus:
+def _status_of(world: World, name: str, file: SyncFile) -> SyncStatus:
     known, rows = Known(), 0
     held: tuple[str, ...] = ()
     try:
-        if project.stored is not None:
-            known = Known.of(project.stored, name)
-            held = undone_runs(project.stored, name)
-        rows = project.ledger(name).rows
-        found = standings(project, name, file.sync.to, known)
+        if world.stored is not None:
+            known = Known.of(world.stored, name)
+            held = undone_runs(world.stored, name)
+        rows = world.ledger(name).rows
+        found = standings(world, name, file.sync.to, known)
     except LevadaError as error:  # what is damaged of one sync does not hide the others
         damaged = Standing("unreadable", "you", error.message, "levada doctor")
         found = (damaged,)
@@ -138,7 +138,7 @@ def _status_of(project: Project, name: str, file: SyncFile) -> SyncStatus:
         records=rows,
         known=known,
         held_by=held,
-        age_seconds=age_seconds(project, known.synced_at),
+        age_seconds=age_seconds(world, known.synced_at),
     )
 
 

@@ -14,24 +14,24 @@ from levada.errors import ConfigError
 
 if TYPE_CHECKING:
     from levada.planner import Ledger
-    from levada.runner.project import Project
-    from levada.runner.resolve import Resolved
+    from levada.runner.resolved import Resolved
+    from levada.runner.world import World
 
 MEMORY = "target"
 PLACE = "place"
 DATABASES = ("postgres", "mysql")
 
 
-def check_target(project: Project, resolved: Resolved, ledger: Ledger) -> None:
+def check_target(world: World, resolved: Resolved, ledger: Ledger) -> None:
     """Raises ConfigError if the ledger holds records of another object than the one that the sync writes to."""
-    if not ledger.segments or project.stored is None:
+    if not ledger.segments or world.stored is None:
         return
-    where = project.sync_file(resolved.name).positions.at("to")
+    where = world.sync_file(resolved.name).positions.at("to")
     anew = (
         f"`levada resync {resolved.name} --rebuild` sends everything, "
         f"`levada mark-synced {resolved.name}` takes it as there already"
     )
-    before = project.stored.recall(resolved.name, MEMORY)
+    before = world.stored.recall(resolved.name, MEMORY)
     if before is not None and before != resolved.sync.to:
         raise ConfigError(
             f"{resolved.name} was kept for {before}, and goes to {resolved.sync.to} now",
@@ -39,7 +39,7 @@ def check_target(project: Project, resolved: Resolved, ledger: Ledger) -> None:
             where=where,
             hint=f"give the sync a new name, or begin anew: {anew}; {before} is left as it is",
         )
-    place, now = project.stored.recall(resolved.name, PLACE), place_of(project, resolved.sync.destination)
+    place, now = world.stored.recall(resolved.name, PLACE), place_of(world, resolved.sync.destination)
     if place and now and place != now:
         raise ConfigError(
             f"{resolved.sync.destination} was at {place}, and is at {now} now: what is known of the one says nothing "
@@ -51,25 +51,25 @@ def check_target(project: Project, resolved: Resolved, ledger: Ledger) -> None:
         )
 
 
-def is_target_of_ledger(project: Project, resolved: Resolved) -> bool:
+def is_target_of_ledger(world: World, resolved: Resolved) -> bool:
     """Was the ledger kept for the very object that the sync writes to now? False, too, if nothing was ever sent."""
-    before, place = (project.store.recall(resolved.name, name) for name in (MEMORY, PLACE))
-    now = place_of(project, resolved.sync.destination)
+    before, place = (world.store.recall(resolved.name, name) for name in (MEMORY, PLACE))
+    now = place_of(world, resolved.sync.destination)
     return before == resolved.sync.to and not (place and now and place != now)
 
 
-def remember_target(project: Project, resolved: Resolved) -> None:
+def remember_target(world: World, resolved: Resolved) -> None:
     """Before anything is sent or taken as synced."""
-    if project.store.recall(resolved.name, MEMORY) != resolved.sync.to:
-        project.store.remember(resolved.name, MEMORY, resolved.sync.to)
-    place = place_of(project, resolved.sync.destination)
-    if place and project.store.recall(resolved.name, PLACE) != place:
-        project.store.remember(resolved.name, PLACE, place)
+    if world.store.recall(resolved.name, MEMORY) != resolved.sync.to:
+        world.store.remember(resolved.name, MEMORY, resolved.sync.to)
+    place = place_of(world, resolved.sync.destination)
+    if place and world.store.recall(resolved.name, PLACE) != place:
+        world.store.remember(resolved.name, PLACE, place)
 
 
-def place_of(project: Project, destination: str) -> str:
+def place_of(world: World, destination: str) -> str:
     """Where a destination's name leads, without credentials and port; empty where its options do not say."""
-    declared = project.files.destinations.get(destination)
+    declared = world.files.destinations.get(destination)
     if declared is None:
         return ""
     for option in ("base_url", "url"):
@@ -79,4 +79,4 @@ def place_of(project: Project, destination: str) -> str:
             database = parts.path if declared.type in DATABASES else ""
             return f"{parts.hostname or ''}{database}"
     path = getattr(declared.options, "path", None)
-    return str((project.root / str(path)).resolve()) if path else ""
+    return str((world.root / str(path)).resolve()) if path else ""

@@ -19,14 +19,14 @@ from levada.sql.text import literal, quoted
 if TYPE_CHECKING:
     import duckdb
 
-    from levada.runner.project import Project
+    from levada.runner.world import World
     from levada.store import RunRecord
 
 RUNS_MAX = 10_000
 """So many runs are looked through: more than a retention of 30 days holds of a sync that runs every five minutes."""
 
 
-def touched(project: Project, undone: RunRecord, keys: tuple[str, ...], folder: Path) -> Path | None:
+def touched(world: World, undone: RunRecord, keys: tuple[str, ...], folder: Path) -> Path | None:
     """A Parquet file in `folder` with the keys, as text (k0…), that runs later than `undone` wrote or may have written;
     None if there are none. A key that a run wrote and its undo took back is none of them."""
     signs = {undone.run_id: 1}
@@ -34,11 +34,11 @@ def touched(project: Project, undone: RunRecord, keys: tuple[str, ...], folder: 
     declared = ", ".join(f"k{index} VARCHAR" for index in range(len(keys)))
     with connect(memory_limit="256MB", temp_directory=str(folder)) as connection:
         connection.execute(f"CREATE TEMP TABLE written ({declared}, run INTEGER, sign INTEGER)")
-        for number, (record, plan, place) in enumerate(_later(project, undone)):
+        for number, (record, plan, place) in enumerate(_later(world, undone)):
             sign = -signs.get(plan.undoes, 1) if plan.purpose == "undo" else 1
             signs[record.run_id] = sign
             if plan.keys == keys:
-                settled, _ = settle(plan, project.store.journal_entries(record.run_id), 0, folder)
+                settled, _ = settle(plan, world.store.journal_entries(record.run_id), 0, folder)
                 _gather(connection, plan, place, settled.exceptions, number, sign)
         target = folder / "touched.parquet"
         (rows,) = connection.execute(
@@ -52,16 +52,16 @@ def touched(project: Project, undone: RunRecord, keys: tuple[str, ...], folder: 
     return target
 
 
-def _later(project: Project, undone: RunRecord) -> Iterator[tuple[RunRecord, Plan, Path]]:
+def _later(world: World, undone: RunRecord) -> Iterator[tuple[RunRecord, Plan, Path]]:
     """The runs of the sync after this one that have a plan, oldest first."""
     found = []
-    for record in project.store.runs(undone.sync, RUNS_MAX):
+    for record in world.store.runs(undone.sync, RUNS_MAX):
         if record.run_id == undone.run_id:
             break
         if record.folder and record.purpose != "settle" and record.status != "blocked":
             found.append(record)
     for record in reversed(found):
-        place = project.store.folder / "plans" / record.folder
+        place = world.store.folder / "plans" / record.folder
         try:
             yield record, Plan.read(place), place
         except LevadaError:

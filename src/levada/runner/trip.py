@@ -19,14 +19,14 @@ from levada.run import PauseReason, RunResult, Status, Tally
 from levada.store import Lease
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
+    from levada.runner.world import World
 
 
 @dataclass(frozen=True, slots=True)
 class Trip:
     """One run on its way. `make` plans into the request's folder."""
 
-    project: Project
+    world: World
     sync: str
     run_id: str
     lease: Lease
@@ -49,7 +49,7 @@ class Trip:
         guard: GuardDecision = GuardDecision(),  # noqa: B008 - a frozen value
         **more: Any,
     ) -> RunResult:
-        clock = self.project.clock
+        clock = self.world.clock
         return RunResult(
             sync=self.sync,
             run_id=self.run_id,
@@ -67,7 +67,7 @@ class Trip:
 
 def was_begun(trip: Trip) -> bool:
     """May anything have been sent?"""
-    return any(True for _ in trip.project.store.journal_entries(trip.run_id))
+    return any(True for _ in trip.world.store.journal_entries(trip.run_id))
 
 
 def result_of(trip: Trip, plan: Plan, status: Status, tally: Tally, **more: Any) -> RunResult:
@@ -78,7 +78,7 @@ def result_of(trip: Trip, plan: Plan, status: Status, tally: Tally, **more: Any)
 
 def close(trip: Trip, result: RunResult, plan: Plan | None = None) -> None:
     """Close a run that sent nothing. Without a plan to keep, its folder goes: last, for an open run needs it."""
-    trip.project.store.update_run(
+    trip.world.store.update_run(
         trip.lease,
         trip.run_id,
         phase="closed",
@@ -93,7 +93,7 @@ def close(trip: Trip, result: RunResult, plan: Plan | None = None) -> None:
 
 def ended(trip: Trip, error: LevadaError, plan: Plan | None = None) -> RunResult:
     """Nothing was sent, and nothing is changed: paused, where only something has to be reached again; else failed."""
-    error.message = trip.project.redaction.clean(error.message)
+    error.message = trip.world.redaction.clean(error.message)
     counts = plan.counts if plan else Counts()
     weather = isinstance(error, UnavailableError | UnreachableError)
     result = trip.result(

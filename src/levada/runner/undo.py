@@ -24,12 +24,13 @@ from levada.mapping import Mapping as FieldMappings
 from levada.plan import Plan
 from levada.planner import PlanRequest
 from levada.run import RunResult
-from levada.runner.approve import standing_approval
+from levada.runner.approval import standing_approval
 from levada.runner.guarding import decide
 from levada.runner.ordered import read_order
 from levada.runner.plan import SAMPLE_DEFAULT, PlanView, request
 from levada.runner.records import plan_folder
-from levada.runner.resolve import Resolved, resolve
+from levada.runner.resolve import resolve
+from levada.runner.resolved import Resolved
 from levada.runner.run import Errand, run
 from levada.runner.sample import sample, sample_left
 from levada.runner.target import check_target
@@ -38,7 +39,7 @@ from levada.runner.undone import remember_undo
 from levada.wording import plural
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
+    from levada.runner.world import World
     from levada.store import RunRecord
 
 VERBS: dict[Kind, tuple[Verb, ...]] = {
@@ -62,17 +63,17 @@ class Undo:
     schema: pa.Schema
 
     @staticmethod
-    def of(project: Project, run_id: str) -> Undo:
+    def of(world: World, run_id: str) -> Undo:
         """Raises ConfigError for a run that sent nothing, cannot be taken back, or whose details are gone."""
-        record = project.store.run(run_id)
-        project.sync_file(record.sync)
+        record = world.store.run(run_id)
+        world.sync_file(record.sync)
         if not record.folder:
             raise ConfigError(
                 f"run {record.run_id} has nothing to undo",
                 code="usage.run_without_plan",
                 hint="it sent nothing, or retention took its details; `levada runs` lists the others",
             )
-        folder = plan_folder(project.store, record)
+        folder = plan_folder(world.store, record)
         plan = Plan.read(folder)
         if record.status == "blocked":
             raise ConfigError(
@@ -89,15 +90,15 @@ class Undo:
             )
         return Undo(record, folder, plan, order, schema)
 
-    def made(self, project: Project, resolved: Resolved, asked: PlanRequest) -> Plan:
+    def made(self, world: World, resolved: Resolved, asked: PlanRequest) -> Plan:
         """The plan that takes the run back. Raises ConfigError where the object has no verb for it."""
-        entries = project.store.journal_entries(self.record.run_id)
+        entries = world.store.journal_entries(self.record.run_id)
         settled, _ = settle(self.plan, entries, 0, asked.folder)
         keeps = isinstance(resolved.destination, TableDestination)
         settled = replace(settled, kept=tuple(verify_before(self.folder)), keeps=keeps)
-        settled = replace(settled, touched=touched(project, self.record, self.plan.keys, asked.folder))
+        settled = replace(settled, touched=touched(world, self.record, self.plan.keys, asked.folder))
         asked = replace(asked, mapping=self.order.mapping)
-        plan = project.planner.reverse(self.plan, self.folder, settled, asked)
+        plan = world.planner.reverse(self.plan, self.folder, settled, asked)
         if plan.counts.removed and self.order.verbs.get("added") == "append" and not _each_found_alone(resolved):
             raise ConfigError(
                 f"{plan.sync} appended {plural(plan.counts.removed, 'record')}, and nothing tells others "
@@ -126,18 +127,18 @@ class Undo:
         return order, self.schema
 
 
-def undo(project: Project, run_id: str, *, plan_id: str | None = None) -> RunResult:
+def undo(world: World, run_id: str, *, plan_id: str | None = None) -> RunResult:
     """Undo a run, by its id or an unambiguous beginning of it.
 
     Raises ConfigError if the run has no records, if the retention took them, or if the object cannot lose
     records; with `plan_id` if the plan is another one than that. The guard judges the plan as that of a run. The sync
     is held afterwards: while its model still says what was taken back, a run stops like at a guard.
     """
-    undone = Undo.of(project, run_id)
-    resolved = resolve(project, undone.record.sync)
+    undone = Undo.of(world, run_id)
+    resolved = resolve(world, undone.record.sync)
 
     def make(asked: PlanRequest) -> Plan:
-        plan = undone.made(project, resolved, asked)
+        plan = undone.made(world, resolved, asked)
         if plan_id is not None and plan.plan_id != plan_id:
             raise ConfigError(
                 f"the plan of this undo is no longer {plan_id}: what is synced has changed since",
@@ -146,18 +147,18 @@ def undo(project: Project, run_id: str, *, plan_id: str | None = None) -> RunRes
             )
         return plan
 
-    errand = Errand(make, undone.ordered, lambda run: remember_undo(project, undone.record.sync, run))
-    return run(project, undone.record.sync, purpose="undo", errand=errand)
+    errand = Errand(make, undone.ordered, lambda run: remember_undo(world, undone.record.sync, run))
+    return run(world, undone.record.sync, purpose="undo", errand=errand)
 
 
-def plan_undo(project: Project, run_id: str, *, sample_size: int = SAMPLE_DEFAULT) -> PlanView:
+def plan_undo(world: World, run_id: str, *, sample_size: int = SAMPLE_DEFAULT) -> PlanView:
     """What `undo` would send now, and what it would leave alone. Changes nothing."""
-    undone = Undo.of(project, run_id)
-    resolved = resolve(project, undone.record.sync)
-    ledger = project.ledger(resolved.name)
-    check_target(project, resolved, ledger)
-    with request(project, resolved, ledger, "undo") as asked:
-        made = undone.made(project, resolved, asked)
+    undone = Undo.of(world, run_id)
+    resolved = resolve(world, undone.record.sync)
+    ledger = world.ledger(resolved.name)
+    check_target(world, resolved, ledger)
+    with request(world, resolved, ledger, "undo") as asked:
+        made = undone.made(world, resolved, asked)
         return PlanView(
             sync=resolved.name,
             model=resolved.model_name,
@@ -167,18 +168,18 @@ def plan_undo(project: Project, run_id: str, *, sample_size: int = SAMPLE_DEFAUL
             sample=sample(made, asked.folder, sample_size),
             invalid=(),
             left=sample_left(made, asked.folder, sample_size),
-            guard=decide(project, resolved, made, asked.folder, ledger, looks=True),
-            approved=standing_approval(project, made.plan_id) is not None,
+            guard=decide(world, resolved, made, asked.folder, ledger, looks=True),
+            approved=standing_approval(world, made.plan_id) is not None,
             first_run=False,
-            notices=(*_unfinished(project, resolved.name), *made.notices),
+            notices=(*_unfinished(world, resolved.name), *made.notices),
             undoes=undone.record.run_id,
             outlook=Outlook({kind: made.counts.of(kind) for kind in KINDS}),
         )
 
 
-def _unfinished(project: Project, sync: str) -> tuple[str, ...]:
+def _unfinished(world: World, sync: str) -> tuple[str, ...]:
     """That a run is open, which is finished before anything is taken back."""
-    found = project.store.open_run(sync)
+    found = world.store.open_run(sync)
     if found is None:
         return ()
     return (f"{found.run_id} is not finished: it is finished first, and the plan of the undo is made after that",)

@@ -19,7 +19,7 @@ from levada.plan import Plan
 from levada.sql.connection import connect
 
 if TYPE_CHECKING:
-    from levada.runner.project import Project
+    from levada.runner.world import World
     from levada.store import Store
 
 MEMORY = "undone"
@@ -30,32 +30,32 @@ def undone_runs(store: Store, sync: str) -> tuple[str, ...]:
     return tuple((store.recall(sync, MEMORY) or "").split())
 
 
-def remember_undo(project: Project, sync: str, run_id: str) -> None:
+def remember_undo(world: World, sync: str, run_id: str) -> None:
     """Before the first request: an undo that is interrupted is finished by the next run, and then held."""
-    _write(project, sync, (*undone_runs(project.store, sync), run_id))
+    _write(world, sync, (*undone_runs(world.store, sync), run_id))
 
 
-def forget_undone(project: Project, sync: str) -> None:
+def forget_undone(world: World, sync: str) -> None:
     """What was taken back was sent again, or the model says nothing of it any more."""
-    if undone_runs(project.store, sync):
-        _write(project, sync, ())
+    if undone_runs(world.store, sync):
+        _write(world, sync, ())
 
 
-def _write(project: Project, sync: str, runs: tuple[str, ...]) -> None:
-    project.store.remember(sync, MEMORY, " ".join(runs) or None)
+def _write(world: World, sync: str, runs: tuple[str, ...]) -> None:
+    world.store.remember(sync, MEMORY, " ".join(runs) or None)
 
 
-def undone_reason(project: Project, plan: Plan, folder: Path, *, forget: bool = True) -> GuardReason | None:
+def undone_reason(world: World, plan: Plan, folder: Path, *, forget: bool = True) -> GuardReason | None:
     """Why a plan is stopped after an undo; None if it brings nothing back. Undos of which it brings nothing back are
     forgotten (unless `forget` says otherwise: whoever only looks changes nothing)."""
-    assert project.stored is not None
-    runs = undone_runs(project.stored, plan.sync)
+    assert world.stored is not None
+    runs = undone_runs(world.stored, plan.sync)
     if not runs or not plan.counts.operations:
         return None
-    repeated = {run: _repeated(project, plan, folder, run) for run in runs}
+    repeated = {run: _repeated(world, plan, folder, run) for run in runs}
     standing = tuple(run for run in runs if repeated[run])
     if forget and standing != runs:
-        _write(project, plan.sync, standing)
+        _write(world, plan.sync, standing)
     if not standing:
         return None
     total = sum(repeated.values())
@@ -66,16 +66,16 @@ def undone_reason(project: Project, plan: Plan, folder: Path, *, forget: bool = 
     return GuardReason("undone", message, total, 0)
 
 
-def _repeated(project: Project, plan: Plan, folder: Path, run_id: str) -> int:
+def _repeated(world: World, plan: Plan, folder: Path, run_id: str) -> int:
     """How many operations of a plan bring back what an undo took back: any value of a record that it changed, a record
     that it removed, the removal of one that it put back."""
-    assert project.stored is not None
+    assert world.stored is not None
     try:
-        record = project.stored.run(run_id)
-        entries = list(project.stored.journal_entries(record.run_id))
+        record = world.stored.run(run_id)
+        entries = list(world.stored.journal_entries(record.run_id))
         if not entries:
             return 0  # nothing was sent
-        undo_folder = project.stored.folder / "plans" / record.folder
+        undo_folder = world.stored.folder / "plans" / record.folder
         undo = Plan.read(undo_folder)
     except LevadaError:
         return 0

@@ -1,4 +1,4 @@
-"""A source under watch: whatever it computes ends when the project is stopped, or when its time is over."""
+"""A source under watch: whatever it computes ends when the run is stopped, or when its time is over."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from levada.delivery.waiting import NOTHING, Waiting
 from levada.delivery.wire import Outgoing
 from levada.destination import Auth, Credential, DestinationSpec, Found, ObjectSpec, Request, Response, Talk
 from levada.errors import ConfigError
+from levada.halt import Halt
 from levada.limits import Limits
 from levada.mapping import FieldMapping
 from levada.mapping import Mapping as FieldMappings
@@ -195,7 +195,7 @@ class Scene:
             max_server_seconds=self.server_seconds,
         )
         self.destination = Contacts(spec, self.auth)
-        self.halt: threading.Event | None = None
+        self.halt: Halt | None = None
 
     def _rows(self) -> dict[Kind, Sequence[int]]:
         return {"removed": range(self.removed), "added": range(1000, 1000 + self.added)}
@@ -229,17 +229,18 @@ class Scene:
             repeats=self.repeats,
             waiting=self.waiting,
         )
+        self.halt = Halt()
         dispatcher = Dispatcher(
             self.store,
             self.clock,
             Redactor(()),
+            halt=self.halt,
             policy=AddressPolicy(private=True),
             patience=self.patience,
             listener=self.seen.append,
             wire=lambda: self.wire,
             run_loop=self.run_loop,
         )
-        self.halt = dispatcher.halt
         return dispatcher.deliver(order, self.destination, self.lease, pa.schema([]), self.store)
 
     def paths(self) -> list[str]:

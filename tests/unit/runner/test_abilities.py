@@ -37,12 +37,12 @@ def project(folder: Path, sync: str, verbs: str = "upsert: POST /t", destination
 def test_a_field_that_cannot_be_left_out_is_refused_under_skip(tmp_path: Path, verbs: str) -> None:
     """The request would empty the field, as under clear; the refusal names it, and clear is taken."""
     with project(tmp_path, "nulls: skip", verbs) as opened, pytest.raises(ConfigError, match="hold name") as caught:
-        resolve(opened, "s")
+        resolve(opened.world, "s")
     assert caught.value.code == "config.nulls_not_possible"
     assert caught.value.where is not None
     assert caught.value.where.line == 3
     with project(tmp_path, "nulls: clear", verbs) as opened:
-        resolve(opened, "s")
+        resolve(opened.world, "s")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_field_that_cannot_be_left_out_is_refused_under_skip(tmp_path: Path, v
 def test_what_can_be_left_out_or_is_never_null_is_taken_under_skip(tmp_path: Path, verbs: str, fields: str) -> None:
     """Members of objects, match fields, the model's key, constants."""
     with project(tmp_path, f"nulls: skip\nfields: {fields}", verbs) as opened:
-        resolve(opened, "s")
+        resolve(opened.world, "s")
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,14 @@ def test_match_is_refused_where_nothing_is_found_by_it(tmp_path: Path, destinati
 def test_match_has_its_meaning_in_other_modes_of_a_table(tmp_path: Path, mode: str) -> None:
     """Records are found by it; in mode replace a table that is made has it as its key."""
     with project(tmp_path, f"mode: {mode}\nmatch: {{town: town}}", destination=TABLE) as opened:
-        resolve(opened, "s")
+        resolve(opened.world, "s")
 
 
 def test_requests_may_name_match_values_in_mode_append(tmp_path: Path) -> None:
     """An event says whose it is."""
     verbs = "append: {send: POST /t, record: {of: '{match}', fields: '{fields}'}}"
     with project(tmp_path, "mode: append\nmatch: {name: name}", verbs) as opened:
-        resolve(opened, "s")
+        resolve(opened.world, "s")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_requests_may_name_match_values_in_mode_append(tmp_path: Path) -> None:
 def test_at_most_once_that_changes_nothing_is_told(tmp_path: Path, verbs: str, sync: str, told: bool) -> None:
     """It is for class D, as appends and plain creates are; another class settles a lost answer by itself."""
     with project(tmp_path, f"{sync}\ndelivery: at_most_once", verbs) as opened:
-        found = [one for one in resolve(opened, "s").notices if "at_most_once changes nothing" in one]
+        found = [one for one in resolve(opened.world, "s").notices if "at_most_once changes nothing" in one]
     assert bool(found) == told
     assert not told or "class A" in found[0]
 

@@ -43,7 +43,7 @@ def test_what_a_destination_cannot_do_is_refused_by_name(
     can = abilities()[type_of(kind)]
     resolved = 0
     with Project.open(tmp_path) as project:
-        spec = project.destination("api").spec
+        spec = project.world.destination("api").spec
         assert (spec.replaces, spec.skips_nulls, spec.only_if_empty) == (
             can.replaces, can.skips_nulls, can.only_if_empty
         )  # fmt: skip
@@ -60,14 +60,14 @@ def test_what_a_destination_cannot_do_is_refused_by_name(
             assert refused.where, each
             assert refused.where.line, each
         possible = next(n for n, each in enumerate(tried) if not impossible(can, verbs, each))
-        assert set(resolve(project, f"s{possible}").object_spec.verbs) == verbs
+        assert set(resolve(project.world, f"s{possible}").object_spec.verbs) == verbs
     assert 0 < resolved < len(tried)
 
 
 def refusal(project: Project, sync: str) -> ConfigError | None:
     """What the project says of a sync."""
     try:
-        resolve(project, sync)
+        resolve(project.world, sync)
     except ConfigError as error:
         return error
     return None
@@ -81,4 +81,4 @@ def test_what_a_mode_gives_no_meaning_to_is_refused_when_files_are_read(
     assert meaningless(mode, removed)
     http_project(tmp_path, "objects: {things: {upsert: POST /t}}", "id\n1\n", f"mode: {mode}\nremoved: {removed}")
     with Project.open(tmp_path) as project, pytest.raises(ConfigError, match="removed:"):
-        resolve(project, "s")
+        resolve(project.world, "s")

@@ -28,7 +28,7 @@ QUICK = Patience(RetryPolicy(attempts_max=2, base_seconds=0.001), contact_second
 def opened(folder: Path) -> Iterator[Project]:
     """A project that gives up on a tool at once."""
     with Project.open(folder) as project:
-        project.dispatcher._patience = QUICK
+        project.world.dispatcher._patience = QUICK
         yield project
 
 

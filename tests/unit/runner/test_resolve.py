@@ -32,7 +32,7 @@ def test_an_error_of_a_field_names_its_place(tmp_path: Path, written: str, place
     assert right in text
     path.write_text(text.replace(right, written), encoding="utf-8")
     with Project.open(tmp_path) as project, pytest.raises(ConfigError) as caught:
-        resolve(project, EXAMPLE_SYNC)
+        resolve(project.world, EXAMPLE_SYNC)
     assert str(caught.value.where).endswith(f"{EXAMPLE_SYNC}.yml{place}")
     assert message in caught.value.message
     assert caught.value.hint
@@ -54,7 +54,7 @@ def test_a_query_that_the_source_refuses_is_a_mistake_of_the_models_file(
     (tmp_path / "models" / "customers.sql").unlink()
     (tmp_path / "models" / file).write_text(text, encoding="utf-8")
     with Project.open(tmp_path) as project, pytest.raises(ConfigError) as caught:
-        resolve(project, EXAMPLE_SYNC)
+        resolve(project.world, EXAMPLE_SYNC)
     assert str(caught.value.where).endswith(place)
     assert message in caught.value.message
     assert caught.value.hint
@@ -89,7 +89,7 @@ def test_requests_that_a_mapping_cannot_fill_are_found_before_anything_is_planne
     sync = f"model: customers\nto: crm.contacts\nmatch: {{customer_id: customer_id}}\nfields: {fields}\n"
     (tmp_path / "syncs" / f"{EXAMPLE_SYNC}.yml").write_text(sync, encoding="utf-8")
     with Project.open(tmp_path) as project, pytest.raises(ConfigError) as caught:
-        resolve(project, EXAMPLE_SYNC)
+        resolve(project.world, EXAMPLE_SYNC)
     assert message in caught.value.message
     assert "customers_to_crm.yml:4" in str(caught.value.where)
 
@@ -100,7 +100,7 @@ def test_an_address_that_is_never_sent_to_is_found_before_anything_is_planned(tm
     destination = "type: http\nbase_url: http://crm.example.com\nobjects:\n  contacts: {upsert: POST /contacts}\n"
     (tmp_path / "destinations" / "crm.yml").write_text(destination, encoding="utf-8")
     with Project.open(tmp_path) as project, pytest.raises(ConfigError) as caught:
-        resolve(project, EXAMPLE_SYNC)
+        resolve(project.world, EXAMPLE_SYNC)
     assert caught.value.code == "config.cleartext"
 
 
@@ -110,6 +110,6 @@ def test_a_destination_that_is_not_asked_is_not_said_to_answer(tmp_path: Path) -
     destination = "type: http\nbase_url: http://127.0.0.1:9\nobjects:\n  contacts: {upsert: POST /contacts}\n"
     (tmp_path / "destinations" / "crm.yml").write_text(destination, encoding="utf-8")
     with Project.open(tmp_path) as project:
-        found = {each.subject: each for each in check(project).findings}
+        found = {each.subject: each for each in check(project.world).findings}
     assert found["destination crm"].state == "ok"
     assert "not asked" in found["destination crm"].message

@@ -27,9 +27,9 @@ def refused(folder: Path, destination: str, sync: str, rows: str = ROWS) -> Conf
     """The error of the project; `check` finds the same, with the same place."""
     http_project(folder, destination, rows, sync)
     with Project.open(folder) as project, pytest.raises(ConfigError) as caught:
-        resolve(project, "s")
+        resolve(project.world, "s")
     with Project.open(folder) as project:
-        report = check(project, ["s"])
+        report = check(project.world, ["s"])
     assert report.exit_code == 2
     assert any(found.code == caught.value.code and found.where == str(caught.value.where) for found in report.findings)
     assert caught.value.hint
@@ -39,7 +39,7 @@ def refused(folder: Path, destination: str, sync: str, rows: str = ROWS) -> Conf
 def taken(folder: Path, destination: str, sync: str, rows: str = ROWS) -> list[str]:
     http_project(folder, destination, rows, sync)
     with Project.open(folder) as project:
-        return [str(each) for each in sendings(resolve(project, "s"))]
+        return [str(each) for each in sendings(resolve(project.world, "s"))]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_what_a_destination_can_never_do_is_refused_when_its_file_is_read(
     """A class without what it needs, a word that is never read, members and records in one object."""
     http_project(tmp_path, destination, ROWS, "")
     with Project.open(tmp_path) as project:
-        report = check(project, ["s"])
+        report = check(project.world, ["s"])
     found = [each for each in report.findings if each.state == "wrong"]
     assert words in found[0].message
     assert found[0].where.startswith("destinations/api.yml:")
@@ -328,11 +328,11 @@ def test_discovered_objects_are_held_to_the_same(tmp_path: Path, verbs: str, syn
     with answering(schemas) as tool:
         http_project(tmp_path, f"{DISCOVERED}  {verbs}", ROWS, sync, tool.url)
         with Project.open(tmp_path) as project, pytest.raises(ConfigError) as caught:
-            resolve(project, "s")
+            resolve(project.world, "s")
         assert caught.value.code == code
         assert caught.value.where is not None
         assert caught.value.where.line > 1
         http_project(tmp_path, f'{DISCOVERED}  {{upsert: "POST /{{levada.object}}"}}', ROWS, FIELDS, tool.url)
         with Project.open(tmp_path) as project:
-            shown = str(sendings(resolve(project, "s"))[0])
+            shown = str(sendings(resolve(project.world, "s"))[0])
         assert shown == "added → upsert POST /things; sends id, name, city"
