@@ -97,8 +97,7 @@ class Attempts:
                     raise  # nothing is known of them: the batch stays open
                 self._course.stop(paused.reason, paused.message)
                 break
-            answered = outcomes.counts(len(current)).keys() - {"unknown", "not_applied"}
-            self._vouched = self._vouched or bool(answered)
+            self._vouched = self._vouched or outcomes.any(len(current), "delivered", "rejected", "suppressed")
             if untouched and attempt == 1 and not has_open(outcomes, len(batch)):
                 return outcomes
             ends.take(left, outcomes)
@@ -216,7 +215,7 @@ class Attempts:
         if outcomes.any(len(batch), "unknown"):
             await self._doubt(number, journal)
         if outcomes.attributed or len(batch) == 1 or parts[0] <= 0:
-            return replace(outcomes, attributed=True)
+            return outcomes if outcomes.attributed else replace(outcomes, attributed=True)
         half = math.ceil(len(batch) / 2)
         left = await self._send_or_leave(batch.slice(0, half), number, journal, parts)
         right = await self._send_or_leave(batch.slice(half, len(batch) - half), number, journal, parts)

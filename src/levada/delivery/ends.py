@@ -60,6 +60,8 @@ class Ends:
     @property
     def open(self) -> list[int]:
         """The records that are to be sent, or sent again."""
+        if not self.outcomes:
+            return list(range(self.size))
         return [index for index in range(self.size) if index not in self.outcomes or is_open(self.outcomes[index])]
 
     def take(self, indices: Sequence[int], outcomes: Outcomes) -> None:

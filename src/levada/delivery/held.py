@@ -53,6 +53,8 @@ class Held:
 
     def of(self, first: int, size: int) -> dict[int, Outcome]:
         """The end, for now, of those among operations [first, first + size), by index from 0. Not for all."""
+        if not self:
+            return {}
         places: Any = self.sequences
         start = self._place(first)
         found = places.slice(start, self._place(first + size) - start).to_pylist()

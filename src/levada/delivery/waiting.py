@@ -43,6 +43,8 @@ class Waiting:
 
     def of(self, first: int, size: int) -> Mapping[int, Outcome]:
         """The ends of those that are left out among operations [first, first + size), by index from 0."""
+        if not self.table.num_rows:
+            return {}
         start, stop = self._place(first), self._place(first + size)
         found = self.table.slice(start, stop - start).to_pylist()
         return {row["sequence"] - first: _end(row) for row in found if row["left"] > 0}

@@ -92,7 +92,8 @@ class Reader:
             parse_text(entries.to, self.names)
 
     def read(self, batch: Batch, response: Response) -> Outcomes:
-        return replace(self._read(batch, response), request_id=response.request_id)
+        found = self._read(batch, response)
+        return replace(found, request_id=response.request_id) if response.request_id else found
 
     def _read(self, batch: Batch, response: Response) -> Outcomes:
         said = self._said_of(response.status)
@@ -131,7 +132,8 @@ class Reader:
             delivered = batch.delivered(
                 identifiers=self._identifier(batch, found), effects=self._effects(batch, response, found)
             )
-            return replace(delivered, notices=self._notices(batch, response, found))
+            notices = self._notices(batch, response, found)
+            return replace(delivered, notices=notices) if notices else delivered
         if found is MISSING:
             return batch.unknown("the answer cannot be read")
         return self.of_document(batch, response, found)
@@ -210,8 +212,12 @@ class Reader:
         notices = []
         if response.status == ACCEPTED and not self.any_body:
             notices.append(f"{batch.object}: {_ACCEPTED_ONLY}")
-        names = batch.table.column_names
-        if said := failure_in_text(response.body) if found is MISSING else failure(found, names):
+        # the names of the fields can only excuse what looks like a failure without them
+        if found is MISSING:
+            said = failure_in_text(response.body)
+        else:
+            said = failure(found, ()) and failure(found, batch.table.column_names)
+        if said:
             notices.append(
                 f"{batch.object}: an answer {response.status} says `{said}`, "
                 f"{_UNREAD_BY_WEBHOOKS if self.any_body else _UNREAD_BY_WORDS}"
