@@ -19,7 +19,7 @@ from levada.change import Kind
 from levada.mapping import Mapping
 from levada.model import Model
 from levada.plan import Plan, PlanFile, Purpose
-from levada.source import Source
+from levada.source import Column, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,18 @@ class Settled:
 
 
 class Planner(Protocol):
+    """Compares a model with a ledger. Which planner a sync has is chosen once, when it is resolved; a ledger and the
+    plans that were made of it belong to the planner that wrote them."""
+
+    def types(self, mapping: Mapping, columns: Sequence[Column]) -> pa.Schema:
+        """The fields of a mapping as they would arrive, as Arrow types, told from the model's columns alone.
+
+        What Arrow has no type for is marked by `levada.source.TYPE_KEY`: a number of unlimited size `numeric_text`, a
+        JSON document `json`, a UUID `uuid`. Reads nothing. Raises ConfigError for what no row could satisfy: unknown
+        columns, unfit types.
+        """
+        ...
+
     def plan(self, request: PlanRequest) -> Plan:
         """Read the model, compare, and write the plan's files into `request.folder`, `plan.json` last.
 

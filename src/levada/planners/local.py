@@ -174,11 +174,7 @@ class LocalPlanner:
                 reading.close()
 
     def types(self, mapping: Mapping, columns: Sequence[Column]) -> pa.Schema:
-        """The fields of a mapping as they would arrive, as Arrow types, told from the model's columns alone.
-
-        A number of unlimited size is marked `numeric_text` (TYPE_KEY), whatever its type, a JSON document `json`, a
-        UUID `uuid`. Reads nothing. Raises ConfigError for what no row could satisfy: unknown columns, unfit types.
-        """
+        """See Planner.types."""
         import pyarrow as pa
 
         model = pa.schema([pa.field(column.name, column.type) for column in columns]).empty_table()

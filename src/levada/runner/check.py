@@ -304,7 +304,7 @@ def _sync(world: World, name: str) -> list[Finding]:
         check_target(world, resolved, ledger)
         _, told = check_proof(world, Place.of(resolved), ledger, looks=True)
         with request(world, resolved, ledger) as asked:
-            shown = world.planner.preview(asked, ROWS_TRIED)
+            shown = resolved.planner.preview(asked, ROWS_TRIED)
     except ConfigErrors as errors:
         return [_error(subject, error) for error in errors.errors]
     except LevadaError as error:

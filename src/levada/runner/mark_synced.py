@@ -56,7 +56,7 @@ def mark_synced(world: World, sync: str) -> RunResult:
             raise
         with request(world, resolved, store.ledger(sync)) as asked:
             try:
-                ledger = world.planner.confirmed(asked)
+                ledger = resolved.planner.confirmed(asked)
             except BaseException:
                 store.update_run(lease, run_id, phase="closed", status="failed")
                 raise
@@ -99,7 +99,7 @@ def _forgotten(world: World, resolved: Resolved) -> tuple[int, tuple[Any, ...]]:
     with request(world, resolved, ledger) as asked:
         try:
             policy = KindPolicy(added=False, changed=False, removed=True)
-            plan = world.planner.plan(replace(asked, policy=policy))
+            plan = resolved.planner.plan(replace(asked, policy=policy))
         except (ConfigError, CorruptedError):
             return 0, ()
         return plan.counts.removed, sample_keys(plan, asked.folder, "removed", KEYS_NAMED)

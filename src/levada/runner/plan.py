@@ -178,7 +178,7 @@ def _records(file: Path, schema: pa.Schema) -> Iterator[pa.Table]:
 def planned(world: World, resolved: Resolved, ledger: Ledger, purpose: Purpose = "sync") -> Iterator[tuple[Plan, Path]]:
     """A plan in a folder that is gone afterwards."""
     with request(world, resolved, ledger, purpose) as asked:
-        yield world.planner.plan(asked), asked.folder
+        yield resolved.planner.plan(asked), asked.folder
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def preview(world: World, name: str, rows: int = 10) -> PreviewView:
 def _of_sync(world: World, name: str, rows: int) -> PreviewView:
     resolved = resolve(world, name)
     with request(world, resolved, world.ledger(name)) as asked:
-        table = world.planner.preview(asked, rows)
+        table = resolved.planner.preview(asked, rows)
     found = tuple({column.removeprefix("after."): value for column, value in row.items()} for row in python_rows(table))
     columns = tuple(column.removeprefix("after.") for column in table.column_names)
     title = f"{resolved.model_name} → {resolved.sync.to}"

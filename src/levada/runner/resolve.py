@@ -104,9 +104,10 @@ def _resolved(
     if not isinstance(destination, TableDestination | PythonDestination):
         # JSON has numbers of any size
         drafts = tuple(replace(each, limits=ValueLimits(decimal_unlimited=True)) for each in drafts)
+    planner = world.planner
     draft = FieldMappings(drafts, tuple(match), sync.nulls)
     with located(file):
-        schema = world.planner.types(draft, columns)
+        schema = planner.types(draft, columns)
     if isinstance(destination, TableDestination):
         spec = destination.describe(sync.object, schema, tuple(match))
     else:
@@ -115,7 +116,7 @@ def _resolved(
     mapping = _fitted(file, draft, spec, destination)
     if mapping != draft:
         with located(file):
-            schema = world.planner.types(mapping, columns)
+            schema = planner.types(mapping, columns)
     verbs = verbs_for(sync.mode, sync.removal, spec.verbs)
     if isinstance(verbs, str):
         place = "removed" if "removed:" in verbs and sync.removed is not None else "mode"
@@ -132,6 +133,7 @@ def _resolved(
         model_name=model_name,
         model=model,
         source=source,
+        planner=planner,
         destination=destination,
         object_spec=spec,
         mapping=mapping,

@@ -12,7 +12,7 @@ from levada.destination import Destination, ObjectSpec, TableDestination
 from levada.guard import GuardDeclaration
 from levada.mapping import Mapping as FieldMappings
 from levada.model import Model
-from levada.planner import KindPolicy
+from levada.planner import KindPolicy, Planner
 from levada.source import Source
 from levada.sync import Sync
 
@@ -37,6 +37,7 @@ class Resolved:
     model_name: str
     model: Model
     source: Source
+    planner: Planner
     destination: Destination | TableDestination
     object_spec: ObjectSpec
     mapping: FieldMappings

@@ -160,7 +160,7 @@ def _settle(world: World, resolved: Resolved, lease: Lease, entitled: Callable[[
         if len(ledger.segments) <= start:
             break
         trip = _trip(world, resolved, lease, entitled, "settle")
-        asked = world.planner.unanswered(ledger, trip.folder, resolved.mapping.match, wanted, start)
+        asked = resolved.planner.unanswered(ledger, trip.folder, resolved.mapping.match, wanted, start)
         if asked is None:
             shutil.rmtree(trip.folder)
             break
@@ -252,7 +252,7 @@ def _planned(trip: Trip, resolved: Resolved, ledger: Ledger, errand: Errand | No
     world = trip.world
     asked = _request(trip, resolved, ledger)
     before = world.clock.monotonic()
-    plan = errand.make(asked) if errand else world.planner.plan(asked)
+    plan = errand.make(asked) if errand else resolved.planner.plan(asked)
     decision = _guarded(trip, resolved, plan, ledger)
     plan = replace(plan, guard=decision, created_at=isoformat(trip.started))
     world.listener(events.PlanMade(trip.sync, plan.plan_id, plan.counts, world.clock.monotonic() - before))
@@ -317,7 +317,7 @@ def _guarded(trip: Trip, resolved: Resolved, plan: Plan, ledger: Ledger) -> Guar
 
 def _skipped(trip: Trip, resolved: Resolved, ledger: Ledger) -> RunResult:
     """first_run: skip. The model is taken as synced."""
-    folded = trip.world.planner.confirmed(_request(trip, resolved, ledger))
+    folded = resolved.planner.confirmed(_request(trip, resolved, ledger))
     notice = f"first_run: skip took {plural(folded.rows, 'row')} as already synced and sent nothing"
     result = trip.result("succeeded", counts=Counts(unchanged=folded.rows), notices=(*trip.notices, notice))
     shutil.rmtree(trip.folder, ignore_errors=True)

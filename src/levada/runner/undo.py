@@ -98,7 +98,7 @@ class Undo:
         settled = replace(settled, kept=tuple(verify_before(self.folder)), keeps=keeps)
         settled = replace(settled, touched=touched(world, self.record, self.plan.keys, asked.folder))
         asked = replace(asked, mapping=self.order.mapping)
-        plan = world.planner.reverse(self.plan, self.folder, settled, asked)
+        plan = resolved.planner.reverse(self.plan, self.folder, settled, asked)
         if plan.counts.removed and self.order.verbs.get("added") == "append" and not _each_found_alone(resolved):
             raise ConfigError(
                 f"{plan.sync} appended {plural(plan.counts.removed, 'record')}, and nothing tells others "

@@ -20,7 +20,7 @@ from levada.destination import Destination, DestinationType, Surroundings, Table
 from levada.errors import ConfigError, ConfigErrors, StoreError, Where
 from levada.halt import Halt
 from levada.model import Model
-from levada.planner import Ledger
+from levada.planner import Ledger, Planner
 from levada.redaction import Redactor
 from levada.runner.opening import opening
 from levada.runner.spool import Spool, make_spool
@@ -31,7 +31,6 @@ from levada.store import Store
 if TYPE_CHECKING:
     from levada.delivery.dispatcher import Dispatcher
     from levada.delivery.refusals import Refusals
-    from levada.planners.local import LocalPlanner
     from levada.project.files import ProjectFiles, SyncFile
     from levada.project.settings import Settings
 
@@ -80,7 +79,7 @@ class World:
         self._given = dict(destinations or {})
         self._private_addresses = private_addresses
         self._opened = _Opened()
-        self._planner: LocalPlanner | None = None
+        self._planner: Planner | None = None
         self._dispatcher: Dispatcher | None = None
 
     @contextmanager
@@ -219,7 +218,8 @@ class World:
         return self._opened.spool.folder
 
     @property
-    def planner(self) -> LocalPlanner:
+    def planner(self) -> Planner:
+        """What compares models with ledgers: in this process, whatever the source."""
         if self._planner is None:
             from levada.planners.local import LocalPlanner
 
