@@ -33,6 +33,8 @@ class Records:
     #: which records it refuses: a request that holds one is answered `refusal`, and nothing of it is applied
     refuses: Callable[[dict[str, Any]], bool] = lambda record: False
     refusal: str = "422"
+    #: its name for a record that it took, and what it says of one that it refuses
+    words: str = ""
     #: called before each answer, with the number of the request
     pause: Callable[[int], None] = lambda number: None
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -85,7 +87,8 @@ def records_server() -> Iterator[Records]:
             self._answer(200 if what == "ok" else int(what))
 
         def _answer(self, status: int) -> None:
-            text = b'{"ok": true}' if status == 200 else b'{"error": "no"}'
+            named = {"id": state.words} if state.words else {}
+            text = json.dumps({"ok": True, **named} if status == 200 else {"error": state.words or "no"}).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text)))
