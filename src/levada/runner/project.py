@@ -303,7 +303,8 @@ class Project:
             assert isinstance(declared.options, SourceDeclaration)
             with opening(declared.options, declared.positions, self.root, self.state_folder, self.policy):
                 opened = kind.open(name, declared.options, self.root, self.policy)
-            self._sources[name] = WatchedSource(opened, self._halt, declared.options.statement_timeout_seconds)
+            seconds = declared.options.statement_timeout_seconds
+            self._sources[name] = WatchedSource(opened, declared.positions, self._halt, seconds)
         return self._sources[name]
 
     def destination(self, name: str) -> Destination | TableDestination:

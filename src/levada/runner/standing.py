@@ -175,7 +175,7 @@ def _attempt(project: Project, name: str, known: Known) -> list[Standing]:
 
 def _who_of(code: str) -> Who:
     """Who mends an error, by its code."""
-    if code.startswith("source.") and code not in ("source.url", "source.driver"):
+    if code.startswith("source.") and code not in ("source.url", "source.driver", "source.missing"):
         return "model"
     mine = ("destination.auth", "destination.setup", "destination.url")
     return "destination" if code.startswith("destination.") and code not in mine else "you"

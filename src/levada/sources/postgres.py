@@ -27,7 +27,7 @@ from levada.database import DatabaseAddress, DatabaseOptions, database_address
 from levada.errors import AccessError, ConfigError, LevadaError, SourceError, UnreachableError
 from levada.libpq import PARAMETERS, conninfo, not_agreed, without_environment
 from levada.redaction import Redactor
-from levada.source import Attachment, Column, SourceAbilities, SourceDeclaration, SourceType, cut_by_weight
+from levada.source import Attachment, Column, SourceAbilities, SourceDeclaration, SourceType, cut_by_weight, missing
 from levada.sources import postgres_functions, postgres_types
 from levada.sources.postgres_functions import check_calls
 from levada.sources.postgres_types import Reading
@@ -73,6 +73,8 @@ class PostgresSource:
     schema: str | None = None
     statement_timeout_seconds: float | None = None
     policy: AddressPolicy = OWN_MACHINE
+    #: the option that names the database
+    option: str = "url"
     abilities: SourceAbilities = field(default=SourceAbilities(dialect="postgres"), init=False)
     _running: Running = field(default_factory=Running, init=False, repr=False)
 
@@ -84,10 +86,10 @@ class PostgresSource:
                 cursor.execute("SELECT current_schemas(false)::text[]")
                 ((found,),) = cursor.fetchall()
             if self.schema not in found:
-                raise SourceError(
+                raise missing(
                     f"there is no schema {self.schema!r}, or it may not be used",
-                    code="source.missing",
-                    hint="check `schema:` and the rights of the account: GRANT USAGE ON SCHEMA",
+                    "schema",
+                    "check `schema:` and the rights of the account: GRANT USAGE ON SCHEMA",
                 )
 
     def cautions(self) -> tuple[str, ...]:
@@ -226,7 +228,7 @@ class PostgresSource:
         message, hint = said(str(error))
         message = Redactor(self.address.secrets).clean(message)
         state = str(getattr(error, "sqlstate", None) or "")
-        return explained(message, hint, state, connecting)
+        return explained(message, hint, state, connecting, self.option)
 
 
 def _rows(cursor: Cursor, statement: str) -> list[tuple[object, ...]]:
@@ -247,8 +249,9 @@ def said(text: str) -> tuple[str, str | None]:
     return lines[0].rstrip(". ")[:500], hint
 
 
-def explained(message: str, hint: str | None, state: str, connecting: bool) -> LevadaError:
-    """Which error of Levada's a message of the server's is, by its SQLSTATE where there is one."""
+def explained(message: str, hint: str | None, state: str, connecting: bool, option: str) -> LevadaError:
+    """Which error of Levada's a message of the server's is, by its SQLSTATE where there is one. `option`: see
+    `PostgresSource`."""
     text = message.lower()
     if state.startswith("28") or re.search(
         r"authentication failed|no password supplied|no pg_hba.conf entry|role .* (does not exist|is not permitted)",
@@ -264,7 +267,7 @@ def explained(message: str, hint: str | None, state: str, connecting: bool) -> L
             message, code="access.source", hint="the account needs USAGE on the schema and SELECT on the table"
         )
     if re.fullmatch(r'.*database "[^"]*" does not exist', text):
-        return SourceError(message, code="source.missing", hint="check the database's name in the source's file")
+        return missing(message, option, "check the database's name in the source's file")
     if connecting and (not_agreed(text) or re.search(r"\binvalid (sslmode|uri|port|conn|integer|\w+ value)", text)):
         return ConfigError(
             f"PostgreSQL cannot be asked: {message}",
@@ -299,7 +302,7 @@ def _open(name: str, options: PostgresOptions, root: Path, policy: AddressPolicy
     declared = "statement_timeout_seconds" in options.model_fields_set
     seconds = options.statement_timeout_seconds if declared else None
     address = database_address(options, PARAMETERS, code="source.url", root=root, policy=policy)
-    return PostgresSource(name, address, options.schema_, seconds, policy)
+    return PostgresSource(name, address, options.schema_, seconds, policy, "url" if options.url else "database")
 
 
 TYPE = SourceType(

@@ -77,7 +77,7 @@ def test_a_server_that_ends_the_session_is_an_error(postgres_url: str, execute: 
         (("//levada:", "//nobody:"), AccessError, "access.source"),
         (("127.0.0.1", "levada.invalid"), SourceError, "source.unreachable"),
         ((r":\d+/", ":1/"), SourceError, "source.unreachable"),
-        ((r"/t_\w+", "/no_such_database"), SourceError, "source.missing"),
+        ((r"/t_\w+", "/no_such_database"), ConfigError, "source.missing"),
         ((r"$", "?sslmode=require"), ConfigError, "source.url"),
         ((r"$", "?sslmode=sometimes"), ConfigError, "source.url"),
     ],
@@ -199,8 +199,9 @@ def test_names_are_looked_up_in_the_schema_first(postgres_url: str, execute: Cal
     mine.check()
     assert mine.tables() == ("public.t", "t")
     assert table_of(mine, "SELECT place FROM t").column(0).to_pylist() == ["mine"]
-    with pytest.raises(SourceError, match="no schema 'nope'"):
+    with pytest.raises(ConfigError, match="no schema 'nope'") as caught:
         source(postgres_url, schema="nope").check()
+    assert caught.value.path == ("schema",)
 
 
 def test_errors_do_not_quote_rows(postgres_url: str, execute: Callable[[str], None]) -> None:
