@@ -87,6 +87,16 @@ class ModelFile:
     def where(self) -> Where:
         return Where(self.positions.file)
 
+    def in_query(self, offset: int) -> Where:
+        """The place of a character of the query; its beginning in a `.yml` file, which may break lines elsewhere."""
+        begin = self.positions.at("query")
+        if self.model.query is None or self.path.suffix != ".sql":
+            return begin
+        before = self.model.query[:offset]
+        lines = before.count("\n")
+        column = len(before) - (before.rfind("\n") + 1) + (1 if lines else begin.column)
+        return Where(begin.file, begin.line + lines, column)
+
 
 @dataclass(frozen=True, slots=True)
 class SyncFile:

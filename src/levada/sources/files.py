@@ -80,7 +80,7 @@ class FilesSource:
             return in_place.tables_of(connection)
 
     def columns(self, query: str) -> tuple[Column, ...]:
-        return in_place.columns_of(self.attachment(query), query, self._running)
+        return in_place.columns_of(self.attachment(query), query, self._running, self._found())
 
     def read(self, query: str) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
         return in_place.reading(self.attachment(query), query, self._running)

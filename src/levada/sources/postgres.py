@@ -155,7 +155,8 @@ class PostgresSource:
         """What the query's columns are, from the server's own description of it; no row is computed."""
         with self._translated():
             check_calls(text, partial(_rows, cursor), refused)
-            schema = cursor.adbc_execute_schema(wrapped(text))
+            with self._translated(text):
+                schema = cursor.adbc_execute_schema(wrapped(text))
             return postgres_types.reading(schema, text, self._type_names(cursor, schema))
 
     @staticmethod
@@ -215,13 +216,17 @@ class PostgresSource:
         return connection
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, query: str | None = None) -> Iterator[None]:
+        """The driver's errors as Levada's; `query` is the one that is run, wrapped, and nothing else."""
         from adbc_driver_manager import Error
 
         try:
             yield
         except (Error, pa.ArrowException, OSError) as error:
-            raise self._failed(error) from None
+            found = self._failed(error)
+            if query is not None and isinstance(found, SourceError):
+                found.offset = _offset(error, query)
+            raise found from None
 
     def _failed(self, error: Exception, *, connecting: bool = False) -> LevadaError:
         """The error in Levada's words, without the password and without the rows' values."""
@@ -234,6 +239,13 @@ class PostgresSource:
 def _rows(cursor: Cursor, statement: str) -> list[tuple[object, ...]]:
     cursor.execute(statement)
     return cursor.fetchall()
+
+
+def _offset(error: Exception, query: str) -> int | None:
+    """See `SourceError.offset`: the server counts the characters of the whole statement, from 1."""
+    told = (value for name, value in getattr(error, "details", ()) if name == b"PG_DIAG_STATEMENT_POSITION")
+    position = next(told, None)
+    return None if position is None else int(position) - 1 - wrapped(query).index(query)
 
 
 def said(text: str) -> tuple[str, str | None]:
