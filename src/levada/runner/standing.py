@@ -142,7 +142,7 @@ def standings(project: Project, name: str, to: str, known: Known) -> tuple[Stand
         *running,
         *_attempt(project, name, known),
         *latest,
-        *_held(store, name),
+        *([] if _asks_for_undo(known) else _held(store, name)),
         *_records(name, known),
         *_doubt(project, store, name),
         *_unremembered(project, name, to),
@@ -230,6 +230,14 @@ def _blocked(project: Project, name: str, run: RunRecord, result: Mapping[str, A
         return Standing("blocked", "nobody", f"{run.plan_id} was stopped by its guard, and is approved: {why}")
     plan = f"{run.plan_id} was stopped by its guard and waits for an approval: {why}"
     return Standing("blocked", "you", plan, f"levada approve {run.plan_id}")
+
+
+def _asks_for_undo(known: Known) -> bool:
+    """Does a plan wait that was stopped since it sends again what an undo took back? Then it says so itself."""
+    run = known.newest
+    guard: Mapping[str, Any] = (run.result or {}).get("guard") or {} if run is not None else {}
+    blocked = run is not None and run.status == "blocked" and known.open is None
+    return blocked and any(reason["rule"] == "undone" for reason in guard.get("reasons") or [])
 
 
 def _held(store: Store, name: str) -> list[Standing]:
