@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from levada.addresses import OWN_MACHINE, AddressPolicy, look_up
+from levada.addresses import OWN_MACHINE, AddressPolicy, look_up, unreached
 from levada.database import DatabaseAddress, DatabaseOptions, database_address
 from levada.errors import AccessError, ConfigError, LevadaError, SourceError, UnreachableError
 from levada.libpq import PARAMETERS, conninfo, not_agreed, without_environment
@@ -211,7 +211,9 @@ class PostgresSource:
             told = conninfo(self.address, look_up(self.address.host, self.address.port, self.policy))
             with without_environment():
                 connection: Connection = dbapi.connect(told)
-        except (dbapi.Error, OSError) as error:
+        except OSError as error:
+            raise _unreachable(unreached(error, self.address.server)) from None
+        except dbapi.Error as error:
             raise self._failed(error, connecting=True) from None
         return connection
 
@@ -231,6 +233,8 @@ class PostgresSource:
     def _failed(self, error: Exception, *, connecting: bool = False) -> LevadaError:
         """The error in Levada's words, without the password and without the rows' values."""
         message, hint = said(str(error))
+        if connecting:
+            message = unreached(message, self.address.server)
         message = Redactor(self.address.secrets).clean(message)
         state = str(getattr(error, "sqlstate", None) or "")
         return explained(message, hint, state, connecting, self.option)
@@ -287,11 +291,7 @@ def explained(message: str, hint: str | None, state: str, connecting: bool, opti
             hint="check the settings in the source's file, sslmode and sslrootcert among them",
         )
     if connecting:
-        return UnreachableError(
-            f"PostgreSQL cannot be reached: {message}",
-            hint="see that the server runs and that host and port in the source's file lead to it; the next run "
-            "tries again",
-        )
+        return _unreachable(message)
     if state == "25006" or "read-only transaction" in text or "data-modifying statement" in text:
         return refused(message)
     if "statement timeout" in text:
@@ -307,6 +307,11 @@ def explained(message: str, hint: str | None, state: str, connecting: bool, opti
     return SourceError(
         f"the read broke off: {message}", code="source.read", hint=hint or "nothing was taken from it; run again"
     )
+
+
+def _unreachable(why: str) -> UnreachableError:
+    hint = "see that the server runs and that host and port in the source's file lead to it; the next run tries again"
+    return UnreachableError(f"PostgreSQL cannot be reached: {why}", hint=hint)
 
 
 def _open(name: str, options: PostgresOptions, root: Path, policy: AddressPolicy = OWN_MACHINE) -> PostgresSource:
