@@ -5,11 +5,15 @@ look-up that could answer otherwise). Forms that hide an IPv4 address in an IPv6
 host that two readers of URLs could read differently is refused. Metadata services, link-local, multicast and
 unspecified addresses are refused for everyone, unless a host is allowed by name. Private and loopback addresses
 are refused unless the policy admits them.
+
+Also, in plain words, why a connection to one came to nothing.
 """
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import os
 import re
 import socket
 from collections.abc import Iterable
@@ -231,3 +235,59 @@ def reach(host: str, port: int, policy: AddressPolicy, seconds: float) -> socket
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return found
     raise failed
+
+
+_WORDS: dict[int, str] = {
+    errno.ECONNREFUSED: "connection refused: nothing listens {at}",
+    **dict.fromkeys((errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE), "connection reset: {server} broke it off"),
+    errno.ETIMEDOUT: "timed out: {server} does not answer",
+    **dict.fromkeys(
+        (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN),
+        "no route: nothing leads from this machine to {server}",
+    ),
+}
+_NUMBERED = re.compile(r"\[Errno (-?\d+)\] ?")
+_SAID_OF_TIME = "timeout expired"
+"""libpq's words for `connect_timeout`."""
+
+
+def server(host: str, port: int | None) -> str:
+    """`host:port`, as messages name a server."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def unreached(error: BaseException | str, place: str = "") -> str:
+    """Why nothing came of a connection, in plain words. `place`: `host:port`, where the message does not name it.
+
+    An error that is no socket's is told in its own words, without a number; a driver's words are read for the system's.
+    """
+    if isinstance(error, socket.gaierror):
+        host = place.rpartition(":")[0] or "the host"
+        now = " just now" if error.errno == socket.EAI_AGAIN else ""
+        return f"name not found: {host} has no address{now}"
+    words = _WORDS.get(_number(error) or 0)
+    if words is not None:
+        return words.format(at=f"at {place}" if place else "there", server=place or "the server")
+    text = _NUMBERED.sub("", str(error)).strip() or type(error).__name__
+    return text.splitlines()[0][:200]
+
+
+def _number(error: BaseException | str) -> int | None:
+    """The system's number of an error: its own, that of its class, or that of a driver's words."""
+    match error:
+        case OSError(errno=int(number)):
+            return number
+        case ConnectionRefusedError():
+            return errno.ECONNREFUSED
+        case ConnectionError():
+            return errno.ECONNRESET
+        case TimeoutError():
+            return errno.ETIMEDOUT
+        case str():
+            if told := _NUMBERED.search(error):
+                return int(told[1])
+            if _SAID_OF_TIME in error:
+                return errno.ETIMEDOUT
+            return next((number for number in _WORDS if os.strerror(number) in error), None)
+        case _:
+            return None

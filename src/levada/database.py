@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 
 from pydantic import Field
 
-from levada.addresses import AddressPolicy
+from levada.addresses import AddressPolicy, server
 from levada.errors import ConfigError
 from levada.model import Declaration
 
@@ -93,8 +93,11 @@ class DatabaseAddress:
     @property
     def shown(self) -> str:
         """Where it leads, for messages: nothing secret."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}/{self.database}"
+        return f"{self.server}/{self.database}"
+
+    @property
+    def server(self) -> str:
+        return server(self.host, self.port)
 
     @property
     def secrets(self) -> tuple[str, ...]:

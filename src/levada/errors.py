@@ -98,6 +98,8 @@ class AccessError(LevadaError):
 class SourceError(LevadaError):
     code = "source"
     exit_code = 1
+    #: how many characters of the query stand before what is wrong in it; None where the warehouse does not tell
+    offset: int | None = None
 
 
 class UnreachableError(SourceError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-_LISTED_MAX = 12
+_LISTED_MAX = 20
 
 
 def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
@@ -18,10 +18,10 @@ def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | Non
     return by_lower[found[0]] if found else None
 
 
-def nearest_hint(word: str, known: Iterable[str]) -> str:
-    """The hint of an error: what was probably meant, or else what there is."""
+def nearest_hint(word: str, known: Iterable[str], listed_as: str = "there are") -> str:
+    """The hint of an error about a name, the same everywhere: what was probably meant, or else what there is."""
     names = list(known)
     if meant := nearest(word, names):
         return f"did you mean {meant}?"
     listed = ", ".join(names[:_LISTED_MAX]) + (", …" if len(names) > _LISTED_MAX else "")
-    return f"there are: {listed}" if names else "there are none"
+    return f"{listed_as}: {listed}" if names else "there are none"

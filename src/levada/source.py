@@ -1,8 +1,9 @@
 """The contract of a source: the warehouse side, where models are read.
 
 A source reads and never writes. It does not compare, map or keep anything: the planner does.
-Every failure is a `SourceError` (or `AccessError` for a refused credential); a read either yields all
-rows of the query or raises, so "not in the result" may mean "removed" only after a read has ended well.
+Every failure is a `SourceError`, an `AccessError` for a refused credential, or a `ConfigError` that leads to the option
+which is wrong (`missing`); a read either yields all rows of the query or raises, so "not in the result" may mean
+"removed" only after a read has ended well.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from levada.addresses import OWN_MACHINE, AddressPolicy
-from levada.errors import SourceError
+from levada.errors import ConfigError, SourceError
 from levada.model import Declaration
 
 BATCH_ROWS_MAX = 65_536
@@ -56,6 +57,18 @@ def refused_in(text: str) -> SourceError | None:
     _, found, said = text.partition(_REFUSAL)
     message, _, hint = said.splitlines()[0].partition(_PART) if found else ("", "", "")
     return SourceError(message, code="source.value", hint=hint) if found else None
+
+
+def missing(message: str, option: str, hint: str) -> ConfigError:
+    """The error for an option of the source that names what is not there. Whoever knows the file adds the place."""
+    error = ConfigError(message, code="source.missing", hint=hint)
+    error.path = (option,)
+    return error
+
+
+def missing_file(path: Path, what: str = "file") -> ConfigError:
+    """The same for `path:`."""
+    return missing(f"there is no {what} {path}", "path", "`path:` counts from the project's folder")
 
 
 def overdue(seconds: float) -> SourceError:
@@ -188,7 +201,7 @@ class Source(Protocol):
     def abilities(self) -> SourceAbilities: ...
 
     def check(self) -> None:
-        """Prove that the source can be reached with its credentials. Raises SourceError or AccessError."""
+        """Prove that the source is there and can be reached with its credentials."""
         ...
 
     def tables(self) -> tuple[str, ...]:
@@ -212,7 +225,7 @@ class Source(Protocol):
     def attachment(self, query: str | None = None) -> Attachment | None:
         """For in-place sources; None otherwise. With a query, only what it reads has to be there.
 
-        The statements end by USEing a catalog of the source's own. Raises SourceError as `check` does.
+        The statements end by USEing a catalog of the source's own. Raises as `check` does.
         """
         ...
 

@@ -242,22 +242,48 @@ BAD: dict[str, tuple[dict[str, str], str, str]] = {
         "config.unknown_type",
         "destinations/crm.yml:1:7",
     ),
-    "a missing source": ({"source": "type: files\npath: nowhere\n"}, "source.missing", ""),
+    "a folder that is not there": (
+        {"source": "type: files\npath: nowhere\n"},
+        "source.missing",
+        "sources/shop.yml:2:7",
+    ),
+    "a database file that is not there": (
+        {"source": "type: duckdb\npath: none.duckdb\n"},
+        "source.missing",
+        "sources/shop.yml:2:7",
+    ),
+    "a SQLite file that is not there": (
+        {"source": "type: sqlite\n# of the shop\npath: none.db\n"},
+        "source.missing",
+        "sources/shop.yml:3:7",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_gets_one_line_a_hint_and_its_code(tmp_path: Path, case: str) -> None:
-    """A clear error with its place and a hint, exit code 2 (1: a source, 5: out of reach), nothing sent."""
+    """A clear error with its place and a hint, exit code 2 (5: out of reach), nothing sent."""
     changes, code, where = BAD[case]
     folder = small_project(tmp_path, changes=changes)
     ended = levada(folder, "run", "customers_to_crm", "--json")
     error = ended.document["error"]
     assert error["code"] == code
-    assert ended.code == {"source.missing": 1, "destination.unavailable": 5}.get(code, 2)
+    assert ended.code == (5 if code == "destination.unavailable" else 2)
     assert where in (error["where"] or "")
     _is_one_line_and_a_hint(ended)
     assert not (folder / "crm.db").exists()
+
+
+def test_a_source_that_is_not_there_is_a_mistake_of_its_file_in_every_command(tmp_path: Path) -> None:
+    """The same words, the place of `path:`, and exit code 2, also where there was one in earlier runs."""
+    folder = small_project(tmp_path)
+    assert levada(folder, "run").code == 0
+    (folder / "sources/shop.yml").write_text("# moved\ntype: files\npath: stock\n")
+    place = "sources/shop.yml:3:7: there is no file or folder "
+    for command in (["check"], ["plan"], ["run"], ["preview", "customers_to_crm"], ["preview", "customers"]):
+        ended = levada(folder, *command)
+        assert (ended.code, place in ended.out + ended.talk) == (2, True), ended
+    assert "    you: levada check customers_to_crm" in levada(folder, "status").out
 
 
 def _is_one_line_and_a_hint(ended: Ended) -> None:

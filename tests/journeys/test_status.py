@@ -66,7 +66,8 @@ def test_what_is_refused_or_invalid_is_told_whatever_came_after(tmp_path: Path, 
         blocked = project.run(SYNC)
     assert blocked.status == "blocked"
     one = looked(tmp_path)
-    assert told(one) == {*left, ("held", "you"), ("blocked", "you")}
+    assert told(one) == {*left, ("blocked", "you")}, "the plan says whose work it would send again"
+    assert one.sentence.count(undone.run_id) == 1
     assert (one.next_command, one.as_dict()["plan_waiting"]) == (f"levada approve {blocked.plan_id}", blocked.plan_id)
     with Project.open(tmp_path) as project:
         project.approve(blocked.plan_id)
@@ -75,7 +76,7 @@ def test_what_is_refused_or_invalid_is_told_whatever_came_after(tmp_path: Path, 
     shutil.move(tmp_path / "data", tmp_path / "elsewhere")
     with Project.open(tmp_path) as project, pytest.raises(LevadaError):
         project.run(SYNC)
-    assert {*left, ("held", "you"), ("failed", "model")} <= told(looked(tmp_path))
+    assert {*left, ("blocked", "nobody"), ("failed", "you")} <= told(looked(tmp_path))
     shutil.move(tmp_path / "elsewhere", tmp_path / "data")
     records.refuses = lambda record: False
     write_customers(tmp_path, 4)
@@ -159,9 +160,12 @@ def test_a_sync_that_runs_now_says_so(tmp_path: Path) -> None:
         assert other.stdout is not None
         assert other.stdin is not None
         assert other.stdout.readline() == "held\n"
-        one = looked(folder)
+        with Project.open(folder) as project:
+            view = project.status()
+        (one,) = view.syncs
         assert told(one) == {("busy", "nobody")}
         assert f"process {other.pid}" in one.sentence
+        assert view.sentence == "Nothing needs you; 1 run is under way."
         other.kill()
     assert told(looked(folder)) == {("well", "nobody")}
 

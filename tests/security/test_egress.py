@@ -36,7 +36,7 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("192.0.2.1", 443))
 COMMANDS: Sequence[Sequence[str]] = (
     ["version"], ["connectors"], ["schema"], ["check"], ["preview", "customers_to_crm"], ["plan"], ["run"], ["run"],
     ["status"], ["runs"], ["records", "customers_to_crm"], ["resync", "customers_to_crm"], ["run"], ["doctor"],
-    ["mark-synced", "customers_to_crm"], ["test"], ["init", "another"],
+    ["mark-synced", "customers_to_crm"], ["test"], ["init", "../another"],
 )  # fmt: skip
 MODEL = """/*
 source: shop

@@ -67,21 +67,6 @@ class Commands(Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            meant = nearest(args[0], COMMANDS)
-            hint = f"did you mean levada {meant}?" if meant else "`levada --help` lists the commands"
-            raise UnknownCommand(args[0], hint)
-        return super().resolve_command(ctx, args)
-
-
-class UnknownCommand(click.UsageError):
-    def __init__(self, name: str, hint: str) -> None:
-        super().__init__(f"there is no command {name}")
-        self.hint = hint
-
 
 @click.command(
     cls=Commands,
@@ -195,11 +180,14 @@ def _wants_json(invocation: Invocation, arguments: Sequence[str]) -> bool:
 
 
 def _usage(error: click.UsageError, as_json: bool, invocation: Invocation) -> int:
-    hint = getattr(error, "hint", None)
+    message, hint = error.format_message(), getattr(error, "hint", None)
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        message = f"there is no option {error.option_name}"
+        meant = nearest(error.option_name, [name for one in error.ctx.command.params for name in one.opts])
+        hint = f"did you mean {meant}?" if meant else None
     if hint is None:
         path = error.ctx.command_path if error.ctx else "levada"
         hint = f"`{path} --help` shows how it is used"
-    message = error.format_message()
     if as_json:
         document = {"code": "usage", "message": message, "where": None, "hint": hint}
         said = called_in({"error": document}, invocation.terminal.command)

@@ -23,6 +23,7 @@ _LATER = "the next run goes on"
 #: the classes of errors, what they say of, and who acts; the exit code is the class's own
 _ERRORS: tuple[tuple[type[errors.LevadaError], str, str, Who], ...] = (
     (errors.ConfigError, "config.*, usage.*, run.*", "a file of the project, or the command, is wrong", "you"),
+    (errors.ConfigError, "source.missing, source.url", "the source's file names what is not there", "you"),
     (errors.AccessError, "access.*", "a credential or a right is missing or refused", "you"),
     (errors.AuthError, "destination.auth", "the tool refuses the credential before anything was sent", "you"),
     (errors.DestinationError, "destination.*", "the tool lacks what the sync needs; nothing was sent", "destination"),

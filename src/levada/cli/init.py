@@ -16,7 +16,7 @@ from levada.cli.invocation import command as declared
 def command(invocation: Invocation, folder: Path, name: str | None) -> int:
     """Begin a project in FOLDER: a small one that runs at once, to be changed step by step.
 
-    Overwrites nothing.
+    Overwrites nothing, and begins none in another project's folder.
     """
     from levada.runner.scaffold import begin
 

@@ -20,6 +20,7 @@ import click
 from levada import events
 from levada.cli.letters import fitted
 from levada.legible import legible
+from levada.nearest import nearest
 from levada.wording import COMMAND
 
 if TYPE_CHECKING:
@@ -54,10 +55,26 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """The same for a group of commands."""
+    """The same for a group of commands; one that there is not is told with the nearest name."""
 
     def get_help(self, ctx: click.Context) -> str:
         return fitted(super().get_help(ctx))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args and not args[0].startswith("-") and args[0] not in known:
+            meant = nearest(args[0], known)
+            called = f"did you mean {ctx.command_path} {meant}?" if meant else None
+            raise UnknownCommand(args[0], called or f"`{ctx.command_path} --help` lists the commands")
+        return super().resolve_command(ctx, args)
+
+
+class UnknownCommand(click.UsageError):
+    def __init__(self, name: str, hint: str) -> None:
+        super().__init__(f"there is no command {name}")
+        self.hint = hint
 
 
 def command_of(argument: str, original: Sequence[str]) -> str:

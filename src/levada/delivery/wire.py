@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from levada.addresses import AddressPolicy
+from levada.addresses import AddressPolicy, server, unreached
 from levada.destination import Response
 from levada.errors import ConfigError
 from levada.outcome import readable
@@ -133,15 +133,19 @@ class HttpWire:
             raise Untrusted(_of_certificate(error.certificate_error)) from error
         except aiohttp.ClientConnectorSSLError as error:
             reason = getattr(error.os_error, "reason", None) or ""
-            raise (Untrusted if reason in NO_COMMON_TLS else NotSent)(_plain(error)) from error
+            raise (Untrusted if reason in NO_COMMON_TLS else NotSent)(_plain(error, url)) from error
         except aiohttp.ClientConnectorError as error:
-            raise NotSent(_plain(error)) from error
+            raise NotSent(_plain(error, url)) from error
         except aiohttp.ConnectionTimeoutError as error:
             raise NotSent("no connection within the time allowed") from error
         except TimeoutError as error:
             raise Lost(f"no answer within {outgoing.timeout_seconds:g} seconds") from error
+        except aiohttp.ServerDisconnectedError as error:
+            raise Lost("the connection was closed before an answer came") from error
+        except aiohttp.ClientPayloadError as error:
+            raise Lost("the answer broke off before its end") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise Lost(_plain(error)) from error
+            raise Lost(_plain(error, url)) from error
 
     async def close(self) -> None:
         if self._session is not None:
@@ -223,7 +227,7 @@ def trusting(file: Path | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=file)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"the authorities' certificates in {file} cannot be read: {_plain(error)}",
+            f"the authorities' certificates in {file} cannot be read: {unreached(error)}",
             code="config.ca_file",
             hint="`network: ca_files:` in levada.yml names a PEM file, relative to the project's folder",
         ) from None
@@ -236,11 +240,9 @@ def _of_certificate(error: BaseException) -> str:
     return f"the certificate is not trusted: {str(reason).rstrip('.')}"
 
 
-def _plain(error: BaseException) -> str:
-    """An exception's words without addresses of objects or headers."""
-    reason = getattr(error, "os_error", None) or error
-    text = str(reason).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
+def _plain(error: BaseException, url: yarl.URL) -> str:
+    """An exception's words without numbers, addresses of objects, or headers."""
+    return unreached(getattr(error, "os_error", None) or error, server(url.host or "", url.port))
 
 
 def _last_look_connector(**options: Any) -> aiohttp.TCPConnector:

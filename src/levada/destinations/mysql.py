@@ -15,7 +15,7 @@ from typing import Any, cast
 import pyarrow as pa
 from pydantic import Field
 
-from levada.addresses import OWN_MACHINE, AddressPolicy, reach
+from levada.addresses import OWN_MACHINE, AddressPolicy, reach, unreached
 from levada.database import DatabaseAddress, DatabaseOptions, Parameters, database_address
 from levada.destination import DestinationSpec, DestinationType, Surroundings
 from levada.destinations.tables.destination import SqlDestination, swap_rows
@@ -173,7 +173,9 @@ class MysqlSession:
             raise DestinationError(f"{TITLE} at {self.shown}: {error}", code="destination.statement") from error
         except OSError as error:
             self.alive = False
-            raise UnavailableError(f"{TITLE} at {self.shown}: {error}", hint="it is tried again later") from error
+            raise UnavailableError(
+                f"{TITLE} at {self.shown}: {unreached(error)}", hint="it is tried again later"
+            ) from error
 
 
 def _ours(error: Any, shown: str) -> Exception:
@@ -196,7 +198,7 @@ def _ours(error: Any, shown: str) -> Exception:
             f"{TITLE} at {shown}: {text}", hint="make room at the destination, and run again: nothing is lost"
         )
     if number in (*LOST, *UNAVAILABLE, 0):
-        return UnavailableError(f"{TITLE} at {shown}: {text}", hint="it is tried again later")
+        return UnavailableError(f"{TITLE} at {shown}: {unreached(text)}", hint="it is tried again later")
     return DestinationError(f"{TITLE} at {shown}: {text} ({number})", code="destination.statement")
 
 
@@ -239,7 +241,7 @@ class MysqlEngine:
             raise _ours(error, self.address.shown) from error
         except OSError as error:
             raise UnavailableError(
-                f"{TITLE} at {self.address.shown}: {error}", hint="see the destination's file"
+                f"{TITLE} at {self.address.shown}: {unreached(error)}", hint="see the destination's file"
             ) from error
         session = MysqlSession(connection, self.address.shown, STATEMENT_BYTES_MAX)
         try:

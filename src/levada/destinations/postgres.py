@@ -15,7 +15,7 @@ from typing import Any, cast
 import pyarrow as pa
 from pydantic import Field
 
-from levada.addresses import OWN_MACHINE, AddressPolicy, look_up
+from levada.addresses import OWN_MACHINE, AddressPolicy, look_up, unreached
 from levada.database import DatabaseAddress, DatabaseOptions, database_address
 from levada.destination import DestinationSpec, DestinationType, Surroundings
 from levada.destinations.postgres_swap import swap_tables
@@ -237,8 +237,13 @@ def _refused_login(error: Any, address: DatabaseAddress) -> LevadaError:
             code="access.tls",
             hint="name the authority's file with ?sslrootcert=FILE, or choose another `sslmode` knowingly",
         )
+    return _unreachable(text, address)
+
+
+def _unreachable(error: OSError | str, address: DatabaseAddress) -> UnavailableError:
     return UnavailableError(
-        f"{where}: {text}", hint="is the server running, and does the destination's file name its host and port?"
+        f"{TITLE} at {address.shown}: {unreached(error)}",
+        hint="is the server running, and does the destination's file name its host and port?",
     )
 
 
@@ -263,7 +268,9 @@ class PostgresEngine:
             told = conninfo(self.address, look_up(self.address.host, self.address.port, self.policy))
             with without_environment():
                 connection = driver.connect(told, autocommit=True)
-        except (adbc_driver_manager.Error, OSError) as error:
+        except OSError as error:
+            raise _unreachable(error, self.address) from error
+        except adbc_driver_manager.Error as error:
             raise _refused_login(error, self.address) from error
         session = PostgresSession(connection, self.address.shown)
         try:

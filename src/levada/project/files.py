@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 
 from levada.errors import ConfigError, ConfigErrors, Where
 from levada.model import Declaration, Model
+from levada.nearest import nearest_hint
 from levada.project.environment import Interpolation, SecretLookup, read_environment
 from levada.project.header import parse_sql
 from levada.project.listing import (
@@ -30,7 +31,7 @@ from levada.project.listing import (
 )
 from levada.project.references import Reference, check_references, references_of_model, references_of_sync
 from levada.project.settings import Settings
-from levada.project.validation import choices_hint, validate
+from levada.project.validation import validate
 from levada.project.yaml import Document, KeyPath, Positions, mapping, parse
 from levada.redaction import Redactor
 from levada.sync import Sync
@@ -86,6 +87,16 @@ class ModelFile:
     @property
     def where(self) -> Where:
         return Where(self.positions.file)
+
+    def in_query(self, offset: int) -> Where:
+        """The place of a character of the query; its beginning in a `.yml` file, which may break lines elsewhere."""
+        begin = self.positions.at("query")
+        if self.model.query is None or self.path.suffix != ".sql":
+            return begin
+        before = self.model.query[:offset]
+        lines = before.count("\n")
+        column = len(before) - (before.rfind("\n") + 1) + (1 if lines else begin.column)
+        return Where(begin.file, begin.line + lines, column)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +331,7 @@ class _Reading:
                     f"there is no {kind} of type {name}",
                     code="config.unknown_type",
                     where=where,
-                    hint=choices_hint(name, known, what="types"),
+                    hint=nearest_hint(name, known),
                 )
             )
         return found
@@ -439,5 +450,5 @@ def _with_types(error: ConfigError, kind: Kind, known: Sequence[str]) -> ConfigE
     """A missing `type` says which there are."""
     if error.code != "config.missing_key":
         return error
-    hint = choices_hint("", known, what=f"add `type:`; a {kind} is one of")
+    hint = nearest_hint("", known, f"add `type:`; a {kind} is one of")
     return ConfigError(error.message, code=error.code, where=error.where, hint=hint)

@@ -69,15 +69,24 @@ class Listing:
 
 def find_root(start: Path) -> Path:
     """The nearest folder with a levada.yml, from `start` upwards. Raises ConfigError (config.no_project)."""
-    start = start.absolute()
-    for folder in (start, *start.parents):
-        if settings_file(folder) is not None:
-            return folder
+    start = whole(start)
+    if root := root_above(start):
+        return root
     raise ConfigError(
         f"there is no levada.yml in {start} or above it",
         code="config.no_project",
         hint="go to a project's folder, or begin one with `levada init NAME`",
     )
+
+
+def root_above(folder: Path) -> Path | None:
+    """The project that a folder, given as a whole path, is or lies in."""
+    return next((each for each in (folder, *folder.parents) if settings_file(each) is not None), None)
+
+
+def whole(path: Path) -> Path:
+    """The path from the root of the disk on. `..` goes back in it, as in a shell, so that no parent stands twice."""
+    return Path(os.path.normpath(path.absolute()))
 
 
 def settings_file(root: Path) -> Path | None:

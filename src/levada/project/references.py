@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from levada.errors import ConfigError, Where
 from levada.model import NAME_PATTERN
+from levada.nearest import nearest_hint
 from levada.project.listing import FOLDERS, Kind
-from levada.project.validation import choices_hint
 from levada.project.yaml import Positions
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ def check_references(
         known = sorted(listed[reference.kind])
         if reference.name not in known:
             kind, name = reference.kind, reference.name
-            hint = choices_hint(name, known, what=f"{kind}s") or f"there are no files in {FOLDERS[kind]}/"
-            message = f"there is no {kind} `{name}`"
+            hint = nearest_hint(name, known) if known else f"there are no files in {FOLDERS[kind]}/"
+            message = f"there is no {kind} {name}"
             errors.append(ConfigError(message, code="config.unknown_name", where=reference.where, hint=hint))
     for name, declared in syncs.items():
         if circle := _circle(name, syncs):

@@ -10,6 +10,7 @@ from string import Template
 
 from levada.errors import ConfigError
 from levada.model import NAME_PATTERN
+from levada.project.listing import root_above
 from levada.project.yaml import plain_scalar
 
 _LEVADA = """\
@@ -137,13 +138,15 @@ class Scaffolded:
 def scaffold(root: Path, name: str) -> Scaffolded:
     """Write a project called `name` into `root`, which is made if it is not there. No file is overwritten.
 
-    Raises ConfigError if there is a project already, or if a file cannot be written.
+    `root` is a whole path. Raises ConfigError if there is a project already, in it or above it, or if a file cannot be
+    written.
     """
-    if (root / "levada.yml").exists() or (root / "levada.yaml").exists():
+    if there := root_above(root):
+        inside = f"there is a project in {root} already" if there == root else f"{root} lies in the project {there}"
         raise ConfigError(
-            f"there is a project in {root} already",
+            inside,
             code="config.project_exists",
-            hint="choose another name, or work with the one that is there",
+            hint="work with the one that is there, or name a folder outside of it: `levada init OTHER/FOLDER`",
         )
     written: list[str] = []
     kept: list[str] = []

@@ -23,9 +23,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from levada.errors import ConfigError, ConfigErrors
+from levada.nearest import nearest_hint
 from levada.project.files import ProjectFiles
 from levada.project.references import waits_for
-from levada.project.validation import choices_hint
 
 GIT_TIMEOUT_SECONDS = 20
 """How long `git status` of a project may take."""
@@ -84,7 +84,7 @@ def _matched(files: ProjectFiles, selector: str) -> set[str]:
     if not colon:
         method, value = "name", plain
     if method not in _METHODS:
-        hint = choices_hint(method, _METHODS, what="methods")
+        hint = nearest_hint(method, _METHODS, "methods")
         raise ConfigError(f"`{selector}`: there is no way to select by `{method}:`", code="config.selection", hint=hint)
     found = _by_method(files, method, value)
     descends = {name: _followers(files, name) for name in files.syncs}
@@ -143,9 +143,9 @@ def _names(files: ProjectFiles, what: str, value: str, known: Iterable[str]) -> 
     found = [name for name in names if name == value or (_PATTERN.search(value) and fnmatchcase(name, value))]
     if found:
         return found
-    hint = choices_hint(value, names, what=f"{what}s") or f"the project in {files.root} has none"
-    verb = "matches" if _PATTERN.search(value) else "is called"
-    raise ConfigError(f"no {what} {verb} `{value}`", code="config.selection", hint=hint)
+    hint = nearest_hint(value, names) if names else f"the project in {files.root} has none"
+    message = f"no {what} matches {value}" if _PATTERN.search(value) else f"there is no {what} {value}"
+    raise ConfigError(message, code="config.selection", hint=hint)
 
 
 def _tags(files: ProjectFiles, name: str) -> set[str]:

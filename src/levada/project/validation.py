@@ -18,14 +18,12 @@ from pydantic_core import ErrorDetails
 from levada.errors import ConfigError
 from levada.mapping import FieldDeclaration
 from levada.model import NAME_PATTERN
-from levada.nearest import nearest
+from levada.nearest import nearest, nearest_hint
 from levada.project.yaml import KeyPath, Positions
 from levada.sync import Sync
 
 SHOWN_MAX = 60
 """The longest value that a message repeats, in characters."""
-CHOICES_MAX = 30
-"""The most alternatives that a hint lists."""
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -58,16 +56,6 @@ def validate(
     ]
     errors.sort(key=lambda found: (found.where.line, found.where.column) if found.where else (0, 0))
     return None, errors
-
-
-def choices_hint(word: str, known: Sequence[str], *, what: str) -> str | None:
-    """`did you mean …?`, or the list of what there is."""
-    if meant := nearest(word, known):
-        return f"did you mean `{meant}`?"
-    if not known:
-        return None
-    listed = ", ".join(known[:CHOICES_MAX]) + (", …" if len(known) > CHOICES_MAX else "")
-    return f"{what}: {listed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +217,7 @@ def _explain(
             f"{name} must be {'one of ' if len(known) > 1 else ''}{', '.join(known)}{_not(found, secret)}",
             code="config.wrong_value",
             where=where,
-            hint=f"did you mean `{meant}`?" if isinstance(found, str) and (meant := nearest(found, known)) else None,
+            hint=nearest_hint(found, known) if isinstance(found, str) and nearest(found, known) else None,
         )
     if kind == "string_pattern_mismatch":
         return _pattern(problem, name, found, positions, secret)
@@ -282,12 +270,11 @@ def _unknown_key(
     word = str(problem.path[-1])
     present = _value_at(whole, problem.path[:-1])
     absent = [key for key in known if not isinstance(present, Mapping) or key not in present]
-    meant = nearest(word, absent)
     return ConfigError(
         f"unknown key `{word}`",
         code="config.unknown_key",
         where=positions.key(*problem.path),
-        hint=f"did you mean `{meant}`?" if meant else choices_hint("", known, what="known keys"),
+        hint=nearest_hint(word, absent, "known keys"),
     )
 
 

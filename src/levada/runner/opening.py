@@ -20,7 +20,7 @@ def opening(
     """Around the opening of what a file declares. Raises ConfigError for a path into Levada's own state, by whatever
     links, and for one out of the project if `policy` is that of others than this machine's user. Asked here since
     links may have changed; gives errors that know no place that of their option."""
-    try:
+    with located(positions):
         path = getattr(options, "path", None)
         if isinstance(path, str) and path:
             try:
@@ -28,6 +28,13 @@ def opening(
             except ConfigError as error:
                 error.path = ("path",)
                 raise
+        yield
+
+
+@contextmanager
+def located(positions: Positions) -> Iterator[None]:
+    """Gives errors that know no place that of their option in the file of these positions."""
+    try:
         yield
     except ConfigError as error:
         if error.where is None:

@@ -208,7 +208,8 @@ def model_columns(world: World, name: str, model: Model) -> Sequence[Column]:
     except SourceError as error:
         if error.code not in QUERY_MISTAKES:
             raise
-        where = world.model_position(name, "query" if model.table is None else "table")
+        file = world.files.models[name]
+        where = file.in_query(error.offset or 0) if model.table is None else file.positions.at("table")
         hint = error.hint or f"`levada preview {name}` tries the model alone"
         raise ConfigError(error.message, code=error.code, where=where, hint=hint) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from levada.errors import ConfigError
+from levada.nearest import nearest_hint
 
 
 def schemas(kind: str | None = None) -> dict[str, dict[str, Any]]:
@@ -20,7 +21,5 @@ def schemas(kind: str | None = None) -> dict[str, dict[str, Any]]:
     if kind is None:
         return known
     if kind not in known:
-        raise ConfigError(
-            f"there is no schema {kind}", code="usage.unknown_schema", hint=f"there are: {', '.join(known)}"
-        )
+        raise ConfigError(f"there is no schema {kind}", code="usage.unknown_schema", hint=nearest_hint(kind, known))
     return {kind: known[kind]}

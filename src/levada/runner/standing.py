@@ -142,7 +142,7 @@ def standings(world: World, name: str, to: str, known: Known) -> tuple[Standing,
         *running,
         *_attempt(world, name, known),
         *latest,
-        *_held(store, name),
+        *([] if _asks_for_undo(known) else _held(store, name)),
         *_records(name, known),
         *_doubt(world, store, name),
         *_unremembered(world, name, to),
@@ -175,7 +175,7 @@ def _attempt(world: World, name: str, known: Known) -> list[Standing]:
 
 def _who_of(code: str) -> Who:
     """Who mends an error, by its code."""
-    if code.startswith("source.") and code not in ("source.url", "source.driver"):
+    if code.startswith("source.") and code not in ("source.url", "source.driver", "source.missing"):
         return "model"
     mine = ("destination.auth", "destination.setup", "destination.url")
     return "destination" if code.startswith("destination.") and code not in mine else "you"
@@ -228,6 +228,14 @@ def _blocked(world: World, name: str, run: RunRecord, result: Mapping[str, Any])
         return Standing("blocked", "nobody", f"{run.plan_id} was stopped by its guard, and is approved: {why}")
     plan = f"{run.plan_id} was stopped by its guard and waits for an approval: {why}"
     return Standing("blocked", "you", plan, f"levada approve {run.plan_id}")
+
+
+def _asks_for_undo(known: Known) -> bool:
+    """Does a plan wait that was stopped since it sends again what an undo took back? Then it says so itself."""
+    run = known.newest
+    guard: Mapping[str, Any] = (run.result or {}).get("guard") or {} if run is not None else {}
+    blocked = run is not None and run.status == "blocked" and known.open is None
+    return blocked and any(reason["rule"] == "undone" for reason in guard.get("reasons") or [])
 
 
 def _held(store: Store, name: str) -> list[Standing]:

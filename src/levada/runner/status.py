@@ -10,6 +10,7 @@ from levada.errors import LevadaError
 from levada.runner.standing import WHO, Known, Standing, State, Who, age_seconds, standings
 from levada.runner.undone import undone_runs
 from levada.store import RunRecord
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.project.files import SyncFile
@@ -164,15 +165,19 @@ def schedule_words(file: SyncFile) -> str:
 def _sentence(found: list[SyncStatus]) -> str:
     if not found:
         return "There are no syncs yet."
+    busy = sum(one.state == "busy" for one in found)
+    under_way = [plural(busy, "run is under way", "runs are under way")] if busy else []
     needy = sum(one.needs_you for one in found)
     if needy:
         number = NUMBERS[needy] if needy < len(NUMBERS) else f"{needy:,}"
-        return f"{number} sync{'' if needy == 1 else 's'} need{'s' if needy == 1 else ''} you."
+        words = f"{number} sync{'' if needy == 1 else 's'} need{'s' if needy == 1 else ''} you"
+        return "; ".join([words, *under_way]) + "."
     if all(one.state == "never" for one in found):
         return "No sync has run yet."
-    waiting = sum(one.state not in ("well", "never") for one in found)
+    waiting = sum(one.state not in ("well", "never", "busy") for one in found)
     if waiting:
-        return f"Nothing needs you; {waiting} of {len(found)} {'goes' if waiting == 1 else 'go'} on with the next run."
-    if any(one.state == "never" for one in found):
-        return "Nothing needs you; some syncs have never run."
-    return "All is well."
+        goes = "goes" if waiting == 1 else "go"
+        under_way.append(f"{waiting} of {len(found)} {goes} on with the next run")
+    elif not busy and any(one.state == "never" for one in found):
+        under_way.append("some syncs have never run")
+    return "; ".join(["Nothing needs you", *under_way]) + "." if under_way else "All is well."

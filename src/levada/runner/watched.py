@@ -1,14 +1,20 @@
-"""A source under watch: whatever it computes ends when the run is stopped, or when its time is over."""
+"""A source under watch: whatever it computes ends when the run is stopped, or when its time is over.
+
+Its errors about an option get the place of that option in the source's file.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from levada.errors import SourceError
 from levada.halt import Halt, Watch
+from levada.project.yaml import Positions
+from levada.runner.opening import located
 from levada.source import Attachment, Cautious, Column, Source, SourceAbilities, overdue
 
 
@@ -17,6 +23,7 @@ class WatchedSource:
     """Fulfils `levada.source.Source` by another one. Adds StoppedError and SourceError `source.timeout`."""
 
     source: Source
+    positions: Positions
     halt: Halt
     seconds: float
 
@@ -42,7 +49,9 @@ class WatchedSource:
 
     @contextmanager
     def read(self, query: str) -> Iterator[Iterator[pa.RecordBatch]]:
-        with self._watch() as watch, self.source.read(query) as batches:
+        with self.halt.watch(self.source.interrupt, self.seconds, self._overdue) as watch, ExitStack() as stack:
+            with located(self.positions):  # and not what whoever reads the rows raises
+                batches = stack.enter_context(self.source.read(query))
             yield _explained(batches, watch)
 
     def attachment(self, query: str | None = None) -> Attachment | None:
@@ -63,8 +72,13 @@ class WatchedSource:
     def close(self) -> None:
         self.source.close()
 
-    def _watch(self) -> AbstractContextManager[Watch]:
-        return self.halt.watch(self.source.interrupt, self.seconds, lambda: overdue(self.seconds))
+    @contextmanager
+    def _watch(self) -> Iterator[None]:
+        with self.halt.watch(self.source.interrupt, self.seconds, self._overdue), located(self.positions):
+            yield
+
+    def _overdue(self) -> SourceError:
+        return overdue(self.seconds)
 
 
 def _explained(batches: Iterator[pa.RecordBatch], watch: Watch) -> Iterator[pa.RecordBatch]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -46,7 +46,7 @@ class _Opened:
     refusals: Refusals | None = None
     store: Store | None = None
     spool: Spool | None = None
-    sources: dict[str, tuple[Source, float]] = field(default_factory=dict)
+    sources: dict[str, WatchedSource] = field(default_factory=dict)
     destinations: dict[str, Destination | TableDestination] = field(default_factory=dict)
     types: dict[str, DestinationType] = field(default_factory=dict)
 
@@ -96,7 +96,7 @@ class World:
         opened = self._opened
         self._planner = self._dispatcher = None
         while opened.sources:
-            opened.sources.popitem()[1][0].close()
+            opened.sources.popitem()[1].close()
         opened.destinations.clear()
         if opened.store is not None:
             opened.store.close()
@@ -259,9 +259,10 @@ class World:
             assert isinstance(declared.options, SourceDeclaration)
             with opening(declared.options, declared.positions, self.root, self.state_folder, self.policy):
                 opened = kind.open(name, declared.options, self.root, self.policy)
-            sources[name] = opened, declared.options.statement_timeout_seconds
-        source, seconds = sources[name]
-        return WatchedSource(source, self.halt, seconds)
+            sources[name] = WatchedSource(
+                opened, declared.positions, self.halt, declared.options.statement_timeout_seconds
+            )
+        return replace(sources[name], halt=self.halt)
 
     def destination(self, name: str) -> Destination | TableDestination:
         if name in self._given:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import SourceError
-from levada.source import Attachment, Column, SourceAbilities, SourceDeclaration, SourceType
+from levada.source import Attachment, Column, SourceAbilities, SourceDeclaration, SourceType, missing_file
 from levada.sources import in_place
 from levada.sources.running import Running
 from levada.sources.statements import identifier, literal
@@ -76,9 +76,7 @@ class DuckDBSource:
         import duckdb
 
         if not self.path.exists():
-            raise SourceError(
-                f"there is no file {self.path}", code="source.missing", hint="`path:` counts from the project's folder"
-            )
+            raise missing_file(self.path)
         connection = connect()
         try:
             with in_place.translated():

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import SourceError
-from levada.source import Attachment, Column, SourceAbilities, SourceDeclaration, SourceType
+from levada.source import Attachment, Column, SourceAbilities, SourceDeclaration, SourceType, missing, missing_file
 from levada.sources import in_place, inference
 from levada.sources.encoding import Encoding
 from levada.sources.inference import View
@@ -80,7 +80,7 @@ class FilesSource:
             return in_place.tables_of(connection)
 
     def columns(self, query: str) -> tuple[Column, ...]:
-        return in_place.columns_of(self.attachment(query), query, self._running)
+        return in_place.columns_of(self.attachment(query), query, self._running, self._found())
 
     def read(self, query: str) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
         return in_place.reading(self.attachment(query), query, self._running)
@@ -121,15 +121,13 @@ class FilesSource:
     def _found(self) -> dict[str, TableFiles]:
         """The tables below the path, by name. Raises SourceError for names or formats that clash."""
         if not self.path.exists():
-            raise SourceError(
-                f"there is no file or folder {self.path}",
-                code="source.missing",
-                hint="`path:` counts from the project's folder",
-            )
+            raise missing_file(self.path, "file or folder")
         try:
             entries = [self.path] if self.path.is_file() else sorted(self.path.iterdir())
         except OSError as error:
-            raise SourceError(f"{self.path} cannot be read: {error.strerror}", code="source.missing") from error
+            raise missing(
+                f"{self.path} cannot be read: {error.strerror}", "path", "Levada reads it as the user who runs it"
+            ) from error
         tables: dict[str, TableFiles] = {}
         origins: dict[str, Path] = {}
         for entry in entries:

@@ -6,6 +6,7 @@ How the tables are attached is each source's own matter (`levada.source.Attachme
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from levada.errors import SourceError
+from levada.nearest import nearest, nearest_hint
 from levada.nesting import NESTING_MAX, deepest
 from levada.source import (
     TYPE_KEY,
@@ -138,8 +140,11 @@ def tables_of(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
     return tuple(sorted(written(t) if s == "main" else f"{written(s)}.{written(t)}" for s, t in rows))
 
 
-def columns_of(attachment: Attachment, query: str, running: Running) -> tuple[Column, ...]:
-    with connected(attachment, running) as connection, translated():
+def columns_of(
+    attachment: Attachment, query: str, running: Running, tables: Iterable[str] | None = None
+) -> tuple[Column, ...]:
+    """See `Source.columns`. `tables`: those of the source, if the attachment holds only some."""
+    with connected(attachment, running) as connection, translated(), _explained(connection, query, tables):
         relation = _checked(connection, query)
         schema = _typed_schema(connection, query)[1]
         natives = [str(native) for native in relation.types]
@@ -328,6 +333,28 @@ def translated() -> Iterator[None]:
         yield
     except (duckdb.Error, pa.ArrowException, OSError, RuntimeError, UnicodeError) as error:
         raise _source_error(error) from error
+
+
+@contextmanager
+def _explained(connection: duckdb.DuckDBPyConnection, query: str, tables: Iterable[str] | None) -> Iterator[None]:
+    """What the engine says of a query that it refuses, with the place in it and the name that was probably meant."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        found = _source_error(error)
+        if found.code == "source.query":
+            ((text,),) = connection.execute("SELECT json_serialize_plan(?::VARCHAR)", [query]).fetchall()
+            details = json.loads(text)
+            if "position" in details:
+                found.offset = len(query.encode()[: int(details["position"])].decode(errors="ignore"))
+            known = str(details.get("candidates", "")).split(",")
+            if details.get("type") == "Table":
+                found.hint = nearest_hint(details["name"], tables_of(connection) if tables is None else tables)
+            elif meant := nearest(str(details.get("name", "")), known):
+                found.hint = f"did you mean {meant}?"
+        raise found from error
 
 
 def _csv_message(lines: list[str]) -> str:

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from levada.addresses import OWN_MACHINE, AddressPolicy, look_up
+from levada.addresses import OWN_MACHINE, AddressPolicy, look_up, unreached
 from levada.database import DatabaseAddress, DatabaseOptions, database_address
 from levada.errors import AccessError, ConfigError, LevadaError, SourceError, UnreachableError
 from levada.libpq import PARAMETERS, conninfo, not_agreed, without_environment
 from levada.redaction import Redactor
-from levada.source import Attachment, Column, SourceAbilities, SourceDeclaration, SourceType, cut_by_weight
+from levada.source import Attachment, Column, SourceAbilities, SourceDeclaration, SourceType, cut_by_weight, missing
 from levada.sources import postgres_functions, postgres_types
 from levada.sources.postgres_functions import check_calls
 from levada.sources.postgres_types import Reading
@@ -73,6 +73,8 @@ class PostgresSource:
     schema: str | None = None
     statement_timeout_seconds: float | None = None
     policy: AddressPolicy = OWN_MACHINE
+    #: the option that names the database
+    option: str = "url"
     abilities: SourceAbilities = field(default=SourceAbilities(dialect="postgres"), init=False)
     _running: Running = field(default_factory=Running, init=False, repr=False)
 
@@ -84,10 +86,10 @@ class PostgresSource:
                 cursor.execute("SELECT current_schemas(false)::text[]")
                 ((found,),) = cursor.fetchall()
             if self.schema not in found:
-                raise SourceError(
+                raise missing(
                     f"there is no schema {self.schema!r}, or it may not be used",
-                    code="source.missing",
-                    hint="check `schema:` and the rights of the account: GRANT USAGE ON SCHEMA",
+                    "schema",
+                    "check `schema:` and the rights of the account: GRANT USAGE ON SCHEMA",
                 )
 
     def cautions(self) -> tuple[str, ...]:
@@ -153,7 +155,8 @@ class PostgresSource:
         """What the query's columns are, from the server's own description of it; no row is computed."""
         with self._translated():
             check_calls(text, partial(_rows, cursor), refused)
-            schema = cursor.adbc_execute_schema(wrapped(text))
+            with self._translated(text):
+                schema = cursor.adbc_execute_schema(wrapped(text))
             return postgres_types.reading(schema, text, self._type_names(cursor, schema))
 
     @staticmethod
@@ -208,30 +211,45 @@ class PostgresSource:
             told = conninfo(self.address, look_up(self.address.host, self.address.port, self.policy))
             with without_environment():
                 connection: Connection = dbapi.connect(told)
-        except (dbapi.Error, OSError) as error:
+        except OSError as error:
+            raise _unreachable(unreached(error, self.address.server)) from None
+        except dbapi.Error as error:
             raise self._failed(error, connecting=True) from None
         return connection
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, query: str | None = None) -> Iterator[None]:
+        """The driver's errors as Levada's; `query` is the one that is run, wrapped, and nothing else."""
         from adbc_driver_manager import Error
 
         try:
             yield
         except (Error, pa.ArrowException, OSError) as error:
-            raise self._failed(error) from None
+            found = self._failed(error)
+            if query is not None and isinstance(found, SourceError):
+                found.offset = _offset(error, query)
+            raise found from None
 
     def _failed(self, error: Exception, *, connecting: bool = False) -> LevadaError:
         """The error in Levada's words, without the password and without the rows' values."""
         message, hint = said(str(error))
+        if connecting:
+            message = unreached(message, self.address.server)
         message = Redactor(self.address.secrets).clean(message)
         state = str(getattr(error, "sqlstate", None) or "")
-        return explained(message, hint, state, connecting)
+        return explained(message, hint, state, connecting, self.option)
 
 
 def _rows(cursor: Cursor, statement: str) -> list[tuple[object, ...]]:
     cursor.execute(statement)
     return cursor.fetchall()
+
+
+def _offset(error: Exception, query: str) -> int | None:
+    """See `SourceError.offset`: the server counts the characters of the whole statement, from 1."""
+    told = (value for name, value in getattr(error, "details", ()) if name == b"PG_DIAG_STATEMENT_POSITION")
+    position = next(told, None)
+    return None if position is None else int(position) - 1 - wrapped(query).index(query)
 
 
 def said(text: str) -> tuple[str, str | None]:
@@ -247,8 +265,9 @@ def said(text: str) -> tuple[str, str | None]:
     return lines[0].rstrip(". ")[:500], hint
 
 
-def explained(message: str, hint: str | None, state: str, connecting: bool) -> LevadaError:
-    """Which error of Levada's a message of the server's is, by its SQLSTATE where there is one."""
+def explained(message: str, hint: str | None, state: str, connecting: bool, option: str) -> LevadaError:
+    """Which error of Levada's a message of the server's is, by its SQLSTATE where there is one. `option`: see
+    `PostgresSource`."""
     text = message.lower()
     if state.startswith("28") or re.search(
         r"authentication failed|no password supplied|no pg_hba.conf entry|role .* (does not exist|is not permitted)",
@@ -264,7 +283,7 @@ def explained(message: str, hint: str | None, state: str, connecting: bool) -> L
             message, code="access.source", hint="the account needs USAGE on the schema and SELECT on the table"
         )
     if re.fullmatch(r'.*database "[^"]*" does not exist', text):
-        return SourceError(message, code="source.missing", hint="check the database's name in the source's file")
+        return missing(message, option, "check the database's name in the source's file")
     if connecting and (not_agreed(text) or re.search(r"\binvalid (sslmode|uri|port|conn|integer|\w+ value)", text)):
         return ConfigError(
             f"PostgreSQL cannot be asked: {message}",
@@ -272,11 +291,7 @@ def explained(message: str, hint: str | None, state: str, connecting: bool) -> L
             hint="check the settings in the source's file, sslmode and sslrootcert among them",
         )
     if connecting:
-        return UnreachableError(
-            f"PostgreSQL cannot be reached: {message}",
-            hint="see that the server runs and that host and port in the source's file lead to it; the next run "
-            "tries again",
-        )
+        return _unreachable(message)
     if state == "25006" or "read-only transaction" in text or "data-modifying statement" in text:
         return refused(message)
     if "statement timeout" in text:
@@ -294,12 +309,17 @@ def explained(message: str, hint: str | None, state: str, connecting: bool) -> L
     )
 
 
+def _unreachable(why: str) -> UnreachableError:
+    hint = "see that the server runs and that host and port in the source's file lead to it; the next run tries again"
+    return UnreachableError(f"PostgreSQL cannot be reached: {why}", hint=hint)
+
+
 def _open(name: str, options: PostgresOptions, root: Path, policy: AddressPolicy = OWN_MACHINE) -> PostgresSource:
     # the server's own limit holds beside the default, and not beside what was declared
     declared = "statement_timeout_seconds" in options.model_fields_set
     seconds = options.statement_timeout_seconds if declared else None
     address = database_address(options, PARAMETERS, code="source.url", root=root, policy=policy)
-    return PostgresSource(name, address, options.schema_, seconds, policy)
+    return PostgresSource(name, address, options.schema_, seconds, policy, "url" if options.url else "database")
 
 
 TYPE = SourceType(

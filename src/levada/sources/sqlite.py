@@ -31,6 +31,7 @@ from levada.source import (
     SourceAbilities,
     SourceDeclaration,
     SourceType,
+    missing_file,
     with_unfit,
 )
 from levada.sources import sqlite_types
@@ -164,9 +165,7 @@ class SQLiteSource:
     def _connected(self) -> Iterator[sqlite3.Connection]:
         """A connection inside a read transaction. It may make a temporary view, in memory, and nothing else."""
         if not self.path.is_file():
-            raise SourceError(
-                f"there is no file {self.path}", code="source.missing", hint="`path:` counts from the project's folder"
-            )
+            raise missing_file(self.path)
         with self._translated():
             connection = sqlite3.connect(
                 f"file:{quote(str(self.path))}?mode=ro",

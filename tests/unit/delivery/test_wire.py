@@ -73,6 +73,19 @@ def send(url: str, method: str = "POST", policy: AddressPolicy = HERE, timeout_s
     return asyncio.run(once())
 
 
+def test_what_became_of_a_connection_is_told_in_plain_words() -> None:
+    """Nobody there, closed without an answer, an answer cut off: with the server's name and no words of a library."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        with pytest.raises(NotSent, match=rf"^connection refused: nothing listens at 127\.0\.0\.1:{port}$"):
+            send(f"http://127.0.0.1:{port}/c")
+    with server(b"") as (url, _), pytest.raises(Lost, match=r"^the connection was closed before an answer came$"):
+        send(url)
+    with server(OK.removesuffix(b"}")) as (url, _), pytest.raises(Lost, match=r"^the answer broke off before its end$"):
+        send(url)
+
+
 def test_an_answer_comes_whole_with_lower_case_headers() -> None:
     """Status, headers and body are the server's."""
     with server(OK) as (url, _):

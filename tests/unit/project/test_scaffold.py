@@ -9,7 +9,9 @@ from pydantic import BaseModel
 
 from levada.errors import ConfigError
 from levada.project import files as project_files
+from levada.project.listing import find_root
 from levada.project.scaffold import EXAMPLE_SYNC, scaffold
+from levada.runner.scaffold import begin
 
 
 class AnyOptions(BaseModel, extra="allow"):
@@ -65,6 +67,30 @@ def test_no_file_is_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a project in .* already"):
         scaffold(tmp_path, "other")
     assert _read(tmp_path).settings.name == "acme"
+
+
+def test_no_project_is_begun_in_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in a folder of it, however deep and whether it is there; the project is named. Beside it there is room."""
+    begin(tmp_path / "acme")
+    (tmp_path / "acme" / "models" / "old").mkdir()
+    for here, folder in ((".", "new"), ("models/old", "."), ("models/old", "a/b"), ("models", "..")):
+        monkeypatch.chdir(tmp_path / "acme" / here)
+        with pytest.raises(ConfigError, match=r"project") as caught:
+            begin(Path(folder))
+        assert str(tmp_path / "acme") in caught.value.message
+        assert "levada init OTHER/FOLDER" in str(caught.value.hint)
+    assert not list((tmp_path / "acme").rglob("levada.yml"))[1:]
+    monkeypatch.chdir(tmp_path / "acme" / "models")
+    assert begin(Path("../../beside")).root == tmp_path / "beside"
+    assert _read(tmp_path / "beside").settings.name == "beside"
+
+
+def test_a_path_that_leads_out_of_a_project_does_not_find_it(tmp_path: Path) -> None:
+    """`-p ../other` in a project is not that project."""
+    begin(tmp_path / "acme")
+    with pytest.raises(ConfigError) as caught:
+        find_root(tmp_path / "acme" / ".." / "other")
+    assert caught.value.code == "config.no_project"
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

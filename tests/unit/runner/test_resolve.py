@@ -41,7 +41,16 @@ def test_an_error_of_a_field_names_its_place(tmp_path: Path, written: str, place
 @pytest.mark.parametrize(
     ("file", "text", "place", "message"),
     [
-        ("customers.sql", "/*\nsource: shop\nkey: id\n*/\n\nselect nope from customers", "customers.sql:6:1", "nope"),
+        ("customers.sql", "/*\nsource: shop\nkey: id\n*/\n\nselect nope from customers", "customers.sql:6:8", "nope"),
+        (
+            "customers.sql",
+            "/*\nsource: shop\nkey: id\n*/\n\nselect '漢字' as a, -- ä\n\t'ü' as b, nope\nfrom customers;\n",
+            "customers.sql:7:12",
+            "nope",
+        ),
+        ("customers.sql", "/* source: shop\nkey: id */ select\n*\nfrm customers", "customers.sql:4:5", "syntax error"),
+        ("customers.sql", "/*\nsource: shop\nkey: id\n*/\nselect *\nfrom custom", "customers.sql:6:6", "custom"),
+        ("customers.yml", "source: shop\nkey: id\nquery: |\n  select\n  nope\n", "customers.yml:3:8", "nope"),
         ("customers.sql", "/*\nsource: shop\nkey: id\n*/\ndelete from customers", "customers.sql:5:1", "single read"),
         ("customers.yml", "source: shop\nkey: id\ntable: no.such\n", "customers.yml:3:8", "no"),
     ],
@@ -49,7 +58,7 @@ def test_an_error_of_a_field_names_its_place(tmp_path: Path, written: str, place
 def test_a_query_that_the_source_refuses_is_a_mistake_of_the_models_file(
     tmp_path: Path, file: str, text: str, place: str, message: str
 ) -> None:
-    """Its place is named and the exit code is 2, as for all that stands wrong in a file."""
+    """The place in the file that is wrong is named, and the exit code is 2, as for all that stands wrong in a file."""
     scaffold(tmp_path, "acme")
     (tmp_path / "models" / "customers.sql").unlink()
     (tmp_path / "models" / file).write_text(text, encoding="utf-8")
@@ -113,3 +122,21 @@ def test_a_destination_that_is_not_asked_is_not_said_to_answer(tmp_path: Path) -
         found = {each.subject: each for each in check(project.world).findings}
     assert found["destination crm"].state == "ok"
     assert "not asked" in found["destination crm"].message
+
+
+@pytest.mark.parametrize(
+    ("query", "hint"),
+    [
+        ("select emial from customers", "did you mean email?"),
+        ("select email from custmers", "did you mean customers?"),
+        ("select email from orders", "there are: customers"),
+        ("select lowwer(email) from customers", "did you mean lower?"),
+    ],
+)
+def test_the_name_that_was_probably_meant_in_a_query_is_told(tmp_path: Path, query: str, hint: str) -> None:
+    """A column, a function, or a table of the source, also one that the query does not name; none of the engine's."""
+    scaffold(tmp_path, "acme")
+    (tmp_path / "models" / "customers.sql").write_text(f"/*\nsource: shop\nkey: id\n*/\n{query}\n", encoding="utf-8")
+    with Project.open(tmp_path) as project, pytest.raises(ConfigError) as caught:
+        resolve(project.world, EXAMPLE_SYNC)
+    assert caught.value.hint == hint

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from contracts.sources import table_of
-from levada.errors import SourceError
+from levada.errors import LevadaError, SourceError
 from levada.sources.duckdb import TYPE, DuckDBOptions, DuckDBSource
 
 
@@ -28,10 +28,10 @@ def database(path: Path, *statements: str) -> Path:
     return path
 
 
-def failure(found: DuckDBSource) -> SourceError:
-    with pytest.raises(SourceError) as caught:
+def failure(found: DuckDBSource) -> LevadaError:
+    with pytest.raises(LevadaError) as caught:
         found.check()
-    with pytest.raises(SourceError) as again:
+    with pytest.raises(LevadaError) as again:
         found.attachment()
     assert caught.value.code == again.value.code
     return caught.value

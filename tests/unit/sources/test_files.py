@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.sources import table_of
-from levada.errors import SourceError
+from levada.errors import ConfigError, SourceError
 from levada.sources.csv_files import SAMPLE_ROWS
 from unit.sources.reading_files import put, source
 
@@ -326,7 +326,7 @@ def test_clashing_names_are_told(tmp_path: Path) -> None:
 
 def test_nothing_to_read_is_told(tmp_path: Path) -> None:
     """A path that does not exist, and one without data files, are different errors."""
-    with pytest.raises(SourceError) as missing:
+    with pytest.raises(ConfigError) as missing:
         source(tmp_path / "none").check()
     with pytest.raises(SourceError) as empty:
         source(tmp_path).check()

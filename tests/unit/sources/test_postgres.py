@@ -77,7 +77,7 @@ def test_a_server_that_ends_the_session_is_an_error(postgres_url: str, execute: 
         (("//levada:", "//nobody:"), AccessError, "access.source"),
         (("127.0.0.1", "levada.invalid"), SourceError, "source.unreachable"),
         ((r":\d+/", ":1/"), SourceError, "source.unreachable"),
-        ((r"/t_\w+", "/no_such_database"), SourceError, "source.missing"),
+        ((r"/t_\w+", "/no_such_database"), ConfigError, "source.missing"),
         ((r"$", "?sslmode=require"), ConfigError, "source.url"),
         ((r"$", "?sslmode=sometimes"), ConfigError, "source.url"),
     ],
@@ -159,6 +159,24 @@ def test_nothing_of_whoever_runs_levada_is_borrowed(
         PostgresEngine(unknown).connect()
 
 
+@pytest.mark.parametrize(
+    ("query", "wrong"),
+    [
+        ("SELECT 1 AS id,\n  '漢字' AS name, nope\nFROM pg_class; -- the end", "nope"),
+        ("SELECT 1 AS id\nFRM pg_class", "FRM"),
+        ("SELECT nope(1) AS id", "nope"),
+        ("SELECT 1 AS id,\n 1 IN (SELECT 1, 2)", "IN"),
+        ("SELECT *\nFROM nowhere", "nowhere"),
+    ],
+)
+def test_the_place_in_a_query_that_the_server_refuses_is_told(postgres_url: str, query: str, wrong: str) -> None:
+    """By the characters before it, whatever they take in bytes; the words are the server's, on one line."""
+    with pytest.raises(SourceError) as caught:
+        source(postgres_url).columns(query)
+    assert caught.value.offset == query.index(wrong)
+    assert "\n" not in caught.value.message
+
+
 def test_a_table_that_may_not_be_read_is_an_access_error(
     postgres_server: PostgresServer, postgres_url: str, execute: Callable[[str], None]
 ) -> None:
@@ -199,8 +217,9 @@ def test_names_are_looked_up_in_the_schema_first(postgres_url: str, execute: Cal
     mine.check()
     assert mine.tables() == ("public.t", "t")
     assert table_of(mine, "SELECT place FROM t").column(0).to_pylist() == ["mine"]
-    with pytest.raises(SourceError, match="no schema 'nope'"):
+    with pytest.raises(ConfigError, match="no schema 'nope'") as caught:
         source(postgres_url, schema="nope").check()
+    assert caught.value.path == ("schema",)
 
 
 def test_errors_do_not_quote_rows(postgres_url: str, execute: Callable[[str], None]) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from contracts.sources import table_of
-from levada.errors import SourceError
+from levada.errors import LevadaError, SourceError
 from levada.source import TYPE_KEY, without_unfit
 from levada.sources import sqlite
 from levada.sources.sqlite import TYPE, SQLiteSource
@@ -208,7 +208,7 @@ def test_what_is_no_database_is_refused(tmp_path: Path, source: SQLiteSource, co
     path = tmp_path / "app.sqlite"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(SourceError) as caught:
+    with pytest.raises(LevadaError) as caught:
         source.check()
     assert caught.value.code == code
     assert (path.read_bytes() if path.exists() else None) == content
