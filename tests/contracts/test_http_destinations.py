@@ -17,9 +17,9 @@ from claims import Figure
 from levada import demo
 from levada import destination as destination_of
 from levada.batch import Batch
+from levada.declaration.yaml import parse
 from levada.destination import Destination, Request, Response, Surroundings
 from levada.destinations import destination_type
-from levada.project.yaml import parse
 from levada.runner.connectors import own_destination_types
 from levada.testing.destination_files import benches_of
 from levada.testing.destinations import (

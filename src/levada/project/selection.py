@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from levada.declaration.validation import choices_hint
 from levada.errors import ConfigError, ConfigErrors
 from levada.project.files import ProjectFiles
 from levada.project.references import waits_for
-from levada.project.validation import choices_hint
 
 GIT_TIMEOUT_SECONDS = 20
 """How long `git status` of a project may take."""

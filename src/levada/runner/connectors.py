@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from levada.errors import ConfigError, ConfigErrors
+from levada.errors import ConfigError
 
 if TYPE_CHECKING:
     from levada.destination import DestinationType
-    from levada.destinations.language import Connector as ConnectorFile
-    from levada.project.yaml import Positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,18 +144,9 @@ def own_destination_types(root: Path | None, name: str | None = None) -> tuple[D
     files = {own: path for own, path in connector_files(root).items() if name in (None, own)}
     if not files:
         return ()
-    from levada.destinations.connectors import connector_type
+    from levada.destinations.connectors import declared_type
 
-    found = []
-    for own, path in files.items():
-        connector, positions = read_connector(root, path)
-        try:
-            found.append(connector_type(own, connector))
-        except ConfigError as error:
-            if error.where is None:
-                error.where = positions.at(*error.path)
-            raise
-    return tuple(found)
+    return tuple(declared_type(own, path) for own, path in files.items())
 
 
 def connector_files(root: Path | None) -> dict[str, Path]:
@@ -168,21 +157,3 @@ def connector_files(root: Path | None) -> dict[str, Path]:
         return {}
     files = list_files(root).files["connector"]
     return {name: path for name, path in files.items() if path.suffix != ".py"}
-
-
-def read_connector(root: Path | None, path: Path) -> tuple[ConnectorFile, Positions]:
-    """One connector's file and the places of its keys. Raises ConfigErrors with everything that is wrong in it.
-
-    Its text holds no `${NAME}`: credentials are options, which a destination's file gives.
-    """
-    from levada.destinations.language import Connector as Declared
-    from levada.project.listing import read_text
-    from levada.project.validation import validate
-    from levada.project.yaml import mapping, parse
-
-    shown = path.relative_to(root).as_posix() if root is not None else path.name
-    document = parse(read_text(path, shown), shown)
-    found, errors = validate(Declared, mapping(document), document.positions)
-    if found is None:
-        raise ConfigErrors(errors)
-    return found, document.positions
