@@ -17,10 +17,10 @@ from claims import Figure
 from levada import demo
 from levada import destination as destination_of
 from levada.batch import Batch
+from levada.declaration.yaml import parse
 from levada.destination import Destination, Request, Response, Surroundings
 from levada.destinations import destination_type
-from levada.project.yaml import parse
-from levada.runner.connectors import own_destination_types
+from levada.runner.connectors import find_destination_type
 from levada.testing.destination_files import benches_of
 from levada.testing.destinations import (
     CHECKS,
@@ -61,7 +61,8 @@ def http(objects: dict[str, Any], **more: Any) -> Destination:
 
 
 def erp() -> Destination:
-    kind = next(iter(own_destination_types(EXAMPLES, "acme_erp")))
+    kind = find_destination_type(EXAMPLES, "acme_erp")
+    assert kind is not None
     options = kind.options.model_validate({"tenant": "acme", "token": TOKEN})
     found = kind.open("erp", options, Surroundings(EXAMPLES))
     assert isinstance(found, Destination)

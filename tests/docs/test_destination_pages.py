@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from levada.declaration.yaml import parse
 from levada.destination import Response, Surroundings
 from levada.destinations import reference
 from levada.destinations.cases import run_cases
@@ -18,7 +19,6 @@ from levada.destinations.python import PythonOptions, open_python
 from levada.destinations.reading import Reading
 from levada.destinations.webhook import WebhookOptions
 from levada.example import example_batch
-from levada.project.yaml import parse
 
 DOCS = Path(__file__).parents[2] / "docs"
 LANGUAGE = (DOCS / "reference" / "connector-language.md").read_text(encoding="utf-8")

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 import pytest
 
 import claims
+from levada.declaration import yaml
 from levada.destinations.paths import read_json
 from levada.errors import ConfigError
 from levada.planners import template_process
 from levada.planners.template_process import TemplateProcess
 from levada.planners.templates import rendered, variables
-from levada.project import yaml
 from levada.template import Names, json_text, parse
 
 BIG = "{% assign a = name %}"

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "levada"
 
 LAYERS = {
-    0: ("sql",),
+    0: ("declaration", "sql"),
     1: ("project", "sources", "planners", "destinations", "delivery", "stores", "audiences"),
     2: ("runner",),
     3: ("scheduler",),

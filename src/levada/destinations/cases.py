@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -20,7 +21,7 @@ import pyarrow as pa
 from levada.batch import Batch
 from levada.change import Verb
 from levada.destination import Request, Response
-from levada.destinations.connectors import opened, stand_ins
+from levada.destinations.connectors import located, opened, read_connector, stand_ins
 from levada.destinations.declared import DeclaredDestination
 from levada.destinations.language import VERBS, Case, CaseAnswer, CaseRequest, Connector
 from levada.destinations.paths import read_json, same
@@ -58,6 +59,13 @@ class CaseResult:
             "failure": self.failure or None,
             "where": str(self.where) if self.where else None,
         }
+
+
+def run_cases_of(name: str, path: Path) -> tuple[CaseResult, ...]:
+    """Every case of a connector's file. Raises ConfigErrors and ConfigError for what is wrong in it."""
+    connector, positions = read_connector(path)
+    with located(positions):
+        return run_cases(name, connector, positions.at)
 
 
 def run_cases(name: str, connector: Connector, at: Locate | None = None) -> tuple[CaseResult, ...]:

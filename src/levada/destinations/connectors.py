@@ -1,16 +1,20 @@
-"""A user's own connector, `connectors/NAME.yml`, as a destination type of that name.
+"""A connector's file as a destination type of the file's name, whose options are those that the file asks for.
 
-Reading the file, and naming the place of a mistake in it, are the project's; here the declared connector
-becomes a type whose options are those that the file asks for.
+Files that ship with Levada and those in a project's `connectors/` are the same here. Which of them there are is known
+by who lists them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, create_model
 
+from levada.declaration.reading import read
+from levada.declaration.yaml import Positions
 from levada.destination import DestinationType, Surroundings
 from levada.destinations.declared import DeclaredDestination, spec_of
 from levada.destinations.language import Connector
@@ -22,6 +26,32 @@ from levada.model import Declaration
 from levada.template import Constant, Names, parse_text
 
 _LIMITS = "Lower limits than the connector's, if this account has lower ones."
+
+
+def declared_type(name: str, path: Path) -> DestinationType:
+    """The type that a file declares. Raises ConfigErrors and ConfigError."""
+    connector, positions = read_connector(path)
+    with located(positions):
+        return connector_type(name, connector)
+
+
+def read_connector(path: Path) -> tuple[Connector, Positions]:
+    """One connector's file and the places of its keys. Raises ConfigErrors with everything that is wrong in it, which
+    name the file with its folder.
+
+    Its text holds no `${NAME}`: credentials are options, which a destination's file gives.
+    """
+    return read(Connector, path, f"{path.parent.name}/{path.name}")
+
+
+@contextmanager
+def located(positions: Positions) -> Iterator[None]:
+    """A ConfigError that leaves this has a place in the connector's file."""
+    try:
+        yield
+    except ConfigError as error:
+        error.where = error.where or positions.at(*error.path)
+        raise
 
 
 def connector_type(type_name: str, connector: Connector) -> DestinationType:

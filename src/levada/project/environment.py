@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from levada.declaration.yaml import Document, KeyPath
 from levada.errors import ConfigError, Where
-from levada.project.yaml import Document, KeyPath
 from levada.redaction import LONG_MIN, SHORT_MIN
 
 SecretLookup = Callable[[str], str | None]

@@ -15,6 +15,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from levada.declaration.reading import read_text
+from levada.declaration.validation import validate
+from levada.declaration.yaml import Document, KeyPath, Positions, mapping, parse
 from levada.errors import ConfigError, ConfigErrors, Where
 from levada.model import Declaration, Model
 from levada.nearest import nearest_hint
@@ -26,13 +29,10 @@ from levada.project.listing import (
     Kind,
     Listing,
     list_files,
-    read_text,
     settings_file,
 )
 from levada.project.references import Reference, check_references, references_of_model, references_of_sync
 from levada.project.settings import Settings
-from levada.project.validation import validate
-from levada.project.yaml import Document, KeyPath, Positions, mapping, parse
 from levada.redaction import Redactor
 from levada.sync import Sync
 

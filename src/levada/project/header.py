@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from levada.declaration.yaml import Document, Positions, mapping, parse
 from levada.errors import ConfigError, Where
-from levada.project.yaml import Document, Positions, mapping, parse
 
 _BEFORE = re.compile(r"(?:\s|--[^\n]*(?:\n|\Z))*")
 _TOKEN = re.compile(

@@ -1,4 +1,4 @@
-"""Which files a project has, by kind and name, and their text. What stands in them is not looked at here."""
+"""Which files a project has, by kind and name. What stands in them is not looked at here."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ FOLDERS: Mapping[Kind, str] = {
 SETTINGS_FILES = ("levada.yml", "levada.yaml")
 FILES_MAX = 10_000
 """The most files in one folder of a project."""
-BYTES_MAX = 4_000_000
-"""The largest file that is read."""
 
 _YAML = (".yml", ".yaml")
 _ENDINGS: Mapping[Kind, tuple[str, ...]] = {
@@ -169,28 +167,3 @@ def _note_unavailable(listing: Listing) -> None:
     for path in sorted(folder.glob("*.y*ml")) if folder.is_dir() else ():
         message = "the file is not read: audiences are not available in this version"
         listing.notices.append(FileNotice("project.unavailable", message, Where(listing.shown(path))))
-
-
-def read_text(path: Path, shown: str) -> str:
-    """The text of a file. Raises ConfigError (config.unreadable) if it is no readable UTF-8 text."""
-    try:
-        size = path.stat().st_size
-        if size > BYTES_MAX or not path.is_file():
-            reason = f"it has more than {BYTES_MAX:,} bytes" if size > BYTES_MAX else "it is not a file"
-            raise ConfigError(f"the file cannot be read: {reason}", code="config.unreadable", where=Where(shown))
-        data = path.read_bytes()
-    except OSError as error:
-        message = f"the file cannot be read: {error.strerror}"
-        raise ConfigError(message, code="config.unreadable", where=Where(shown)) from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = data[: error.start]
-        line_start = before.rfind(b"\n") + 1
-        column = len(before[line_start:].decode("utf-8", errors="replace")) + 1
-        raise ConfigError(
-            f"the byte 0x{data[error.start]:02x} is not UTF-8",
-            code="config.unreadable",
-            where=Where(shown, before.count(b"\n") + 1, column),
-            hint="save the file as UTF-8",
-        ) from None

@@ -15,12 +15,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from levada.declaration.validation import members
 from levada.guard import GuardDeclaration
 from levada.mapping import FieldDeclaration
 from levada.model import Model
 from levada.project.files import Common, Options
 from levada.project.settings import Settings
-from levada.project.validation import members
 from levada.sync import Sync
 
 _HEAD = """\

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from levada.declaration.yaml import Positions
 from levada.errors import ConfigError, Where
 from levada.model import NAME_PATTERN
 from levada.nearest import nearest_hint
 from levada.project.listing import FOLDERS, Kind
-from levada.project.yaml import Positions
 
 if TYPE_CHECKING:
     from levada.project.files import SyncFile

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from levada.declaration.yaml import plain_scalar
 from levada.errors import ConfigError
 from levada.model import NAME_PATTERN
 from levada.project.listing import root_above
-from levada.project.yaml import plain_scalar
 
 _LEVADA = """\
 # The folder of this file is the project. See README.md.

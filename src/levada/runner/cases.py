@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from levada.destinations.cases import CaseResult
-from levada.destinations.cases import run_cases as run_cases_of
+from levada.destinations.cases import CaseResult, run_cases_of
 from levada.errors import ConfigError
-from levada.runner.connectors import connector_files, read_connector
+from levada.runner.connectors import connector_files
 
 if TYPE_CHECKING:
     from levada.runner.world import World
@@ -26,12 +25,4 @@ def run_cases(world: World, names: Sequence[str] = ()) -> tuple[CaseResult, ...]
             raise ConfigError(
                 f"there is no connector {name}", code="config.unknown_name", hint=nearest_hint(name, files)
             )
-    found: list[CaseResult] = []
-    for name in names or files:
-        declared, positions = read_connector(world.root, files[name])
-        try:
-            found += run_cases_of(name, declared, positions.at)
-        except ConfigError as error:
-            error.where = error.where or positions.at(*error.path)
-            raise
-    return tuple(found)
+    return tuple(result for name in names or files for result in run_cases_of(name, files[name]))

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from levada.errors import ConfigError, ConfigErrors
+from levada.errors import ConfigError
 
 if TYPE_CHECKING:
     from levada.destination import DestinationType
-    from levada.destinations.language import Connector as ConnectorFile
-    from levada.project.yaml import Positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,35 +60,34 @@ class Connector:
 
 def connectors(root: Path | None, name: str | None = None) -> tuple[Connector, ...]:
     """All kinds, sources first; or those of one name. Raises ConfigError with the nearest name."""
-    from levada.destinations import destination_type, destination_types
+    from levada.destinations import destination_types
     from levada.sources import source_type, source_types
 
+    own = connector_files(root)
+    sources = source_types()
+    destinations = (*(ours for ours in destination_types() if ours not in own), *own)
+    if name is not None:
+        if name not in (*sources, *destinations):
+            from levada.nearest import nearest_hint
+
+            raise ConfigError(
+                f"there is no source or destination of type {name}",
+                code="config.unknown_type",
+                hint=nearest_hint(name, dict.fromkeys((*sources, *destinations))),
+            )
+        sources = (name,) if name in sources else ()
+        destinations = (name,) if name in destinations else ()
     found: list[Connector] = []
-    for source_name in source_types():
+    for source_name in sources:
         source = source_type(source_name)
         assert source is not None
         found.append(Connector("source", source_name, source.title, source.docs, False, options_of(source.options)))
-    for destination_name in destination_types():
-        destination = destination_type(destination_name)
-        assert destination is not None
-        found.append(_destination(destination, own=False))
-    found += [_destination(kind, own=True) for kind in own_destination_types(root)]
-    if name is None:
-        return tuple(found)
-    chosen = tuple(one for one in found if one.type == name)
-    if not chosen:
-        from levada.nearest import nearest_hint
-
-        raise ConfigError(
-            f"there is no source or destination of type {name}",
-            code="config.unknown_type",
-            hint=nearest_hint(name, dict.fromkeys(one.type for one in found)),
-        )
-    return chosen
-
-
-def _destination(kind: DestinationType, *, own: bool) -> Connector:
-    return Connector("destination", kind.type, kind.title, kind.docs, own, options_of(kind.options))
+    for type_name in destinations:
+        kind = find_destination_type(root, type_name)
+        assert kind is not None
+        options = options_of(kind.options)
+        found.append(Connector("destination", type_name, kind.title, kind.docs, type_name in own, options))
+    return tuple(found)
 
 
 def options_of(options: type[BaseModel]) -> tuple[OptionView, ...]:
@@ -134,30 +131,15 @@ def _words(annotation: Any) -> str:
 
 
 def find_destination_type(root: Path | None, name: str) -> DestinationType | None:
-    """A type by its name: one of ours, or a connector of the project. None if there is neither."""
-    from levada.destinations import destination_type
+    """A type by its name: a connector of the project, or else one of ours. Raises ConfigErrors for a bad file."""
+    own = connector_files(root).get(name)
+    if own is None:
+        from levada.destinations import destination_type
 
-    own = next((kind for kind in own_destination_types(root, name)), None)
-    return own or destination_type(name)
+        return destination_type(name)
+    from levada.destinations.connectors import declared_type
 
-
-def own_destination_types(root: Path | None, name: str | None = None) -> tuple[DestinationType, ...]:
-    """The types that the project's connectors/ declares (one of them, if named). Raises ConfigErrors for a bad file."""
-    files = {own: path for own, path in connector_files(root).items() if name in (None, own)}
-    if not files:
-        return ()
-    from levada.destinations.connectors import connector_type
-
-    found = []
-    for own, path in files.items():
-        connector, positions = read_connector(root, path)
-        try:
-            found.append(connector_type(own, connector))
-        except ConfigError as error:
-            if error.where is None:
-                error.where = positions.at(*error.path)
-            raise
-    return tuple(found)
+    return declared_type(name, own)
 
 
 def connector_files(root: Path | None) -> dict[str, Path]:
@@ -168,21 +150,3 @@ def connector_files(root: Path | None) -> dict[str, Path]:
         return {}
     files = list_files(root).files["connector"]
     return {name: path for name, path in files.items() if path.suffix != ".py"}
-
-
-def read_connector(root: Path | None, path: Path) -> tuple[ConnectorFile, Positions]:
-    """One connector's file and the places of its keys. Raises ConfigErrors with everything that is wrong in it.
-
-    Its text holds no `${NAME}`: credentials are options, which a destination's file gives.
-    """
-    from levada.destinations.language import Connector as Declared
-    from levada.project.listing import read_text
-    from levada.project.validation import validate
-    from levada.project.yaml import mapping, parse
-
-    shown = path.relative_to(root).as_posix() if root is not None else path.name
-    document = parse(read_text(path, shown), shown)
-    found, errors = validate(Declared, mapping(document), document.positions)
-    if found is None:
-        raise ConfigErrors(errors)
-    return found, document.positions

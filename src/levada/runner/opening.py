@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from levada.addresses import OWN_MACHINE, AddressPolicy
+from levada.declaration.yaml import Positions
 from levada.errors import ConfigError
 from levada.own_files import below, refuse_links_to_own_files, refuse_own_files
-from levada.project.yaml import Positions
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from levada.declaration.yaml import Positions
 from levada.errors import SourceError
 from levada.halt import Halt, Watch
-from levada.project.yaml import Positions
 from levada.runner.opening import located
 from levada.source import Attachment, Cautious, Column, Source, SourceAbilities, overdue
 

@@ -113,6 +113,7 @@ class World:
         if self._opened.files is None:
             from levada.destinations import destination_types
             from levada.project.files import read
+            from levada.runner.connectors import connector_files
             from levada.sources import source_types
 
             self._opened.files = read(
@@ -121,7 +122,7 @@ class World:
                 source_options=self._source_options,
                 destination_options=self._destination_options,
                 known_sources=source_types(),
-                known_destinations=destination_types(),
+                known_destinations=tuple(dict.fromkeys((*destination_types(), *connector_files(self.root)))),
                 secrets=self._secret,
             )
         return self._opened.files

@@ -10,12 +10,11 @@ from typing import Any, Final, cast, get_args
 from levada.change import Verb
 from levada.destination import Destination, ObjectSpec, Surroundings
 from levada.destinations.cases import run_cases
-from levada.destinations.connectors import opened, stand_ins
+from levada.destinations.connectors import opened, read_connector, stand_ins
 from levada.destinations.declared import DeclaredDestination
 from levada.destinations.language import HttpOptions
 from levada.destinations.python import PythonOptions, open_python
 from levada.errors import ConfigError
-from levada.runner.connectors import read_connector
 from levada.testing.destination_bench import ConnectorBench, held
 from levada.testing.stand_in import StandIn
 
@@ -64,7 +63,7 @@ def found_near(name: str, beside: Path) -> Path:
 
 
 def _of_connector(path: Path, facts: Mapping[str, Any]) -> list[ConnectorBench]:
-    connector, positions = read_connector(path.parent, path)
+    connector, positions = read_connector(path)
     # a stand-in as long as a secret, so that it can be told from a word
     given = {
         **stand_ins(connector),

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from levada.declaration.yaml import parse
 from levada.destination import Destination, Surroundings
 from levada.destinations import destination_type, destination_types
-from levada.destinations.cases import CaseResult, run_cases
+from levada.destinations.cases import CaseResult, run_cases, run_cases_of
 from levada.destinations.connectors import connector_type
 from levada.destinations.language import Connector
 from levada.errors import ConfigError
-from levada.project.yaml import parse
-from levada.runner.connectors import read_connector
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "connectors" / "acme_erp.yml"
 
@@ -51,8 +50,7 @@ def run(case: str) -> CaseResult:
 
 def test_the_example_connector_passes_its_cases() -> None:
     """Every case of examples/connectors/acme_erp.yml, as `levada test` runs them."""
-    connector, positions = read_connector(EXAMPLE.parents[1], EXAMPLE)
-    results = run_cases("acme_erp", connector, positions.at)
+    results = run_cases_of("acme_erp", EXAMPLE)
     assert len(results) >= 9
     assert [result.failure for result in results] == [""] * len(results)
 

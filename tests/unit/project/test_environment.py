@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from levada.declaration.yaml import parse
 from levada.errors import ConfigError
 from levada.project.environment import Environment, Interpolation, looks_secret, read_environment
-from levada.project.yaml import parse
 
 
 def _apply(

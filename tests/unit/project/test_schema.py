@@ -9,9 +9,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import Field, field_validator, model_validator
 
+from levada.declaration.yaml import parse
 from levada.model import Declaration
 from levada.project.schema import DIALECT, schemas
-from levada.project.yaml import parse
 from unit.project.folders import DESTINATIONS, GOOD, SOURCES
 from unit.project.test_files import INTERFACE
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from levada.declaration import yaml
+from levada.declaration.yaml import parse, plain_scalar
 from levada.errors import ConfigError, Where
-from levada.project import yaml
-from levada.project.yaml import parse, plain_scalar
 
 
 def test_every_key_and_value_knows_its_place() -> None:

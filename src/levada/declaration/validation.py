@@ -15,11 +15,11 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from levada.declaration.yaml import KeyPath, Positions
 from levada.errors import ConfigError
 from levada.mapping import FieldDeclaration
 from levada.model import NAME_PATTERN
 from levada.nearest import nearest, nearest_hint
-from levada.project.yaml import KeyPath, Positions
 from levada.sync import Sync
 
 SHOWN_MAX = 60

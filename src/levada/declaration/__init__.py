@@ -1,0 +1,4 @@
+"""What stands in a declared file: read with the place of every key and value, and checked by its class.
+
+Which files there are, and what is done with what they declare, is for the packages above.
+"""
