@@ -14,8 +14,8 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 from levada.batch import Batch
 from levada.destination import UNREAD_ERROR, FieldSpec, Found, Page, Request, Response, Talk, not_looked_up
 from levada.destinations.answers import record_texts
-from levada.destinations.language import FieldsDiscovery, LookUp, Next, ObjectsDiscovery, Read
 from levada.destinations.paths import MISSING, answer_words, document, look, steps, text_at
+from levada.destinations.questions import FieldsDiscovery, LookUp, Next, ObjectsDiscovery, Read
 from levada.destinations.requests import Address, Unaddressable, Unsendable, Values, address, record_of
 from levada.destinations.signs import asked_at_most, failure, more_pages
 from levada.errors import DestinationError
