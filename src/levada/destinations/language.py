@@ -330,7 +330,7 @@ class Case(Declaration):
     changed: tuple[str, ...] | None = None
     """The fields that changed; by default all."""
     before: tuple[dict[str, Any], ...] = ()
-    """The values last confirmed of each record, where the requests speak of them."""
+    """The values last confirmed of each record, where they differ from it: it is then one that changed."""
     nulls: Literal["clear", "skip"] = "clear"
     """What the sync says of NULL."""
     identifiers: tuple[str | None, ...] | None = None

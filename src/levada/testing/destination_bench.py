@@ -18,8 +18,8 @@ import levada
 from levada.batch import Batch
 from levada.change import Verb
 from levada.destination import DeliveryClass, Destination, Request, Response, Talk
+from levada.destinations.example import example_batch
 from levada.errors import LevadaError
-from levada.example import example_batch
 from levada.outcome import Outcomes
 from levada.template import Node, parse
 

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from levada.batch import Batch
 from levada.destination import Page, Request, Response, Surroundings, Talk
 from levada.destinations.declared import DeclaredDestination, classes_of, open_http
+from levada.destinations.example import example_batch
 from levada.destinations.language import HttpOptions
 from levada.errors import ConfigError, DestinationError
-from levada.example import example_batch
 from levada.outcome import Outcomes
 
 PEOPLE: list[dict[str, Any]] = [
@@ -310,6 +310,14 @@ ORDERS = {
 
 def orders(destination: DeclaredDestination, verb: Any, *refs: str, **more: Any) -> Batch:
     return batch(destination, verb, [{"ref": ref} for ref in refs], object_name="orders", match=("ref",), **more)
+
+
+@pytest.mark.parametrize("words", [{"to": "{before.ref}"}, {"record": "{before}"}, {"body": {"q": "{before.ref}"}}])
+def test_a_look_up_asks_of_a_record_as_it_is_now(words: dict[str, Any]) -> None:
+    """The values last confirmed are not known to it: a file that names them is refused."""
+    look_up = {"send": "POST /search", "identifier": "id", **words}
+    with pytest.raises(ConfigError, match="before"):
+        http({"orders": {"create": "POST /orders", "look_up": look_up}}).checked()
 
 
 def test_a_look_up_says_who_is_there() -> None:

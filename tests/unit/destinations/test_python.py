@@ -13,9 +13,9 @@ import pytest
 
 from levada.batch import Batch
 from levada.destination import Destination, Request, Response, Surroundings
+from levada.destinations.example import example_batch
 from levada.destinations.python import PythonBatch, PythonDestination, PythonOptions, destination, open_python
 from levada.errors import ConfigError
-from levada.example import example_batch
 from levada.outcome import FUNCTION_FAILED, Outcome, Outcomes
 
 SOURCE = '''

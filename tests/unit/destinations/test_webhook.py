@@ -13,9 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from levada.destination import Request, Response, Surroundings
+from levada.destinations.example import example_batch
 from levada.destinations.webhook import WebhookDestination, WebhookOptions, open_webhook, signature
 from levada.errors import DestinationError
-from levada.example import example_batch
 
 KEY = b"a key of twenty-four by."
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
