@@ -81,7 +81,10 @@ class DestinationSpec:
     title: str
     docs: str
     limits: Limits = Limits()
+    #: of the verbs of its objects
     classes: Mapping[Verb, DeliveryClass] = field(default_factory=dict)
+    #: of the verbs of those objects that differ, by name: all that they have
+    object_classes: Mapping[str, Mapping[Verb, DeliveryClass]] = field(default_factory=dict)
     #: how long after being sent a request whose answer was lost may still be applied
     max_server_seconds: float = 60.0
     #: how long a created record may stay invisible to look-ups
@@ -106,8 +109,8 @@ class DestinationSpec:
         """After so long a request whose answer was lost is either applied, and can be found, or never will be."""
         return self.max_server_seconds + self.index_lag_seconds
 
-    def delivery_class(self, verb: Verb) -> DeliveryClass:
-        return self.classes.get(verb, "D")
+    def delivery_class(self, object_name: str, verb: Verb) -> DeliveryClass:
+        return self.object_classes.get(object_name, self.classes).get(verb, "D")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """Record templates: how one record becomes JSON, as a tree that can be rendered anywhere.
 
-`parse` turns a JSON-like tree with placeholders into frozen nodes. `render` renders them in Python, one
-record at a time, for a connector's cases, for URLs and as the measure; delivery compiles the same nodes to
-SQL and renders whole batches. Both must give JSON texts of equal value for every record.
+`parse` turns a JSON-like tree with placeholders into frozen nodes. Records are rendered as whole batches, by the SQL
+that `levada.sql.template` makes of the nodes. `render` renders in Python what stands around them and questions: the
+values of one record, where nothing is left out and nothing is known of the record before.
 
-The rules that both follow:
+The rules:
 
 * A string that is one placeholder becomes the value with its JSON type. In a longer string the value is put
   in as text: text as it is, numbers as their digits, `true` and `false`, NULL as nothing, lists and objects
@@ -360,49 +360,24 @@ def leaves(node: FieldNode | None) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The values of one record, as Python values.
-
-    `sent`: the fields that changed, None for all. `embedded`: the fields whose text is JSON.
-    """
+    """The values of one record, as Python values."""
 
     fields: Mapping[str, Any]
     match: Mapping[str, Any] = field(default_factory=dict)
-    sent: frozenset[str] | None = None
-    before: Mapping[str, Any] | None = None
     destination_id: str | None = None
     operation: str = ""
     kind: str = "added"
     verb: str = "upsert"
     object: str = ""
     sync: str = ""
-    nulls: Literal["clear", "skip"] = "clear"
-    embedded: frozenset[str] = frozenset()
     #: values for the names that only the caller knows
     others: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Left:
-    """Stands for a member that is left out."""
-
-
-_LEFT = _Left()
-
-
 def render(node: Node, record: Record) -> str:
-    """One record as JSON text. Raises ValueError for what JSON cannot say, KeyError for a field it lacks."""
+    """One record as JSON text, all its fields sent. Raises ValueError for what JSON cannot say, KeyError for a field it
+    lacks."""
     return json_text(_value(node, record))
-
-
-def render_text(node: Constant | Placeholder | Text, record: Record) -> str:
-    """A string template as plain text: for URLs and headers."""
-    match node:
-        case Constant(value):
-            return as_text(value)
-        case Placeholder():
-            return as_text(_of(node, record))
-        case Text(parts):
-            return "".join(part if isinstance(part, str) else as_text(_of(part, record)) for part in parts)
 
 
 def _value(node: Node, record: Record) -> Any:
@@ -411,36 +386,23 @@ def _value(node: Node, record: Record) -> Any:
             return value
         case Placeholder():
             return _of(node, record)
-        case Text():
-            return render_text(node, record)
+        case Text(parts):
+            return "".join(part if isinstance(part, str) else as_text(_of(part, record)) for part in parts)
         case Members(members):
-            found = {name: _value(value, record) for name, value in members if not _is_skipped(value, record)}
-            return {name: value for name, value in found.items() if value is not _LEFT}
+            return {name: _value(value, record) for name, value in members}
         case Items(items):
             return [_value(value, record) for value in items]
-
-
-def _is_skipped(node: Node, record: Record) -> bool:
-    if record.nulls != "skip" or not isinstance(node, Placeholder) or node.source != "fields" or not node.name:
-        return False
-    return record.fields[node.name] is None
 
 
 def _of(place: Placeholder, record: Record) -> Any:
     name = place.name
     match place.source:
-        case "fields" if name:
-            return _leaf(name, record)
         case "fields" | "fields_all":
-            found = _nested(field_tree(list(record.fields)), record, changed_only=place.source == "fields")
-            return {} if found is _LEFT else found
+            return record.fields[name] if name else _nested(field_tree(list(record.fields)), record.fields)
         case "match":
-            return record.match[name] if name else nested(record.match)
-        case "before" if record.before is None:
-            return None
+            return record.match[name] if name else _nested(field_tree(list(record.match)), record.match)
         case "before":
-            assert record.before is not None
-            return record.before[name] if name else nested(record.before, record.embedded)
+            return None
         case "key":
             return next(iter(record.match.values()))
         case "key_field":
@@ -451,39 +413,16 @@ def _of(place: Placeholder, record: Record) -> Any:
             return getattr(record, source)
 
 
-def nested(values: Mapping[str, Any], embedded: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Values by field name as the nested object that the names make."""
-    found = _nested(field_tree(list(values)), Record(values, embedded=embedded), changed_only=False)
-    return found if isinstance(found, dict) else {}
-
-
-def _leaf(name: str, record: Record) -> Any:
-    value = record.fields[name]
-    return Embedded(value) if name in record.embedded and isinstance(value, str) else value
-
-
-def _is_sent(name: str, record: Record, *, changed_only: bool) -> bool:
-    if changed_only and record.sent is not None and name not in record.sent and name not in record.match:
-        return False
-    return record.nulls == "clear" or record.fields[name] is not None
-
-
-def _nested(node: FieldNode | None, record: Record, *, changed_only: bool, whole: bool = False) -> Any:
-    """`whole`: inside an array, where everything is sent."""
+def _nested(node: FieldNode | None, values: Mapping[str, Any]) -> Any:
     match node:
         case None:
             return None
         case FieldLeaf(name):
-            sent = whole or _is_sent(name, record, changed_only=changed_only)
-            return _leaf(name, record) if sent else _LEFT
+            return values[name]
         case FieldObject(members):
-            found = {key: _nested(each, record, changed_only=changed_only, whole=whole) for key, each in members}
-            kept = {key: value for key, value in found.items() if value is not _LEFT}
-            return kept or _LEFT
+            return {key: _nested(each, values) for key, each in members}
         case FieldArray(items):
-            if not whole and not any(_is_sent(name, record, changed_only=changed_only) for name in leaves(node)):
-                return _LEFT
-            return [_nested(item, record, changed_only=changed_only, whole=True) for item in items]
+            return [_nested(item, values) for item in items]
 
 
 @dataclass(frozen=True, slots=True)

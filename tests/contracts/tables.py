@@ -414,7 +414,7 @@ def a_mark_counts_for_its_owner_only(bench: TableBench) -> None:
 def without_marks_nothing_is_promised_that_is_not_kept(bench: TableBench) -> None:
     """marks: false makes no table of ours, says class A and why, and repeats stay harmless for upsert and create."""
     destination = bench.open(marks=False)
-    assert {verb: destination.spec.delivery_class(verb) for verb in ("upsert", "create", "append")} == {
+    assert {verb: destination.spec.delivery_class("people", verb) for verb in ("upsert", "create", "append")} == {
         "upsert": "A",
         "create": "A",
         "append": "D",
@@ -434,7 +434,7 @@ def without_marks_nothing_is_promised_that_is_not_kept(bench: TableBench) -> Non
 def with_marks_the_class_is_transactional(bench: TableBench) -> None:
     """By default every verb is class T."""
     spec = bench.open().spec
-    assert {spec.delivery_class(verb) for verb in ("create", "update", "upsert", "delete", "append")} == {"T"}
+    assert {spec.delivery_class("people", verb) for verb in ("create", "update", "upsert", "delete", "append")} == {"T"}
 
 
 def two_syncs_write_to_one_table(bench: TableBench) -> None:

@@ -159,8 +159,8 @@ def test_without_the_right_to_create_the_class_is_a(restricted: TableBench) -> N
     """A user who may make no table still writes, as class A, and is told; append is then said to be class D."""
     destination = restricted.open(create_tables=False)
     destination.describe("people", SCHEMA, ("id",))
-    assert destination.spec.delivery_class("upsert") == "A"
-    assert destination.spec.delivery_class("append") == "D"
+    assert destination.spec.delivery_class("people", "upsert") == "A"
+    assert destination.spec.delivery_class("people", "append") == "D"
     writer = restricted.writer(destination=destination)
     assert writer.applied(0) is None
     assert any("no right to make it" in notice for notice in getattr(writer, "notices", ()))

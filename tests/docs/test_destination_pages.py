@@ -14,11 +14,11 @@ from levada.destinations import reference
 from levada.destinations.cases import run_cases
 from levada.destinations.connectors import connector_type
 from levada.destinations.declared import open_http
+from levada.destinations.example import example_batch
 from levada.destinations.language import Connector, HttpOptions
 from levada.destinations.python import PythonOptions, open_python
 from levada.destinations.reading import Reading
 from levada.destinations.webhook import WebhookOptions
-from levada.example import example_batch
 
 DOCS = Path(__file__).parents[2] / "docs"
 LANGUAGE = (DOCS / "reference" / "connector-language.md").read_text(encoding="utf-8")

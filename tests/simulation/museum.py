@@ -180,7 +180,7 @@ def _by_position() -> Sequence[tuple[Any, str, Any]]:
 
 
 def _retries_creates() -> Sequence[tuple[Any, str, Any]]:
-    return [(DestinationSpec, "delivery_class", lambda self, verb: "A")]
+    return [(DestinationSpec, "delivery_class", lambda self, object_name, verb: "A")]
 
 
 def _no_hold() -> Sequence[tuple[Any, str, Any]]:

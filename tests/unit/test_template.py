@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from levada.errors import ConfigError
 from levada.template import (
     Constant,
+    Embedded,
     Names,
     Placeholder,
     Record,
@@ -36,13 +37,8 @@ def rendered(template: object, record: Record) -> Any:
 ADA = Record(
     fields={"email": "ada@example.com", "points": 12, "address.city": None, "address.zip": "9000"},
     match={"email": "old@example.com"},
-    sent=frozenset({"points"}),
-    before={"email": "old@example.com", "points": 11, "address.city": None, "address.zip": "9000"},
     destination_id="42",
-    operation="0" * 32,
-    kind="changed",
-    object="contacts",
-    sync="s",
+    others={"records": Embedded("[1]")},
 )
 
 
@@ -56,66 +52,33 @@ def test_a_placeholder_alone_keeps_the_type_and_in_a_text_becomes_text() -> None
     }
 
 
-def test_fields_are_those_that_changed_and_the_match_fields() -> None:
-    """`{fields}` sends only what changed, with what finds the record; `{fields_all}` everything, nested."""
-    assert rendered("{fields}", ADA) == {"email": "ada@example.com", "points": 12}
-    assert rendered("{fields_all}", ADA) == {
-        "email": "ada@example.com",
-        "points": 12,
-        "address": {"city": None, "zip": "9000"},
-    }
-
-
-def test_the_match_value_is_the_one_last_confirmed() -> None:
-    """A record whose match field changes is found by its old value and given the new one."""
-    assert rendered(["{key}", "{key_field}", "{match.email}", "{match}", "{email}", "{before.points}"], ADA) == [
-        "old@example.com",
-        "email",
-        "old@example.com",
-        {"email": "old@example.com"},
-        "ada@example.com",
-        11,
-    ]
-
-
-def test_nulls_are_left_out_under_skip_and_sent_under_clear() -> None:
-    """`nulls: skip` leaves a NULL field out, as a member of its own too; an object left empty goes with it."""
-    record = Record(fields={"a": None, "b": 1, "c.d": None}, nulls="skip")
-    assert rendered({"x": "{fields_all}", "a": "{a}", "b": "{b}"}, record) == {"x": {"b": 1}, "b": 1}
-    clear = Record(fields={"a": None, "b": 1, "c.d": None})
-    assert rendered({"x": "{fields_all}", "a": "{a}"}, clear) == {"x": {"a": None, "b": 1, "c": {"d": None}}, "a": None}
-
-
-def test_an_array_is_sent_whole_or_not_at_all() -> None:
-    """An array cannot be patched: if one of its fields changed, all of it is sent, NULLs and gaps included."""
-    fields = {"phones[0].number": "1", "phones[2].number": None, "name": "x"}
-    changed = Record(fields=fields, sent=frozenset({"phones[0].number"}), nulls="skip")
-    assert rendered("{fields}", changed) == {"phones": [{"number": "1"}, None, {"number": None}]}
-    assert rendered("{fields}", Record(fields=fields, sent=frozenset({"name"}))) == {"name": "x"}
+def test_groups_are_objects_and_words_of_the_caller_stand_as_they_are() -> None:
+    """Fields as the tree that their names make, the match fields by their own values, and what a body is put around."""
+    fields = {"email": "ada@example.com", "points": 12, "address": {"city": None, "zip": "9000"}}
+    names = Names(others=frozenset({"records"}))
+    template = parse(["{fields}", "{match}", "{key_field}", "{key}", "{destination_id}", "{records}"], names)
+    found = json.loads(render(template, ADA))
+    assert found == [fields, {"email": "old@example.com"}, "email", "old@example.com", "42", [1]]
 
 
 def test_values_are_exact() -> None:
     """Every digit of a number, instants in UTC, dates as dates, binary in base64, JSON as it is."""
-    record = Record(
-        fields={
-            "decimal": Decimal("12345678901234567890123456789012345.678"),
-            "zeros": Decimal("10.00"),
-            "tiny": Decimal("1E-10"),
-            "integer": 2**70,
-            "float": 0.1,
-            "instant": datetime(2026, 1, 2, 3, 4, 5, 120000, timezone(timedelta(hours=2))),
-            "local": datetime(2026, 1, 2, 3, 4, 5),  # noqa: DTZ001 - a local time has none
-            "date": date(1, 1, 1),
-            "time": time(3, 4),
-            "binary": b"\x00\xff",
-            "uuid": UUID(int=1),
-            "json": '{"a":\n[1.10]}',
-            "list": [1, None, {"x": date(2026, 1, 1)}],
-        },
-        embedded=frozenset({"json"}),
-    )
-    text = render(parse("{fields_all}"), record)
-    assert text == (
+    values = {
+        "decimal": Decimal("12345678901234567890123456789012345.678"),
+        "zeros": Decimal("10.00"),
+        "tiny": Decimal("1E-10"),
+        "integer": 2**70,
+        "float": 0.1,
+        "instant": datetime(2026, 1, 2, 3, 4, 5, 120000, timezone(timedelta(hours=2))),
+        "local": datetime(2026, 1, 2, 3, 4, 5),  # noqa: DTZ001 - a local time has none
+        "date": date(1, 1, 1),
+        "time": time(3, 4),
+        "binary": b"\x00\xff",
+        "uuid": UUID(int=1),
+        "json": Embedded('{"a":\n[1.10]}'),
+        "list": [1, None, {"x": date(2026, 1, 1)}],
+    }
+    assert json_text(values) == (
         '{"decimal":12345678901234567890123456789012345.678,"zeros":10.00,"tiny":0.0000000001,'
         '"integer":1180591620717411303424,"float":0.1,"instant":"2026-01-02T01:04:05.12Z",'
         '"local":"2026-01-02T03:04:05","date":"0001-01-01","time":"03:04:00","binary":"AP8=",'

@@ -110,7 +110,7 @@ class Attempts:
         return ends.joined()
 
     def _class_of(self, batch: Batch) -> DeliveryClass:
-        return self._destination.spec.delivery_class(batch.verb)
+        return self._destination.spec.delivery_class(batch.object, batch.verb)
 
     def _known(self, batch: Batch, phase: Phase) -> Ends:
         """What is known of a batch's records before anything is sent; the table is in `levada.delivery.ends`."""

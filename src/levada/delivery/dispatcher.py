@@ -232,7 +232,7 @@ class Dispatcher:
         own = [
             (entry.intent.first, entry.intent.first + entry.intent.size)
             for entry in left
-            if spec.delivery_class(order.verbs[entry.intent.kind]) == "C"
+            if spec.delivery_class(order.object, order.verbs[entry.intent.kind]) == "C"
             and (entry.outcomes is None or entry.doubtful or was_begun(entry.outcomes))
         ]
         return held(

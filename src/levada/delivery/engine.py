@@ -175,7 +175,7 @@ class HttpEngine:
     async def _phase(self, kind: Kind) -> None:
         verb = self._order.verbs[kind]
         template = self._destination.template(self._order.object, verb)
-        delivery_class = self._destination.spec.delivery_class(verb)
+        delivery_class = self._destination.spec.delivery_class(self._order.object, verb)
         limits = self._destination.limits(self._order.object, verb)
         if delivery_class == "B":  # a key stands for one record, whatever becomes of those beside it
             limits = limits.model_copy(update={"records_per_request": 1})
@@ -188,7 +188,7 @@ class HttpEngine:
             keyed=delivery_class == "B",
             recreates=verb == "update"
             and self._order.mode in ("upsert", "mirror")
-            and self._destination.spec.delivery_class("create") == "C",
+            and self._destination.spec.delivery_class(self._order.object, "create") == "C",
         )
         lanes = phase.limits.concurrent_requests
         window = max(GROUP_MAX, lanes) if phase.idempotent else lanes

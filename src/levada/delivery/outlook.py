@@ -91,7 +91,7 @@ def _in_doubt(order: DeliveryOrder, destination: Destination) -> pa.Array[Any]:
         for kind in KINDS:
             if kind not in order.plan.files or not order.plan.counts.of(kind):
                 continue
-            match destination.spec.delivery_class(order.verbs[kind]):
+            match destination.spec.delivery_class(order.object, order.verbs[kind]):
                 case "B" if order.in_doubt:
                     found.append(pa.array(range(order.plan.counts.of(kind)), pa.int64()))
                 case "B":

@@ -17,12 +17,12 @@ import pyarrow.compute as pc
 
 from levada.batch import Batch, RecordState
 from levada.change import Kind, Verb
-from levada.delivery.json_sql import Columns, ColumnSql, template_sql
 from levada.delivery.order import DeliveryOrder
 from levada.limits import Limits
 from levada.mapping import digest
 from levada.planner import REMOVAL, Settled
 from levada.sql.connection import connect
+from levada.sql.template import Columns, before_of, previous_of, template_sql, values_of
 from levada.sql.text import literal, quoted
 from levada.sql.types import Type, type_of
 from levada.template import Node, placeholders
@@ -175,9 +175,9 @@ class PlanReader:
         types = self.types(kind)
         order = self.order
         parts = [f"{quoted('key.' + key)}" for key in order.plan.keys]
-        values = self._values(kind, verb, types)
+        values = values_of(kind, verb, order.plan.fields, order.mapping.match, types)
         parts += [f"{column.sql} AS {quoted('field.' + name)}" for name, column in values.items()]
-        previous = self._previous(kind, types)
+        previous = previous_of(kind, order.mapping.match, types)
         parts += [f"{column.sql} AS {quoted('previous.' + name)}" for name, column in previous.items()]
         if "identifier" in types:
             parts.append("identifier")
@@ -190,7 +190,7 @@ class PlanReader:
             columns = Columns(
                 fields=values,
                 match=previous or {name: values[name] for name in order.mapping.match},
-                before=self._before(types),
+                before=before_of(order.plan.fields, types),
                 skip_nulls=order.mapping.nulls == "skip" and kind != "removed",
                 changed=self._changed(kind, types),
                 destination_id="identifier" if "identifier" in types else "NULL::VARCHAR",
@@ -204,30 +204,6 @@ class PlanReader:
         if kind == "added" or (kind == "removed" and verb not in ("update", "upsert")):
             return []
         return [quoted("before." + name) for name in self.order.plan.fields]
-
-    def _values(self, kind: Kind, verb: Verb, types: dict[str, Type]) -> dict[str, ColumnSql]:
-        """What the fields hold: the new values, or for removals the last ones (emptied, for update and upsert)."""
-        side = "before." if kind == "removed" else "after."
-        found: dict[str, ColumnSql] = {}
-        for name in self.order.plan.fields:
-            type_ = types[side + name]
-            sql = quoted(side + name)
-            if kind == "removed" and verb in ("update", "upsert") and name not in self.order.mapping.match:
-                sql = f"NULL::{type_.name}"
-            found[name] = ColumnSql(sql, type_)
-        return found
-
-    def _previous(self, kind: Kind, types: dict[str, Type]) -> dict[str, ColumnSql]:
-        """The match fields as last confirmed; an unconfirmed NULL gives way to the new value."""
-        if kind == "added":
-            return {}
-        found: dict[str, ColumnSql] = {}
-        for name in self.order.mapping.match:
-            sql = quoted("before." + name)
-            if kind == "changed":
-                sql = f"coalesce({sql}, {quoted('after.' + name)})"
-            found[name] = ColumnSql(sql, types["before." + name])
-        return found
 
     def _states(self, kind: Kind, types: dict[str, Type]) -> list[str]:
         """The columns `state` (see RecordState; NULL is fresh) and `stamp` (the key of a create that expires)."""
@@ -247,12 +223,6 @@ class PlanReader:
         if "operation" in types:
             found.append("CASE WHEN contains(operation, '@') THEN operation END AS stamp")
         return found
-
-    def _before(self, types: dict[str, Type]) -> dict[str, ColumnSql] | None:
-        names = [name for name in self.order.plan.fields if "before." + name in types]
-        if not names:
-            return None
-        return {name: ColumnSql(quoted("before." + name), types["before." + name]) for name in names}
 
     def _changed(self, kind: Kind, types: dict[str, Type]) -> dict[str, str] | None:
         """For confirmed rows: the condition under which a field changed.

@@ -14,11 +14,11 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 from levada.batch import Batch
 from levada.destination import UNREAD_ERROR, FieldSpec, Found, Page, Request, Response, Talk, not_looked_up
 from levada.destinations.answers import record_texts
-from levada.destinations.language import FieldsDiscovery, LookUp, Next, ObjectsDiscovery, Read
 from levada.destinations.paths import MISSING, answer_words, document, look, steps, text_at
+from levada.destinations.questions import FieldsDiscovery, LookUp, Next, ObjectsDiscovery, Read
 from levada.destinations.requests import Address, Unaddressable, Unsendable, Values, address, record_of
 from levada.destinations.signs import asked_at_most, failure, more_pages
-from levada.errors import DestinationError
+from levada.errors import ConfigError, DestinationError
 from levada.mapping import FieldType, ValueLimits
 from levada.outcome import Outcome, shortened
 from levada.template import (
@@ -68,8 +68,15 @@ def look_up_talk(declared: LookUp, names: Names, headers: Mapping[str, str], bas
     pages = (following.cursor, following.link) if following is not None else ()
     for place in (declared.list, declared.match or "", declared.identifier, *pages):
         steps(place or "")
-    parse_text(declared.to, names)
-    return LookUpTalk(declared, where, body, parse(declared.record, names), names, base_url)
+    made = LookUpTalk(declared, where, body, parse(declared.record, names), names, base_url)
+    for place in (*made.named(), *placeholders(parse_text(declared.to, names))):
+        if place.source == "before":
+            raise ConfigError(
+                "{before} cannot stand in a look-up, which asks of a record as it is now",
+                code="config.template",
+                hint="write {key} or {match.NAME}: the values by which it was last found",
+            )
+    return made
 
 
 def look_up(talk: LookUpTalk, batch: Batch) -> Talk[Found]:

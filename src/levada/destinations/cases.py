@@ -23,10 +23,10 @@ from levada.change import Verb
 from levada.destination import Request, Response
 from levada.destinations.connectors import located, opened, read_connector, stand_ins
 from levada.destinations.declared import DeclaredDestination
+from levada.destinations.example import example_batch
 from levada.destinations.language import VERBS, Case, CaseAnswer, CaseRequest, Connector
 from levada.destinations.paths import read_json, same
 from levada.errors import LevadaError, Where
-from levada.example import example_batch
 from levada.mapping import FieldType
 from levada.outcome import Effect, Outcomes
 from levada.template import as_text, json_bytes, json_text

@@ -30,7 +30,7 @@ from levada.destinations import asking, feasibility, jobs
 from levada.destinations.answers import Reader
 from levada.destinations.auth import auth_from
 from levada.destinations.identifiers import OWN_ID, filled, identified
-from levada.destinations.language import VERBS, Action, FieldFacts, HttpOptions, LookUp, Object, Read
+from levada.destinations.language import VERBS, Action, FieldFacts, HttpOptions, Object
 from levada.destinations.paths import answer_words
 from levada.destinations.reading import Scalar
 from levada.destinations.requests import Sender, Unsendable, address, scalars, sender
@@ -42,7 +42,6 @@ from levada.outcome import DELIVERED, Effects, Outcome, Outcomes, shortened
 from levada.template import OWN, Names, Node, Placeholder, placeholders
 
 DOCS = "docs/reference/connector-language.md"
-_CLASS_ORDER = "TABCD"
 _IDEMPOTENT = frozenset({"update", "upsert", "delete", "archive", "add", "remove"})
 
 
@@ -99,7 +98,7 @@ class DeclaredDestination:
             object_name,
             tuple(fields.values()),
             open=not fields if is_open is None else is_open,
-            verbs=tuple(verb for verb in VERBS if self._action(object_name, verb) is not None),
+            verbs=tuple(verb for verb in VERBS if self.options.action(object_name, verb) is not None),
             match=declared.match if declared is not None else None,
             title=declared.title if declared is not None else "",
         )
@@ -132,7 +131,7 @@ class DeclaredDestination:
         method, _, path = ability.action.send.partition(" ")
         held = tuple(self._named(ability))
         look_up = self._look_up(object_name)
-        records_max = 1 if self.spec.delivery_class(verb) == "B" else ability.limits.records_per_request
+        records_max = 1 if self.spec.delivery_class(object_name, verb) == "B" else ability.limits.records_per_request
         return RequestFacts(
             method,
             path.replace("{object}", object_name).replace(f"{{{OWN}.object}}", object_name),
@@ -209,8 +208,8 @@ class DeclaredDestination:
         return (yield from asking.look_up(look_up, batch))
 
     def read(self, object_name: str, fields: Sequence[str], after: str | None = None) -> Talk[Page]:
-        declared = self._of(object_name, "read")
-        if not isinstance(declared, Read):
+        declared = self.options.read(object_name)
+        if declared is None:
             raise ConfigError(f"{self.name}: {object_name} cannot be read back", code="config.cannot_read")
         names = replace(self._names(object_name), fields=frozenset(), others=frozenset({"field_names"}))
         where = address(declared, names, self.options.headers)
@@ -225,7 +224,7 @@ class DeclaredDestination:
         return found
 
     def _made(self, object_name: str, verb: Verb) -> Ability:
-        action = self._action(object_name, verb)
+        action = self.options.action(object_name, verb)
         if action is None:
             raise ConfigError(f"{self.name}: {object_name} has no verb {verb}", code="config.no_verb")
         limits = self.options.limits
@@ -258,7 +257,7 @@ class DeclaredDestination:
         actions: dict[Verb, Action] = {}
         facts: dict[Verb, RequestFacts] = {}
         for verb in VERBS:
-            action = self._action(object_name, verb)
+            action = self.options.action(object_name, verb)
             if action is None:
                 continue
             actions[verb] = action
@@ -276,7 +275,7 @@ class DeclaredDestination:
 
     def _check_verb(self, object_name: str, verb: Verb, facts: RequestFacts) -> None:
         ability = self._ability(object_name, verb)
-        letter = self.spec.delivery_class(verb)
+        letter = self.spec.delivery_class(object_name, verb)
         records_max = 1 if letter == "B" else ability.limits.records_per_request
         feasibility.check_action(verb, ability.action, records_max)
         feasibility.check_removal(verb, facts)
@@ -301,22 +300,9 @@ class DeclaredDestination:
         found.path = ("objects", object_name, verb) if own else ("verbs", verb)
         return found
 
-    def _of(self, object_name: str, what: str) -> Action | LookUp | Read | None:
-        """A verb of the object's own, or the connector's where the object declares no verb at all."""
-        declared = self.options.objects.get(object_name)
-        own: Action | LookUp | Read | None = getattr(declared, what) if declared is not None else None
-        if own is not None or (declared is not None and declared.declared and what in VERBS):
-            return own
-        shared: Action | LookUp | Read | None = getattr(self.options.verbs, what)
-        return shared
-
-    def _action(self, object_name: str, verb: Verb) -> Action | None:
-        found = self._of(object_name, verb)
-        return found if isinstance(found, Action) else None
-
     def _look_up(self, object_name: str) -> asking.LookUpTalk | None:
-        declared = self._of(object_name, "look_up")
-        if not isinstance(declared, LookUp):
+        declared = self.options.look_up(object_name)
+        if declared is None:
             return None
         return asking.look_up_talk(declared, self._names(object_name), self.options.headers, self.base_url)
 
@@ -386,34 +372,32 @@ def _field_spec(name: str, facts: FieldFacts) -> FieldSpec:
     )
 
 
-def classes_of(options: HttpOptions) -> dict[Verb, DeliveryClass]:
-    """The class of each verb: as declared, else by what the verb means; the weakest where objects differ.
+def classes_of(options: HttpOptions, object_name: str | None = None) -> dict[Verb, DeliveryClass]:
+    """The class of each verb of an object, or of those that declare none: as declared, else by what the verb means.
 
     A verb that names its record may be sent again (A). A create may be under an idempotency key (B), or be
     looked for first (C); otherwise nothing is known after an answer was lost (D).
     """
-    if isinstance(options.class_, str):
-        return dict.fromkeys(VERBS, options.class_)
     found: dict[Verb, DeliveryClass] = {}
-    own = [declared for declared in options.objects.values() if declared.declared]
-    shared = options.discover.objects is not None or len(own) < len(options.objects)
-    for declared in (*((options.verbs,) if shared else ()), *own):
-        for verb in VERBS:
-            action = getattr(declared, verb)
-            if action is None:
-                continue
-            look_up = declared.look_up or options.verbs.look_up
-            letter = _class_of(verb, action, look_up=look_up is not None)
-            found[verb] = max(found.get(verb, "T"), letter, key=_CLASS_ORDER.index)
-    return {**found, **(options.class_ or {})}
+    for verb in VERBS:
+        action = options.action(object_name, verb)
+        if action is not None:
+            found[verb] = (
+                action.class_ or _by_connector(options, verb) or _by_meaning(options, object_name, verb, action)
+            )
+    return found
 
 
-def _class_of(verb: Verb, action: Action, *, look_up: bool) -> DeliveryClass:
+def _by_connector(options: HttpOptions, verb: Verb) -> DeliveryClass | None:
+    return options.class_ if options.class_ is None or isinstance(options.class_, str) else options.class_.get(verb)
+
+
+def _by_meaning(options: HttpOptions, object_name: str | None, verb: Verb, action: Action) -> DeliveryClass:
     if verb in _IDEMPOTENT:
         return "A"
     if action.idempotency_header is not None:
         return "B"
-    return "C" if look_up and verb == "create" else "D"
+    return "C" if verb == "create" and options.look_up(object_name) is not None else "D"
 
 
 def spec_of(type_name: str, title: str, docs: str, options: HttpOptions) -> DestinationSpec:
@@ -424,6 +408,7 @@ def spec_of(type_name: str, title: str, docs: str, options: HttpOptions) -> Dest
         docs,
         limits=options.limits,
         classes=classes_of(options),
+        object_classes={name: classes_of(options, name) for name in options.objects},
         max_server_seconds=options.max_server_seconds,
         index_lag_seconds=options.index_lag_seconds,
         idempotency_seconds=options.idempotency_seconds,

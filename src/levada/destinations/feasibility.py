@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from levada.change import Verb
 from levada.destination import RequestFacts
-from levada.destinations.language import VERBS, Action, LookUp, RequestDeclaration
+from levada.destinations.language import VERBS, Action
+from levada.destinations.questions import LookUp, RequestDeclaration
 from levada.destinations.reading import Reading, Scalar
 from levada.destinations.requests import Sender
 from levada.errors import ConfigError

@@ -8,11 +8,12 @@ are no conditions, no loops, no inheritance and no names of classes. What it can
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from levada.change import Verb
+from levada.destinations.questions import Discovery, LookUp, Read, RequestDeclaration, Send
 from levada.destinations.reading import Reading, Scalar
 from levada.destinations.signing import ADDRESS, AuthDeclaration
 from levada.limits import Limits
@@ -21,8 +22,6 @@ from levada.model import Declaration, Name
 from levada.outcome import Effect
 
 VERBS: tuple[Verb, ...] = get_args(Verb)
-Send = Annotated[str, Field(pattern=r"^(GET|POST|PUT|PATCH|DELETE) (/|https?://|\{)\S*$")]
-"""A method and a path below the base URL: `POST /contacts/batch`."""
 Encoding = Literal["json", "form", "json_lines", "csv"]
 HttpClass = Literal["A", "B", "C", "D"]
 """T, a transaction with our mark in it, is for databases."""
@@ -65,19 +64,6 @@ class Job(Declaration):
     """Where the outcomes are; without it, `outcomes` of the verb reads the last state."""
 
 
-class RequestDeclaration(Declaration):
-    """One request."""
-
-    send: Send
-    """Method and path; `{email}` and the like are put in, URL-encoded."""
-    query: dict[str, str] = Field(default_factory=dict)
-    """Query parameters."""
-    headers: dict[str, str] = Field(default_factory=dict)
-    """Headers besides the connector's."""
-    body: Any = None
-    """The body as a tree; see *Templates*. A request that writes has one by itself."""
-
-
 class Action(RequestDeclaration):
     """What a verb sends, and how its answer is read. A bare string is its `send`."""
 
@@ -95,132 +81,13 @@ class Action(RequestDeclaration):
     """How the answer is read; without it, by its status."""
     job: Job | None = None
     """The answer names a job, which is polled to its end."""
+    class_: HttpClass | None = Field(default=None, alias="class")
+    """What may be done when its answer is lost; without it, as the connector says, or by what the verb means."""
 
     @model_validator(mode="before")
     @classmethod
     def _bare_send(cls, value: object) -> object:
         return {"send": value} if isinstance(value, str) else value
-
-
-class Next(Declaration):
-    """How the next page is asked for: exactly one of cursor, link, page and offset."""
-
-    cursor: str | None = None
-    """The place of a cursor in the answer; sent as the query parameter `query`."""
-    link: str | None = None
-    """The place of the next page's address in the answer."""
-    page: int | None = None
-    """The number of the first page; sent as the query parameter `query`."""
-    offset: int | None = None
-    """The first offset; sent as the query parameter `query`."""
-    query: str | None = None
-    """The query parameter."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Next:
-        given = [name for name in ("cursor", "link", "page", "offset") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError("next has exactly one of cursor, link, page and offset")
-        if given[0] != "link" and self.query is None:
-            raise ValueError(f"next by {given[0]} needs query: the parameter it is sent as")
-        return self
-
-    @property
-    def by_number(self) -> bool:
-        """Is the last page known by being empty?"""
-        return self.page is not None or self.offset is not None
-
-
-class LookUp(RequestDeclaration):
-    """How records are found by their match fields: for creates that may not be repeated, and for ids."""
-
-    record: Any = "{key}"
-    """How one record is asked for, where the body holds `{records}`."""
-    list: str = ""
-    """The place of the records found; empty for the whole answer."""
-    match: str | None = None
-    """The place, in a record found, of the value that names it; needed where one request asks for several."""
-    to: str = "{key}"
-    """What that value is compared with, as text: a template over the record."""
-    ignore_case: bool = False
-    """Compare without regard to upper and lower case."""
-    identifier: str
-    """The place of the tool's own id."""
-    absent_statuses: tuple[int, ...] = (404,)
-    """Statuses that mean: there is none."""
-    records_per_request: int = Field(default=1, gt=0, le=10_000)
-    """The most records in one look-up."""
-    next: Next | None = None
-    """How the next page is asked for, until the records are found; without it, a page that is not the last is an
-    error."""
-
-    @model_validator(mode="after")
-    def _several_by_match(self) -> LookUp:
-        if self.records_per_request > 1 and self.match is None:
-            raise ValueError("a look-up of several records needs match: which record an entry is")
-        return self
-
-
-class ObjectsDiscovery(RequestDeclaration):
-    """The objects of this account."""
-
-    list: str = ""
-    """The place of the list in the answer."""
-    name: str = ""
-    """The place, in an entry, of the object's name; empty for the entry itself."""
-    title: str | None = None
-    """The place, in an entry, of its title."""
-    next: Next | None = None
-    """How the next page is asked for; without it, a page that is not the last is an error."""
-
-
-class FieldsDiscovery(RequestDeclaration):
-    """The fields of an object. Places beginning with `!` are read as their opposite."""
-
-    list: str = ""
-    """The place of the list in the answer."""
-    name: str = "name"
-    """The place, in an entry, of the field's name."""
-    type: str | None = None
-    """The place of its type."""
-    types: dict[str, FieldType] = Field(default_factory=dict)
-    """The tool's types, in our words; a type that is not listed is `any`."""
-    required: str | None = None
-    """The place of a truth: must it be sent?"""
-    writable: str | None = None
-    """The place of a truth: can it be written?"""
-    unique: str | None = None
-    """The place of a truth: is it unique?"""
-    description: str | None = None
-    """The place of its description."""
-    choices: str | None = None
-    """The place of the list of the values that it takes."""
-    choice: str = ""
-    """The place, in an entry of that list, of the value; empty for the entry itself."""
-    next: Next | None = None
-    """How the next page is asked for; without it, a page that is not the last is an error."""
-
-
-class Discovery(Declaration):
-    """How an account is asked what it has."""
-
-    objects: ObjectsDiscovery | None = None
-    """Its objects, besides those declared; the connector's `verbs` hold for them."""
-    fields: FieldsDiscovery | None = None
-    """The fields of an object, besides those declared."""
-
-
-class Read(RequestDeclaration):
-    """How an object's records are read back, page by page. `{field_names}` is the list, joined by commas."""
-
-    list: str = ""
-    """The place of the records in the answer."""
-    fields: str = ""
-    """The place, in a record, of the object that holds its fields."""
-    identifier: str | None = None
-    """The place, in a record, of the tool's own id."""
-    next: Next | None = None
-    """How the next page is asked for; without it there is one page."""
 
 
 class FieldFacts(Declaration):
@@ -332,7 +199,8 @@ class HttpOptions(Declaration):
     limits: Limits = Limits()
     """How much may be sent, and how fast; shared by all syncs that send to this account."""
     class_: HttpClass | dict[Verb, HttpClass] | None = Field(default=None, alias="class")
-    """What may be done when an answer is lost (docs/concepts/destination-classes.md): one letter, or one for a verb."""
+    """What may be done when an answer is lost (docs/concepts/destination-classes.md): one letter, or one for a verb.
+    A `class` of an object's verb goes before it."""
     max_server_seconds: float = Field(default=60.0, gt=0)
     """How long after being sent a request whose answer was lost may still be applied."""
     index_lag_seconds: float = Field(default=0.0, ge=0)
@@ -370,6 +238,22 @@ class HttpOptions(Declaration):
             if not declared.declared and not self.verbs.declared:
                 raise ValueError(f"object {name} has no verb: give it upsert, create, update, delete, add or append")
         return self
+
+    def action(self, object_name: str | None, verb: Verb) -> Action | None:
+        """A verb of the object's own, or the connector's where it declares none; None: of those not declared."""
+        declared = self.objects.get(object_name or "")
+        found: Action | None = getattr(declared if declared is not None and declared.declared else self.verbs, verb)
+        return found
+
+    def look_up(self, object_name: str | None) -> LookUp | None:
+        """The object's own, or the connector's."""
+        declared = self.objects.get(object_name or "")
+        return (declared.look_up if declared is not None else None) or self.verbs.look_up
+
+    def read(self, object_name: str) -> Read | None:
+        """The object's own, or the connector's."""
+        declared = self.objects.get(object_name)
+        return (declared.read if declared is not None else None) or self.verbs.read
 
 
 class Option(Declaration):
@@ -446,7 +330,7 @@ class Case(Declaration):
     changed: tuple[str, ...] | None = None
     """The fields that changed; by default all."""
     before: tuple[dict[str, Any], ...] = ()
-    """The values last confirmed of each record, where the requests speak of them."""
+    """The values last confirmed of each record, where they differ from it: it is then one that changed."""
     nulls: Literal["clear", "skip"] = "clear"
     """What the sync says of NULL."""
     identifiers: tuple[str | None, ...] | None = None

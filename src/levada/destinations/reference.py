@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from levada.destinations import language, reading, signing
+from levada.destinations import language, questions, reading, signing
 from levada.limits import Limits
 
 MARK = "<!-- made from the code: python -m levada.destinations.reference -->\n"
@@ -40,12 +40,12 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("job", language.Job),
     ("job.until", language.Until),
     ("job.results", language.Results),
-    ("look_up", language.LookUp),
-    ("read", language.Read),
-    ("next of read, look_up and discover", language.Next),
-    ("discover", language.Discovery),
-    ("discover.objects", language.ObjectsDiscovery),
-    ("discover.fields", language.FieldsDiscovery),
+    ("look_up", questions.LookUp),
+    ("read", questions.Read),
+    ("next of read, look_up and discover", questions.Next),
+    ("discover", questions.Discovery),
+    ("discover.objects", questions.ObjectsDiscovery),
+    ("discover.fields", questions.FieldsDiscovery),
     ("cases", language.Case),
     ("cases: sends", language.CaseRequest),
     ("cases: answer, answers", language.CaseAnswer),
@@ -97,7 +97,7 @@ def _takes(annotation: Any) -> str:
     if annotation in _WORDS:
         return _WORDS[annotation]
     if hasattr(annotation, "__metadata__"):
-        return "method and path" if annotation == language.Send else _or(annotation.__origin__)
+        return "method and path" if annotation == questions.Send else _or(annotation.__origin__)
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return ", ".join(f"`{str(each).lower() if isinstance(each, bool) else each}`" for each in inner)

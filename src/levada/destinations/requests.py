@@ -16,7 +16,8 @@ from urllib.parse import quote, urlencode
 
 from levada.batch import Batch, python_rows
 from levada.destination import Request, fits_header
-from levada.destinations.language import Action, Encoding, RequestDeclaration
+from levada.destinations.language import Action, Encoding
+from levada.destinations.questions import RequestDeclaration
 from levada.destinations.reading import Scalar
 from levada.errors import ConfigError
 from levada.template import (

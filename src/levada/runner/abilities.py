@@ -48,7 +48,7 @@ def check_abilities(
         _check_skip(file, destination, mapping, verbs, policy, keys)
     _check_only_if_empty(file, destination, mapping)
     if isinstance(destination, TableDestination) and sync.delivery == "at_most_once":
-        repeated = [verb for verb in verbs.values() if destination.spec.delivery_class(verb) == "D"]
+        repeated = [verb for verb in verbs.values() if destination.spec.delivery_class(sync.object, verb) == "D"]
         if repeated:
             raise ConfigError(
                 f"{destination.name} is written without marks, so that a batch whose answer was lost is written again: "
@@ -137,7 +137,7 @@ def without_effect(
     """Sentences on what the sync says and what changes nothing, because the destination promises more."""
     if sync.delivery != "at_most_once":
         return ()
-    classes = {destination.spec.delivery_class(verbs[kind]) for kind in planned(verbs, policy)}
+    classes = {destination.spec.delivery_class(sync.object, verbs[kind]) for kind in planned(verbs, policy)}
     if "D" in classes:
         return ()
     named, end = " and ".join(sorted(classes)), "what a lost answer leaves open is settled without a second effect"

@@ -57,7 +57,7 @@ def repeats_creates(resolved: Resolved) -> bool:
         return False
     if verb == "append":
         return True
-    match resolved.destination.spec.delivery_class(verb):
+    match resolved.delivery_class("added"):
         case "B" | "D":
             return True
         case "C":

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from levada.change import Kind, Verb
-from levada.destination import Destination, ObjectSpec, TableDestination
+from levada.destination import DeliveryClass, Destination, ObjectSpec, TableDestination
 from levada.guard import GuardDeclaration
 from levada.mapping import Mapping as FieldMappings
 from levada.model import Model
@@ -51,3 +51,7 @@ class Resolved:
     drift: Drift = Drift()
     #: columns of the model that came after the first run, and that the destination has no field for
     left_out: tuple[str, ...] = ()
+
+    def delivery_class(self, kind: Kind) -> DeliveryClass:
+        """What may be done after the answer to a change of this kind was lost."""
+        return self.destination.spec.delivery_class(self.sync.object, self.verbs[kind])

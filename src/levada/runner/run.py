@@ -143,7 +143,7 @@ def _settle(world: World, resolved: Resolved, lease: Lease, entitled: Callable[[
     Runs of their own, one for each segment of the ledger that holds any: the same requests under the same keys.
     """
     store, spec = world.store, resolved.destination.spec
-    if "B" not in {spec.delivery_class(resolved.verbs[kind]) for kind in resolved.verbs if kind != "removed"}:
+    if "B" not in {resolved.delivery_class(kind) for kind in resolved.verbs if kind != "removed"}:
         return []
     keys, start = Keys(store, spec), 0
     found: list[RunResult] = []

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from levada.change import KINDS, Kind, Verb
-from levada.destination import Destination, Naming, RequestFacts, TableDestination
+from levada.destination import DeliveryClass, Destination, Naming, RequestFacts, TableDestination
 from levada.errors import ConfigError, Where
 from levada.mapping import Mapping as FieldMappings
 from levada.planner import KindPolicy
@@ -32,6 +32,8 @@ class Sending:
 
     kind: Kind
     verb: Verb
+    #: what may be done after the answer was lost
+    delivery_class: DeliveryClass
     method: str | None = None
     path: str | None = None
     table: str | None = None
@@ -42,6 +44,7 @@ class Sending:
         return {
             "kind": self.kind,
             "verb": self.verb,
+            "class": self.delivery_class,
             "method": self.method,
             "path": self.path,
             "table": self.table,
@@ -54,6 +57,7 @@ class Sending:
             begin += f" {self.method} {self.path}"
         elif self.table is not None:
             begin += f" {'from' if self.verb in _REMOVALS else 'into'} table {self.table}"
+        begin += f", class {self.delivery_class}"
         if self.sends is None:
             return f"{begin}; what it sends is up to its function"
         return f"{begin}; sends {', '.join(self.sends) or 'no field'}"
@@ -65,17 +69,17 @@ def sendings(resolved: Resolved) -> tuple[Sending, ...]:
     match = resolved.mapping.match
     found: list[Sending] = []
     for kind in planned(resolved.verbs, resolved.policy):
-        verb = resolved.verbs[kind]
+        verb, letter = resolved.verbs[kind], resolved.delivery_class(kind)
         if isinstance(resolved.destination, TableDestination):
             sent = match if verb in _REMOVALS else fields
-            found.append(Sending(kind, verb, table=resolved.sync.object, sends=tuple(sent)))
+            found.append(Sending(kind, verb, letter, table=resolved.sync.object, sends=tuple(sent)))
         elif isinstance(resolved.destination, Naming):
             facts = resolved.destination.facts(resolved.sync.object, verb)
             held = _held(facts.held, fields) | _by_match(facts.held, match)
             sent = [name for name in fields if name in held]
-            found.append(Sending(kind, verb, facts.method, facts.path, sends=tuple(sent)))
+            found.append(Sending(kind, verb, letter, facts.method, facts.path, sends=tuple(sent)))
         else:
-            found.append(Sending(kind, verb))
+            found.append(Sending(kind, verb, letter))
     return tuple(found)
 
 

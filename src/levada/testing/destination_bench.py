@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import levada
 from levada.batch import Batch
 from levada.change import Verb
-from levada.destination import Destination, Request, Response, Talk
+from levada.destination import DeliveryClass, Destination, Request, Response, Talk
+from levada.destinations.example import example_batch
 from levada.errors import LevadaError
-from levada.example import example_batch
 from levada.outcome import Outcomes
 from levada.template import Node, parse
 
@@ -125,6 +125,10 @@ class ConnectorBench:
     def limit(self) -> int:
         """How many records one request of this verb may hold."""
         return self.destination.limits(self.object, self.verb).records_per_request
+
+    def delivery_class(self, verb: Verb | None = None) -> DeliveryClass:
+        """What may be done after the answer to this verb was lost, or to another of the object's."""
+        return self.destination.spec.delivery_class(self.object, verb or self.verb)
 
     @property
     def secret_values(self) -> list[str]:

@@ -102,9 +102,9 @@ def _declared_verbs(connector: HttpOptions) -> list[tuple[str, Verb]]:
     verbs = cast("tuple[Verb, ...]", get_args(Verb))
     return [
         (object_name, verb)
-        for object_name, declared in connector.objects.items()
+        for object_name in connector.objects
         for verb in verbs
-        if getattr(declared, verb) or getattr(connector.verbs, verb)
+        if connector.action(object_name, verb) is not None
     ]
 
 

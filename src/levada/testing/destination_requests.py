@@ -162,7 +162,7 @@ def check_different_records_have_different_keys(bench: ConnectorBench) -> None:
             expect(not shared, "a key for each batch", sorted(shared), "take batch.idempotency_key")
 
 
-@needs(lambda bench: "" if bench.destination.spec.delivery_class(bench.verb) == "B" else "it is not of class B")
+@needs(lambda bench: "" if bench.delivery_class() == "B" else "it is not of class B")
 def check_class_b_sends_its_key(bench: ConnectorBench) -> None:
     """A verb of class B may be repeated because a key goes with it."""
     keys = _keys(_sent(bench, bench.batch(1)))
@@ -171,7 +171,7 @@ def check_class_b_sends_its_key(bench: ConnectorBench) -> None:
     )
 
 
-@needs(lambda bench: "" if bench.destination.spec.delivery_class(bench.verb) == "C" else "it is not of class C")
+@needs(lambda bench: "" if bench.delivery_class() == "C" else "it is not of class C")
 def check_class_c_can_look(bench: ConnectorBench) -> None:
     """A verb of class C may be repeated after a look: there is a look-up that asks."""
     talk = bench.destination.look_up(bench.batch(1))

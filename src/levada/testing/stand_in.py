@@ -21,7 +21,7 @@ from levada.change import Verb
 from levada.destination import Request, Response
 from levada.destinations.answers import record_texts
 from levada.destinations.declared import DeclaredDestination
-from levada.destinations.language import Action, FieldFacts, LookUp
+from levada.destinations.language import Action, FieldFacts
 from levada.destinations.paths import steps
 from levada.destinations.reading import Entries, Expectation, Reading
 from levada.template import as_text, parse_text
@@ -40,8 +40,8 @@ class StandIn:
 
     @property
     def action(self) -> Action:
-        found = self._of(self.verb)
-        assert isinstance(found, Action)
+        found = self.destination.options.action(self.object, self.verb)
+        assert found is not None
         return found
 
     @property
@@ -78,7 +78,7 @@ class StandIn:
 
     @property
     def looks_up(self) -> bool:
-        return self._of("look_up") is not None
+        return self.destination.options.look_up(self.object) is not None
 
     @property
     def identifies(self) -> bool:
@@ -101,8 +101,8 @@ class StandIn:
         return self._answer(batch, index, request)
 
     def finds(self, batch: Batch, request: Request) -> Response:
-        declared = self._of("look_up")
-        assert isinstance(declared, LookUp)
+        declared = self.destination.options.look_up(self.object)
+        assert declared is not None
         texts = record_texts(batch, parse_text(declared.to))
         entries: list[Any] = []
         for index, text in enumerate(texts):
@@ -126,9 +126,9 @@ class StandIn:
 
     def _answer(self, batch: Batch, refused: int | None, request: Request) -> Response:
         path = request.url.removeprefix(self.destination.base_url).partition("?")[0]
-        declared = self._of("look_up")
+        declared = self.destination.options.look_up(self.object)
         own = self.action.send
-        if isinstance(declared, LookUp) and _meant(declared.send, request.method, path) and declared.send != own:
+        if declared is not None and _meant(declared.send, request.method, path) and declared.send != own:
             return self.finds(batch, request)
         job = self.action.job
         if job is None:
@@ -213,11 +213,6 @@ class StandIn:
     def match(self) -> tuple[str, ...]:
         declared = self.destination.options.objects.get(self.object)
         return (declared.match if declared is not None else None) or (next(iter(self.records()[0])),)
-
-    def _of(self, what: str) -> Any:
-        declared = self.destination.options.objects.get(self.object)
-        own = getattr(declared, what) if declared is not None else None
-        return own or getattr(self.destination.options.verbs, what)
 
 
 def put(tree: Any, place: str, value: Any) -> Any:

@@ -191,7 +191,7 @@ class Scene:
                 requests_per_second=self.rate,
                 requests_per_day=self.quota,
             ),
-            classes=classes,
+            object_classes={"contacts": classes},
             max_server_seconds=self.server_seconds,
         )
         self.destination = Contacts(spec, self.auth)

@@ -9,8 +9,8 @@ import pytest
 
 from levada.destination import Response
 from levada.destinations.declared import DeclaredDestination, spec_of
+from levada.destinations.example import example_batch
 from levada.destinations.language import HttpOptions
-from levada.example import example_batch
 from levada.outcome import Outcomes
 
 

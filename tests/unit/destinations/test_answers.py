@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from levada.batch import Batch
 from levada.destination import Response
 from levada.destinations.answers import Reader, holds
+from levada.destinations.example import example_batch
 from levada.destinations.reading import Expectation, Reading
 from levada.errors import ConfigError, DestinationError
-from levada.example import example_batch
 from levada.outcome import Outcomes
 from levada.template import Names
 

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from levada.batch import Batch
 from levada.destination import Page, Request, Response, Surroundings, Talk
 from levada.destinations.declared import DeclaredDestination, classes_of, open_http
+from levada.destinations.example import example_batch
 from levada.destinations.language import HttpOptions
 from levada.errors import ConfigError, DestinationError
-from levada.example import example_batch
 from levada.outcome import Outcomes
 
 PEOPLE: list[dict[str, Any]] = [
@@ -182,7 +182,7 @@ def test_an_idempotency_key_stays_over_attempts() -> None:
     destination = http({"contacts": {"create": create}}, limits={"records_per_request": 2})
     assert request_of(destination, "create", PEOPLE).headers["Idempotency-Key"] == "example"
     assert request_of(destination, "create", PEOPLE[:1]).headers["Idempotency-Key"] == "0" * 32
-    assert destination.spec.delivery_class("create") == "B"
+    assert destination.spec.delivery_class("contacts", "create") == "B"
 
 
 def test_a_record_is_found_by_its_last_confirmed_value() -> None:
@@ -246,7 +246,8 @@ def test_the_class_follows_from_what_a_verb_means_unless_declared() -> None:
 
     def classes(**contacts: Any) -> dict[Any, Any]:
         more = contacts.pop("more", {})
-        return classes_of(HttpOptions.model_validate({"base_url": "https://x", "objects": {"c": contacts}, **more}))
+        options = HttpOptions.model_validate({"base_url": "https://x", "objects": {"c": contacts}, **more})
+        return classes_of(options, "c")
 
     assert classes(upsert="POST /x", delete="DELETE /x/{id}") == {"upsert": "A", "delete": "A"}
     assert classes(create="POST /x") == {"create": "D"}
@@ -254,6 +255,34 @@ def test_the_class_follows_from_what_a_verb_means_unless_declared() -> None:
     assert classes(create="POST /x", append="POST /y", more={"class": {"create": "A"}}) == {
         "create": "A",
         "append": "D",
+    }
+    keyed = {"send": "POST /x", "idempotency_header": "Key", "class": "D"}
+    assert classes(create=keyed, upsert="POST /x", more={"class": "A"}) == {"create": "D", "upsert": "A"}
+
+
+def test_each_object_has_its_own_class_for_a_verb() -> None:
+    """A keyed create beside one that is looked up beside a bare one: none weakens the others, nor those discovered."""
+    search = {"send": "GET /search", "identifier": "id"}
+    destination = http(
+        {
+            "keyed": {"create": {"send": "POST /k", "idempotency_header": "Idempotency-Key"}},
+            "found": {"create": "POST /f", "look_up": search},
+            "bare": {"create": "POST /b"},
+            "shared": {"fields": {"id": "text"}},
+            "shared_found": {"look_up": search},
+        },
+        verbs={"create": "POST /{object}"},
+        discover={"objects": {"send": "GET /objects", "name": "name"}},
+    )
+    names = ("keyed", "found", "bare", "shared", "shared_found", "discovered")
+    classes = {name: destination.spec.delivery_class(name, "create") for name in names}
+    assert classes == {
+        "keyed": "B",
+        "found": "C",
+        "bare": "D",
+        "shared": "D",
+        "shared_found": "C",
+        "discovered": "D",
     }
 
 
@@ -281,6 +310,14 @@ ORDERS = {
 
 def orders(destination: DeclaredDestination, verb: Any, *refs: str, **more: Any) -> Batch:
     return batch(destination, verb, [{"ref": ref} for ref in refs], object_name="orders", match=("ref",), **more)
+
+
+@pytest.mark.parametrize("words", [{"to": "{before.ref}"}, {"record": "{before}"}, {"body": {"q": "{before.ref}"}}])
+def test_a_look_up_asks_of_a_record_as_it_is_now(words: dict[str, Any]) -> None:
+    """The values last confirmed are not known to it: a file that names them is refused."""
+    look_up = {"send": "POST /search", "identifier": "id", **words}
+    with pytest.raises(ConfigError, match="before"):
+        http({"orders": {"create": "POST /orders", "look_up": look_up}}).checked()
 
 
 def test_a_look_up_says_who_is_there() -> None:

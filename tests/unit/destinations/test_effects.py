@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from levada.destination import Response
 from levada.destinations.answers import Reader
 from levada.destinations.cases import run_cases
+from levada.destinations.example import example_batch
 from levada.destinations.language import Connector
 from levada.destinations.reading import Reading
-from levada.example import example_batch
 from levada.outcome import Effect
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from levada.batch import Batch
 from levada.destination import Destination, Request, Response, Surroundings
+from levada.destinations.example import example_batch
 from levada.destinations.python import PythonBatch, PythonDestination, PythonOptions, destination, open_python
 from levada.errors import ConfigError
-from levada.example import example_batch
 from levada.outcome import FUNCTION_FAILED, Outcome, Outcomes
 
 SOURCE = '''
@@ -63,7 +63,8 @@ def test_a_generator_yields_requests_and_returns_outcomes(tmp_path: Path) -> Non
     )
     found = open_python("club", options, Surroundings(tmp_path))
     assert isinstance(found, Destination)
-    assert (found.name, found.spec.title, found.spec.delivery_class("upsert")) == ("club", "Loyalty club", "A")
+    assert (found.name, found.spec.title) == ("club", "Loyalty club")
+    assert found.spec.delivery_class("members", "upsert") == "A"
     assert (found.spec.limits.requests_per_second, found.spec.limits.records_per_request) == (2, 50)
     assert found.auth is not None
     assert found.auth.secrets() == ("ops-team",)

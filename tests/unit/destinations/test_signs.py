@@ -9,9 +9,9 @@ import pytest
 
 from levada.destination import Request, Response
 from levada.destinations.answers import Reader
+from levada.destinations.example import example_batch
 from levada.destinations.reading import Reading
 from levada.destinations.signs import asked_at_most, failure, failure_in_text, more_pages
-from levada.example import example_batch
 from levada.outcome import UNREAD, Outcomes
 
 ITEMS = {"items": {"list": "", "ok": "ok"}}

@@ -13,9 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from levada.destination import Request, Response, Surroundings
+from levada.destinations.example import example_batch
 from levada.destinations.webhook import WebhookDestination, WebhookOptions, open_webhook, signature
 from levada.errors import DestinationError
-from levada.example import example_batch
 
 KEY = b"a key of twenty-four by."
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
@@ -95,7 +95,7 @@ def test_a_batch_is_an_array_with_one_id() -> None:
 def test_a_webhook_is_of_class_d_and_cannot_be_asked() -> None:
     """Nothing is known after an answer was lost; there is no look-up."""
     destination = webhook(headers={"X-Team": "ops-team"})
-    assert {destination.spec.delivery_class(verb) for verb in ("upsert", "append", "delete")} == {"D"}
+    assert {destination.spec.delivery_class("o", verb) for verb in ("upsert", "append", "delete")} == {"D"}
     batch = example_batch([{"id": 1}], object_name="o", verb="upsert", match=("id",), template=None)
     with pytest.raises(DestinationError):
         next(destination.look_up(batch))

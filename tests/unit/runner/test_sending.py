@@ -171,7 +171,7 @@ def test_such_a_word_is_found_wherever_it_stands(tmp_path: Path, things: str) ->
 def test_a_word_that_no_request_writes_is_a_name_like_any_other(tmp_path: Path) -> None:
     """`kind` is a good name for a field: the default record holds it as such."""
     rows = "id,kind,object,records\n1,a,b,c\n"
-    sent = "added → upsert PUT /t/{id}; sends id, kind, object, records"
+    sent = "added → upsert PUT /t/{id}, class A; sends id, kind, object, records"
     assert sent in taken(tmp_path, 'objects: {things: {upsert: "PUT /t/{id}"}}', "", rows)
 
 
@@ -180,11 +180,11 @@ def test_an_object_with_verbs_of_its_own_is_sent_those(tmp_path: Path) -> None:
     shared = 'verbs: {add: "POST /lists/{object}/add", remove: "POST /lists/{object}/remove"}'
     own = taken(tmp_path, f'objects: {{things: {{match: id, upsert: "PUT /things/{{id}}"}}}}\n{shared}', FIELDS)
     assert own == [
-        "added → upsert PUT /things/{id}; sends id, name, city",
-        "changed → upsert PUT /things/{id}; sends id, name, city",
+        "added → upsert PUT /things/{id}, class A; sends id, name, city",
+        "changed → upsert PUT /things/{id}, class A; sends id, name, city",
     ]
     listed = taken(tmp_path, f"objects: {{things: {{match: id}}}}\n{shared}", FIELDS)
-    assert listed[0] == "added → add POST /lists/things/add; sends id, name, city"
+    assert listed[0] == "added → add POST /lists/things/add, class A; sends id, name, city"
 
 
 @pytest.mark.parametrize(
@@ -275,22 +275,24 @@ def test_check_and_plan_say_what_each_kind_of_change_becomes(tmp_path: Path) -> 
         view = project.plan("s").as_dict()["sending"]
         checked = next(each for each in project.check(["s"]).as_dict()["checks"] if each["subject"] == "sync s")
     fields = ["id", "email", "name", "city"]
+    put = {"verb": "upsert", "class": "A", "method": "PUT", "path": "/t/{id}", "table": None, "fields": fields}
     assert view == [
-        {"kind": "added", "verb": "upsert", "method": "PUT", "path": "/t/{id}", "table": None, "fields": fields},
-        {"kind": "changed", "verb": "upsert", "method": "PUT", "path": "/t/{id}", "table": None, "fields": fields},
-        {"kind": "removed", "verb": "delete", "method": "DELETE", "path": "/t/{id}", "table": None, "fields": ["id"]},
+        {"kind": "added", **put},
+        {"kind": "changed", **put},
+        {"kind": "removed", **put, "verb": "delete", "method": "DELETE", "fields": ["id"]},
     ]
     assert checked["sending"] == view
     (tmp_path / "destinations" / "api.yml").write_text("type: sqlite\npath: t.db\ncreate_tables: true\n")
     with Project.open(tmp_path) as project:
-        assert str(project.plan("s").sending[0]) == "added → upsert into table things; sends id, email, name, city"
+        shown = str(project.plan("s").sending[0])
+    assert shown == "added → upsert into table things, class T; sends id, email, name, city"
     (tmp_path / "destinations" / "api.yml").write_text(
         "type: webhook\nurl: https://hooks.example.com/T0/secret\nsecret: s\n"
     )
     (tmp_path / "syncs" / "s.yml").write_text("model: m\nto: api.things\n")
     with Project.open(tmp_path) as project:
         shown = str(project.plan("s").sending[0])
-    assert shown == "added → upsert POST https://hooks.example.com/…; sends id, email, name, city"
+    assert shown == "added → upsert POST https://hooks.example.com/…, class D; sends id, email, name, city"
 
 
 def test_a_field_that_would_be_lost_is_refused_before_the_first_request(tmp_path: Path) -> None:
@@ -335,4 +337,4 @@ def test_discovered_objects_are_held_to_the_same(tmp_path: Path, verbs: str, syn
         http_project(tmp_path, f'{DISCOVERED}  {{upsert: "POST /{{levada.object}}"}}', ROWS, FIELDS, tool.url)
         with Project.open(tmp_path) as project:
             shown = str(sendings(resolve(project.world, "s"))[0])
-        assert shown == "added → upsert POST /things; sends id, name, city"
+        assert shown == "added → upsert POST /things, class A; sends id, name, city"

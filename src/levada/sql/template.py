@@ -1,16 +1,18 @@
 """Record templates as SQL: the nodes of `levada.template`, rendered by DuckDB for whole columns at once.
 
-The rules are those of `levada.template`; tests/unit/delivery/test_json_sql.py compares both renderers. Not here: the
-form of a single value, which is that of `levada.sql.text`.
+The rules are those of `levada.template`. The columns are named as in a plan's files: `after.NAME` and `before.NAME`.
+Delivery renders all that it sends so, and a connector's cases are rendered by the same. Not here: the form of a single
+value, which is that of `levada.sql.text`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from levada.sql.text import json_of, literal, name_of, text_of
+from levada.change import Kind, Verb
+from levada.sql.text import json_of, literal, name_of, quoted, text_of
 from levada.sql.types import Type, type_of
 from levada.template import (
     Constant,
@@ -54,6 +56,42 @@ class Columns:
     destination_id: str = "NULL::VARCHAR"
     operation: str = "''"
     batch: Mapping[str, str] = field(default_factory=dict)
+
+
+def values_of(
+    kind: Kind, verb: Verb, fields: Sequence[str], match: Sequence[str], types: Mapping[str, Type]
+) -> dict[str, ColumnSql]:
+    """What the fields hold: the new values, or for removals the last ones (emptied, for update and upsert)."""
+    side = "before." if kind == "removed" else "after."
+    found: dict[str, ColumnSql] = {}
+    for name in fields:
+        type_ = types[side + name]
+        sql = quoted(side + name)
+        if kind == "removed" and verb in ("update", "upsert") and name not in match:
+            sql = f"NULL::{type_.name}"
+        found[name] = ColumnSql(sql, type_)
+    return found
+
+
+def previous_of(kind: Kind, match: Sequence[str], types: Mapping[str, Type]) -> dict[str, ColumnSql]:
+    """The match fields as last confirmed; an unconfirmed NULL gives way to the new value. None of a new record."""
+    if kind == "added":
+        return {}
+    found: dict[str, ColumnSql] = {}
+    for name in match:
+        sql = quoted("before." + name)
+        if kind == "changed":
+            sql = f"coalesce({sql}, {quoted('after.' + name)})"
+        found[name] = ColumnSql(sql, types["before." + name])
+    return found
+
+
+def before_of(fields: Sequence[str], types: Mapping[str, Type]) -> dict[str, ColumnSql] | None:
+    """The values last confirmed; None where there are none."""
+    names = [name for name in fields if "before." + name in types]
+    if not names:
+        return None
+    return {name: ColumnSql(quoted("before." + name), types["before." + name]) for name in names}
 
 
 def template_sql(node: Node, columns: Columns) -> str:

@@ -1,4 +1,4 @@
-"""The SQL renderer of record templates says what the Python one says."""
+"""The renderer of record templates says what rendering one record at a time says."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pyarrow as pa
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from levada.delivery.json_sql import Columns, ColumnSql, template_sql
 from levada.sql.connection import connect
+from levada.sql.template import Columns, ColumnSql, template_sql
 from levada.sql.text import quoted
 from levada.sql.types import type_of
-from levada.template import Record, parse, render
+from levada.template import parse
+from unit.sql.one_by_one import Sent, render
 
 TEMPLATES: tuple[object, ...] = (
     "{fields}",
@@ -85,7 +86,7 @@ def test_both_renderers_give_the_same_json(
 ) -> None:
     """For any values, every kind of placeholder and both null policies, the JSON documents are equal."""
     sent = None if before is None else frozenset(name for name in NAMES if after[name] != before[name])
-    record = Record(
+    record = Sent(
         fields={name: after[name] for name in NAMES},
         match={"a": after["a"]},
         sent=sent,
@@ -102,5 +103,5 @@ def test_both_renderers_give_the_same_json(
 
 def test_python_values_of_the_same_types_agree() -> None:
     """Dates, times and binary are written alike by both renderers."""
-    record = Record(fields={"d": date(2024, 2, 29), "t": time(1, 2, 3), "b": b"ab"})
+    record = Sent(fields={"d": date(2024, 2, 29), "t": time(1, 2, 3), "b": b"ab"})
     assert render(parse("{fields_all}"), record) == '{"d":"2024-02-29","t":"01:02:03","b":"YWI="}'
