@@ -52,6 +52,7 @@ class Acceptance:
         done: list[str] = []
         with self.database.write():
             self._refuse_if_busy()
+            self.database.plain("reindex")  # from the tables, whatever became of the copies of their keys
             epoch = self._facts_of_the_store(mark)
             for part in (
                 self._close_runs(),
@@ -142,7 +143,7 @@ class Acceptance:
                 self.database.change("ledgers.delete", (row[0],))
                 yield f"the ledger of {row[0]!r} was damaged and is dropped"
                 continue
-            ledger = self.ledgers.from_row(row)
+            ledger = self.ledgers.from_row(row[:-1])
             broken = [problem for part in ledger.segments if (problem := file_problem(ledger.folder, part.file))]
             generation = ledger.generation + 1
             if broken:

@@ -9,7 +9,7 @@ from levada.clock import Clock
 from levada.store import Approval
 from levada.stores.database import Database
 from levada.stores.machine import Machine
-from levada.stores.rows import Row, sealed, verified
+from levada.stores.rows import Row, sealed, sought
 
 CLOCK_SLACK_SECONDS = 60.0
 """Processes read the clock before they reach the store; a time further back than this is another clock's."""
@@ -71,8 +71,4 @@ class Facts:
             return self._found(table, *key)
 
     def _found(self, table: str, *key: str) -> Row | None:
-        """The row without its checksum. If there is none, no other may be damaged: it could be this one."""
-        row = self._database.row(f"facts.{table}_read", *key)
-        for found in [row] if row else self._database.rows(f"facts.{table}_all"):
-            verified(table, found, what=f"{table} {found[0]!r}")
-        return row[:-1] if row else None
+        return sought(self._database, f"facts.{table}_", table, *key, what=f"{table} {key[0]!r}")

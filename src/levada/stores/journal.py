@@ -17,7 +17,7 @@ from levada.store import Hold, Intent, JournalEntry, Lease
 from levada.stores.database import Database
 from levada.stores.leases import Leases
 from levada.stores.machine import Machine
-from levada.stores.rows import Row, holds, seal, sealed, verified
+from levada.stores.rows import Row, holds, seal, sealed, sought, verified
 from levada.stores.runs import Runs, lost
 
 _PAGE_ROWS = 500
@@ -73,10 +73,10 @@ class Holds:
 
     def _runs(self, sync: str) -> dict[str, tuple[str, float]]:
         """The runs whose deadline has not passed, with its boot: one of another boot's clock says nothing."""
-        row = self._database.row("facts.mark_read", sync, OPEN_ENDS)
+        row = sought(self._database, "facts.mark_", "mark", sync, OPEN_ENDS, what=f"the open ends of sync {sync!r}")
         if row is None:
             return {}
-        found = json.loads(verified("mark", row, what=f"the open ends of sync {sync!r}")[2])
+        found = json.loads(row[2])
         now = self._clock.monotonic()
         return {
             run: (boot, until)
@@ -96,10 +96,7 @@ class Holds:
         self._database.change("journal.hold_write", sealed("hold", values))
 
     def _row(self, sync: str) -> Row | None:
-        row = self._database.row("journal.hold_read", sync)
-        for found in [row] if row else self._database.rows("journal.hold_all"):
-            verified("hold", found, what=f"the hold of sync {found[0]!r}")
-        return row
+        return sought(self._database, "journal.hold_", "hold", sync, what=f"the hold of sync {sync!r}")
 
 
 class SqliteJournal:

@@ -23,7 +23,7 @@ from levada.store import Lease
 from levada.stores.database import Database, translated
 from levada.stores.highwater import Meta
 from levada.stores.leases import Leases
-from levada.stores.rows import REBUILD_HINT, Row, sealed, verified
+from levada.stores.rows import REBUILD_HINT, Row, sealed, sought, verified
 from levada.stores.runs import Runs
 
 FOLDER = "ledgers"
@@ -64,18 +64,20 @@ class Ledgers:
 
     def stored(self, sync: str) -> Ledger:
         """The ledger's row, without a look at its files."""
-        row = self._database.row("ledgers.read", sync)
-        if row is None:
-            for other in self._database.rows("ledgers.all"):
-                _checked(other)
-            return Ledger(sync, self.folder(sync))
-        return self.from_row(row)
+        what, hint = _words(sync)
+        row = sought(self._database, "ledgers.", "ledger", sync, what=what, hint=hint)
+        return Ledger(sync, self.folder(sync)) if row is None else self.from_row(row)
 
     def all(self) -> list[Ledger]:
-        return [self.from_row(row) for row in self._database.rows("ledgers.all")]
+        found = []
+        for row in self._database.rows("ledgers.all"):
+            what, hint = _words(row[0])
+            found.append(self.from_row(verified("ledger", row, what=what, hint=hint)))
+        return found
 
     def from_row(self, row: Row) -> Ledger:
-        sync, generation, document = _checked(row)
+        """The ledger of a verified row."""
+        sync, generation, document = row
         data = json.loads(document)
         segments = tuple(
             Segment(
@@ -205,8 +207,9 @@ def missing(folder: Path, file: PlanFile) -> str | None:
     return None
 
 
-def _checked(row: Row) -> Row:
-    return verified("ledger", row, what=f"the ledger of sync {row[0]!r}", hint=REBUILD_HINT.format(sync=row[0]))
+def _words(sync: str) -> tuple[str, str]:
+    """What is damaged, and how to go on."""
+    return f"the ledger of sync {sync!r}", REBUILD_HINT.format(sync=sync)
 
 
 def _document(ledger: Ledger) -> str:

@@ -104,6 +104,8 @@ class SqliteStore:
         try:
             if check:
                 store._meta.compare()
+                if database.migrated:
+                    store._upkeep.refuse_damaged_rows()
                 if read_mark(folder) is None:
                     # From here on a missing mark is a lost one, even after a crash in the first lease.
                     store._meta.raise_mark()

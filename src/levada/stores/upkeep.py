@@ -21,7 +21,7 @@ from levada.stores.highwater import Meta
 from levada.stores.journal import entry_problem, head
 from levada.stores.leases import Leases
 from levada.stores.ledgers import Ledgers, missing
-from levada.stores.rows import holds
+from levada.stores.rows import ACCEPT_HINT, holds
 from levada.stores.runs import Runs, numbered
 
 PLANS = "plans"
@@ -73,6 +73,13 @@ class Upkeep:
         except LevadaError as error:
             problems.append(error.message)
         return problems
+
+    def refuse_damaged_rows(self) -> None:
+        """Raise CorruptedError for a row that is not as written: to be asked when the second copy of the keys has just
+        been made from the tables."""
+        with self.database.read():
+            for sentence in self._rows():
+                raise CorruptedError(sentence, code="store.corrupted", hint=ACCEPT_HINT)
 
     def _rows(self) -> Iterator[str]:
         for statement, table, called in CHECKED:

@@ -144,13 +144,12 @@ def test_a_flipped_bit_is_found_when_the_row_is_read(full: Path, row: str) -> No
     store.close()
 
 
-@pytest.mark.parametrize("table", ["ledger", "hold", "mark", "approval", "secret", "lease"])
+@pytest.mark.parametrize("table", ["ledger", "hold", "mark", "approval", "lease", "quota", "pace", "secret"])
 def test_a_damaged_key_does_not_make_a_row_absent(full: Path, table: str) -> None:
-    """A row that hides behind a flipped key must not read as "never was": that would be a silent reset."""
-    names = {"approval": "plan_id", "secret": "name"}
-    with closing(sqlite3.connect(full / FILE)) as connection:
-        connection.execute(f"update {table} set {names.get(table, 'sync')} = 'elsewhere'")
-        connection.commit()
+    """A row that hides behind a flipped key must not read as "never was": that would be a silent reset. Nothing of
+    another key is in doubt by it."""
+    key = {"approval": b"plan@abc", "secret": b"TOKEN", "quota": b"crm", "pace": b"crm"}.get(table, SYNC.encode())
+    damage_key(full, table, key)
     store = SqliteStore.open(full, FakeClock())
     reads: dict[str, Callable[[], object]] = {
         "ledger": lambda: store.ledger(SYNC),
@@ -159,10 +158,89 @@ def test_a_damaged_key_does_not_make_a_row_absent(full: Path, table: str) -> Non
         "approval": lambda: store.approval("plan@abc"),
         "secret": lambda: store.secret("TOKEN"),
         "lease": lambda: store.acquire(SYNC),
+        "quota": lambda: store.use_quota("crm", "2026-03-01", 1),
+        "pace": lambda: store.reserve("crm", 1_000.0, 0.5, 1),
     }
     with pytest.raises(CorruptedError):
         reads[table]()
+    others: dict[str, Callable[[], object]] = {
+        "ledger": lambda: store.ledger("other"),
+        "hold": lambda: store.hold("other"),
+        "mark": lambda: store.recall("other", "undone"),
+        "approval": lambda: store.approval("other@abc"),
+        "lease": lambda: store.acquire("other"),
+        "quota": lambda: store.use_quota("other", "2026-03-01", 1),
+        "pace": lambda: store.reserve("other", 1_000.0, 0.5, 1),
+    }
+    if table in others:
+        others[table]()
+    assert store.verify()
     store.close()
+
+
+@pytest.mark.parametrize("table", ["ledger", "mark", "lease"])
+def test_a_store_with_a_damaged_key_can_be_gone_on_with(full: Path, table: str) -> None:
+    """Accepting drops the row, and makes the copies of the keys anew, which another key was in."""
+    damage_key(full, table, SYNC.encode())
+    store = SqliteStore.open(full, FakeClock(), check=False)
+    assert f"{table} " in " ".join(store.accept_rollback("ana"))
+    assert store.verify() == []
+    store.acquire(SYNC)
+    assert store.recall(SYNC, "undone") == (None if table == "mark" else "run_1")
+    store.close()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_store_from_before_there_were_copies_of_its_keys_opens(full: Path, damaged: bool) -> None:
+    """They are made from its tables, which are read through once: what was damaged before is not taken as it is."""
+    with closing(sqlite3.connect(full / FILE)) as connection:
+        for (name,) in connection.execute(
+            "select name from sqlite_schema where name like '%^_key' escape '^'"
+        ).fetchall():
+            connection.execute(f"drop index {name}")
+        connection.execute("pragma user_version = 1")
+        connection.commit()
+    if damaged:
+        damage_key(full, "ledger", SYNC.encode())
+        with pytest.raises(CorruptedError, match="the ledger of"):
+            SqliteStore.open(full, FakeClock())
+        return
+    store = SqliteStore.open(full, FakeClock())
+    assert store.verify() == []
+    assert store.ledger(SYNC).generation == 1
+    store.close()
+
+
+@pytest.mark.parametrize("table", ["mark", "hold"])
+def test_a_damaged_copy_of_a_key_is_no_lost_row(full: Path, table: str) -> None:
+    """The row is read as ever; `verify` tells, and what would change the copy says how to make it anew."""
+    damage_key(full, f"{table}_key", SYNC.encode())
+    store = SqliteStore.open(full, FakeClock())
+    assert store.recall(SYNC, "undone") == "run_1"
+    assert store.hold(SYNC) is not None
+    assert store.verify()
+    if table == "mark":
+        with pytest.raises(CorruptedError) as caught:
+            store.remember(SYNC, "undone", None)
+        assert "--accept-rollback" in str(caught.value.hint)
+    store.accept_rollback("ana")
+    assert store.verify() == []
+    assert store.recall(SYNC, "undone") == "run_1"
+    store.close()
+
+
+def damage_key(folder: Path, table: str, key: bytes) -> None:
+    """Flip a bit of a key in the table's page, and not in the copy of its keys."""
+    path = folder / FILE
+    content = bytearray(path.read_bytes())
+    size = struct.unpack_from(">H", content, 16)[0]
+    start = (tables(folder)[table] - 1) * size
+    place = content.find(key, start, start + size)
+    assert place > 0
+    while place > 0:
+        content[place + 1] ^= 1
+        place = content.find(key, place + 1, start + size)
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize(
