@@ -18,19 +18,19 @@ SETTLED = "settled"
 
 def doubt(store: Store, syncs: Iterable[str]) -> None:
     for sync in syncs:
-        store.remember(sync, MEMORY, "yes")
+        store.memory.remember(sync, MEMORY, "yes")
 
 
 def is_doubted(store: Store, sync: str) -> bool:
-    return store.recall(sync, MEMORY) not in (None, SETTLED)
+    return store.memory.recall(sync, MEMORY) not in (None, SETTLED)
 
 
 def was_doubted(store: Store, sync: str) -> bool:
     """Now, or ever before: a row that was not in the model when the doubt was settled may come back."""
-    return store.recall(sync, MEMORY) is not None
+    return store.memory.recall(sync, MEMORY) is not None
 
 
 def settle_doubt(store: Store, sync: str) -> None:
     """A run was committed that knew of it."""
     if is_doubted(store, sync):
-        store.remember(sync, MEMORY, SETTLED)
+        store.memory.remember(sync, MEMORY, SETTLED)

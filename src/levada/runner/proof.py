@@ -202,7 +202,7 @@ def _begun(world: World, place: Place, proof: Proof, seen: Seen | None, begun: R
     order = place.order(world.store.identity, begun.plan_id)
     plans = (proof.marks or {}).get(order.sync_mark, frozenset())
     written: set[str] = set()
-    for entry in world.store.journal_entries(begun.run_id):
+    for entry in world.store.journals.entries(begun.run_id):
         if entry.outcomes is not None and entry.outcomes.any(entry.intent.size, "delivered"):
             written.add(entry.intent.kind)
     if not written and order.plan_mark not in plans:
@@ -225,7 +225,7 @@ def still_stands(world: World, begun: RunRecord) -> bool:
     order, name, schema = read_order(begun.sync, begun.run_id, plan, folder)
     place = Place.of_order(order, world.destination(name), schema)
     try:
-        check_proof(world, place, world.store.ledger(begun.sync), begun=begun)
+        check_proof(world, place, world.store.ledgers.get(begun.sync), begun=begun)
     except ConfigError as error:
         return error.code != CODE
     return True
@@ -267,7 +267,7 @@ def _sample(place: Place, ledger: Ledger) -> pa.Table:
 
 
 def _recall(world: World, sync: str) -> Seen | None:
-    text = world.store.recall(sync, MEMORY)
+    text = world.store.memory.recall(sync, MEMORY)
     if text is None:
         return None
     found = json.loads(text)
@@ -276,5 +276,5 @@ def _recall(world: World, sync: str) -> Seen | None:
 
 def _remember(world: World, sync: str, seen: Seen) -> None:
     text = json.dumps(asdict(seen))
-    if world.store.recall(sync, MEMORY) != text:
-        world.store.remember(sync, MEMORY, text)
+    if world.store.memory.recall(sync, MEMORY) != text:
+        world.store.memory.remember(sync, MEMORY, text)

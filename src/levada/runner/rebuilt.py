@@ -25,13 +25,13 @@ def remember_rebuilt(world: World, resolved: Resolved) -> None:
     if not is_target_of_ledger(world, resolved):
         forget_rebuilt(world, resolved.name)
     elif repeats_creates(resolved):
-        world.store.remember(resolved.name, MEMORY, "yes")
+        world.store.memory.remember(resolved.name, MEMORY, "yes")
 
 
 def forget_rebuilt(world: World, sync: str) -> None:
     """The ledger knows again what is there."""
-    if world.store.recall(sync, MEMORY) is not None:
-        world.store.remember(sync, MEMORY, None)
+    if world.store.memory.recall(sync, MEMORY) is not None:
+        world.store.memory.remember(sync, MEMORY, None)
 
 
 def rebuilt_reason(world: World, resolved: Resolved, plan: Plan) -> GuardReason | None:
@@ -40,7 +40,7 @@ def rebuilt_reason(world: World, resolved: Resolved, plan: Plan) -> GuardReason 
     if not added or not repeats_creates(resolved):
         return None
     # a state that was lost begins anew, too: there are rows of the sync's, and they were not counted yet
-    if world.store.recall(resolved.name, MEMORY) is None and unremembered_rows(world, resolved.name) != (None,):
+    if world.store.memory.recall(resolved.name, MEMORY) is None and unremembered_rows(world, resolved.name) != (None,):
         return None
     what = "1 record would be" if added == 1 else f"{added:,} records would be"
     message = (

@@ -27,7 +27,7 @@ MEMORY = "undone"
 
 def undone_runs(store: Store, sync: str) -> tuple[str, ...]:
     """The runs, oldest first, that took something back which the model may still say."""
-    return tuple((store.recall(sync, MEMORY) or "").split())
+    return tuple((store.memory.recall(sync, MEMORY) or "").split())
 
 
 def remember_undo(world: World, sync: str, run_id: str) -> None:
@@ -42,7 +42,7 @@ def forget_undone(world: World, sync: str) -> None:
 
 
 def _write(world: World, sync: str, runs: tuple[str, ...]) -> None:
-    world.store.remember(sync, MEMORY, " ".join(runs) or None)
+    world.store.memory.remember(sync, MEMORY, " ".join(runs) or None)
 
 
 def undone_reason(world: World, plan: Plan, folder: Path, *, forget: bool = True) -> GuardReason | None:
@@ -71,8 +71,8 @@ def _repeated(world: World, plan: Plan, folder: Path, run_id: str) -> int:
     that it removed, the removal of one that it put back."""
     assert world.stored is not None
     try:
-        record = world.stored.run(run_id)
-        entries = list(world.stored.journal_entries(record.run_id))
+        record = world.stored.runs.get(run_id)
+        entries = list(world.stored.journals.entries(record.run_id))
         if not entries:
             return 0  # nothing was sent
         undo_folder = world.stored.folder / "plans" / record.folder

@@ -16,16 +16,15 @@ from levada.clock import Clock, isoformat
 from levada.durable import locked, write_durably
 from levada.errors import BusyError, CorruptedError
 from levada.planner import Ledger
-from levada.stores.audit import START, Audit
+from levada.stores.audit import START, SqliteAudit
 from levada.stores.database import Database, translated
 from levada.stores.highwater import FILE, LOCK, HighWater, Meta, read_mark
 from levada.stores.journal import entry_problem, head
-from levada.stores.leases import Held, Leases
-from levada.stores.ledgers import Ledgers
+from levada.stores.leases import Held, SqliteLeases
+from levada.stores.ledgers import SqliteLedgers, file_problem
 from levada.stores.machine import Machine, Owner
 from levada.stores.rows import Row, holds, sealed
-from levada.stores.runs import Runs, numbered
-from levada.stores.upkeep import file_problem
+from levada.stores.runs import RunRows, numbered
 
 CANCELLED = "the store was rolled back; what this run had sent counts as unknown"
 _PAGE_ROWS = 500
@@ -36,15 +35,15 @@ _MARK_AUDIT = "audit"
 class Acceptance:
     database: Database
     meta: Meta
-    leases: Leases
-    runs: Runs
-    ledgers: Ledgers
-    audit: Audit
+    leases: SqliteLeases
+    runs: RunRows
+    ledgers: SqliteLedgers
+    audit: SqliteAudit
     machine: Machine
     clock: Clock
 
     def accept(self, folder: Path) -> Sequence[str]:
-        """See `Store.accept_rollback`."""
+        """See `Upkeep.accept_rollback`."""
         try:
             mark = read_mark(folder)
         except CorruptedError:

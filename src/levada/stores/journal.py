@@ -15,10 +15,10 @@ from levada.clock import Clock
 from levada.outcome import UNTOLD, Effects, End, Outcome, Outcomes
 from levada.store import Hold, Intent, JournalEntry, Lease
 from levada.stores.database import Database
-from levada.stores.leases import Leases
+from levada.stores.leases import SqliteLeases
 from levada.stores.machine import Machine
 from levada.stores.rows import Row, holds, seal, sealed, sought, verified
-from levada.stores.runs import Runs, lost
+from levada.stores.runs import RunRows, lost
 
 _PAGE_ROWS = 500
 _INTENT_COLUMNS = 8
@@ -99,10 +99,33 @@ class Holds:
         return sought(self._database, "journal.hold_", "hold", sync, what=f"the hold of sync {sync!r}")
 
 
+class SqliteJournals:
+    """Fulfils `levada.store.Journals`."""
+
+    def __init__(self, database: Database, leases: SqliteLeases, runs: RunRows, holds: Holds) -> None:
+        self._database = database
+        self._leases = leases
+        self._runs = runs
+        self._holds = holds
+
+    def open(self, lease: Lease, run_id: str) -> SqliteJournal:
+        with self._database.read():
+            self._leases.fence(lease)
+            found = self._runs.expected(lease.sync, run_id)
+        assert found.run.phase != "closed", f"{run_id} is closed"
+        return SqliteJournal(self._database, self._leases, self._holds, lease, run_id)
+
+    def entries(self, run_id: str) -> Iterator[JournalEntry]:
+        return entries(self._database, run_id)
+
+    def hold(self, sync: str) -> Hold | None:
+        return self._holds.left(sync)
+
+
 class SqliteJournal:
     """See `levada.store.Journal`. Every write compares the lease's epoch in its own transaction."""
 
-    def __init__(self, database: Database, leases: Leases, held: Holds, lease: Lease, run_id: str) -> None:
+    def __init__(self, database: Database, leases: SqliteLeases, held: Holds, lease: Lease, run_id: str) -> None:
         self._database = database
         self._leases = leases
         self._holds = held
@@ -268,9 +291,3 @@ def _values(intent: Intent) -> Row:
 def _json(value: object) -> str:
     # ASCII only: a destination's words may hold lone surrogates, which UTF-8 cannot carry.
     return json.dumps(value, separators=(",", ":"))
-
-
-def opened(runs: Runs, lease: Lease, run_id: str) -> None:
-    """The run must be one of the lease's sync, and not closed. Wants a transaction around it."""
-    found = runs.expected(lease.sync, run_id)
-    assert found.run.phase != "closed", f"{run_id} is closed"

@@ -32,7 +32,9 @@ class Held:
     run_id: str = ""
 
 
-class Leases:
+class SqliteLeases:
+    """Fulfils `levada.store.Leases`; what else it has is for the other parts of this store."""
+
     def __init__(self, database: Database, meta: Meta, clock: Clock, machine: Machine, me: Owner) -> None:
         self._database = database
         self._meta = meta
@@ -67,7 +69,7 @@ class Leases:
     # -- verbs
 
     def acquire(self, sync: str) -> Lease:
-        """See `Store.acquire`. Waits up to LEASE_SECONDS only for an owner on another machine or boot."""
+        """See `Leases.acquire`. Waits up to LEASE_SECONDS only for an owner on another machine or boot."""
         lease, held = self._attempt(sync, stale=None)
         if lease is None and self._to_be_watched(held):
             if not self._stands_still(held):
@@ -79,7 +81,7 @@ class Leases:
         return lease
 
     def holder(self, sync: str) -> str | None:
-        """See `Store.holder`."""
+        """See `Leases.holder`."""
         with self._database.read():
             held = self.held(sync)
         if not held.owner or self._given_up(held):
