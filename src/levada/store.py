@@ -238,14 +238,31 @@ class Ledgers(Protocol):
         ...
 
 
-class Memory(Protocol):
-    """Small facts about a sync that are no part of its ledger."""
+WITHOUT_LEASE = frozenset({"attempt", "swept"})
+"""The facts that no run makes: a start of a sync that came to no run, and the day of the last sweep."""
 
-    def remember(self, sync: str, name: str, value: str | None) -> None:
-        """None forgets it."""
-        ...
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something small about a sync that is no part of its ledger."""
+
+    sync: str
+    name: str
+    value: str
+
+
+class Memory(Protocol):
+    """Small facts about syncs, each by its name."""
 
     def recall(self, sync: str, name: str) -> str | None: ...
+
+    def remember(self, lease: Lease, name: str, value: str | None) -> None:
+        """A fact of the lease's sync, in place of an earlier one of the name; None forgets it."""
+        ...
+
+    def note(self, sync: str, name: str, value: str | None) -> None:
+        """As `remember`, for one of `WITHOUT_LEASE`: it is written while another process may run the sync."""
+        ...
 
 
 class Approvals(Protocol):
@@ -327,12 +344,12 @@ class Upkeep(Protocol):
         """Everything that is not as written, as sentences; empty if all is well. Reads every byte."""
         ...
 
-    def accept_rollback(self, actor: str) -> Sequence[str]:
+    def accept_rollback(self, actor: str, facts: Collection[Fact] = ()) -> Sequence[str]:
         """The way out of a store that is older than its high-water mark: go on with it, and trust no ledger.
 
         Every ledger is distrusted (emptied where its row or files are gone), open runs are closed as cancelled,
-        rows that are not as written are set right or dropped, and the mark is raised. Returns what was done,
-        as sentences. Raises BusyError while a living process holds a lease.
+        rows that are not as written are set right or dropped, `facts` are remembered, and the mark is raised.
+        Returns what was done, as sentences. Raises BusyError while a living process holds a lease.
         """
         ...
 

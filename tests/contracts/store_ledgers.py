@@ -19,7 +19,7 @@ from contracts.store_bench import (
 )
 from levada.errors import BusyError, CorruptedError, StoreError
 from levada.outcome import DELIVERED, Outcomes
-from levada.store import Approval, AuditEntry, Store
+from levada.store import Approval, AuditEntry, Fact, Store
 
 # -- ledgers
 
@@ -207,13 +207,33 @@ def an_approval_comes_back_expired_or_not(bench: StoreBench) -> None:
 def a_remembered_fact_is_recalled_until_forgotten(bench: StoreBench) -> None:
     """By sync and name."""
     store = bench.open()
-    store.memory.remember(SYNC, "cursor", "1")
-    store.memory.remember(SYNC, "cursor", "2")
-    store.memory.remember("other", "cursor", "3")
+    lease = store.leases.acquire(SYNC)
+    store.memory.remember(lease, "cursor", "1")
+    store.memory.remember(lease, "cursor", "2")
+    store.memory.remember(store.leases.acquire("other"), "cursor", "3")
     assert bench.open().memory.recall(SYNC, "cursor") == "2"
-    store.memory.remember(SYNC, "cursor", None)
+    store.memory.remember(lease, "cursor", None)
     assert store.memory.recall(SYNC, "cursor") is None
     assert store.memory.recall("other", "cursor") == "3"
+
+
+def what_no_run_makes_is_noted_without_its_lease(bench: StoreBench) -> None:
+    """A start that came to no run, while another process runs the sync; any other fact is refused."""
+    store, other = bench.open(), bench.open()
+    store.leases.acquire(SYNC)
+    other.memory.note(SYNC, "attempt", "a file was wrong")
+    assert store.memory.recall(SYNC, "attempt") == "a file was wrong"
+    other.memory.note(SYNC, "attempt", None)
+    assert store.memory.recall(SYNC, "attempt") is None
+    with pytest.raises(AssertionError):
+        other.memory.note(SYNC, "undone", "run_1")
+
+
+def accepting_a_rollback_remembers_what_it_is_told_of_syncs(bench: StoreBench) -> None:
+    """With the acceptance, of which no process holds a lease meanwhile."""
+    store = bench.open()
+    store.upkeep.accept_rollback("me", [Fact(SYNC, "in_doubt", "yes")])
+    assert bench.open().memory.recall(SYNC, "in_doubt") == "yes"
 
 
 def a_quota_is_one_sum_for_all_processes(bench: StoreBench) -> None:

@@ -121,6 +121,7 @@ def an_overtaken_process_cannot_write(bench: StoreBench) -> None:
         lambda: committed(stale, old, "run_1", ledger),
         lambda: stale.ledgers.distrust(old, ledger),
         lambda: stale.ledgers.rebuild(old, SYNC),
+        lambda: stale.memory.remember(old, "undone", "run_1"),
     )
     for write in writes:
         with pytest.raises(FencedError):
@@ -129,6 +130,7 @@ def an_overtaken_process_cannot_write(bench: StoreBench) -> None:
     assert other.runs.get("run_1").phase == "delivering"
     assert other.ledgers.get(SYNC).generation == 0
     assert other.journals.hold(SYNC) is None
+    assert other.memory.recall(SYNC, "undone") is None
 
 
 def a_released_lease_writes_no_more(bench: StoreBench) -> None:

@@ -110,7 +110,7 @@ def test_an_open_run_is_told_beside_what_earlier_runs_left(tmp_path: Path, recor
     with Project.open(tmp_path) as project:
         store = project.world.store
         lease = store.leases.acquire(SYNC)
-        doubt(store, [SYNC])
+        doubt(store.memory, lease)
         store.runs.update(lease, paused.run_id, phase="closed", status="cancelled")
         store.leases.release(lease)
     assert ("doubt", "nobody") in told(looked(tmp_path))

@@ -375,7 +375,7 @@ def _second_undo_lifts_the_hold() -> Sequence[tuple[Any, str, Any]]:
     real = running._nothing_to_send
 
     def mutated(trip: Any, plan: Plan) -> Any:
-        forget_undone(trip.project, trip.sync)
+        forget_undone(trip.world, trip.lease)
         return real(trip, plan)
 
     return [(running, "_nothing_to_send", mutated)]

@@ -30,7 +30,7 @@ from levada.project.files import ProjectFiles, SyncFile
 from levada.project.settings import Settings
 from levada.redaction import Redactor
 from levada.runner.approve import approve
-from levada.runner.doubt import doubt
+from levada.runner.doubt import doubts
 from levada.runner.heartbeat import Heartbeat
 from levada.runner.records import RecordOutcome, records
 from levada.runner.run import run
@@ -448,8 +448,7 @@ def opened(world: World, process: Process, planner: Any) -> Workshop:
         note(world, "open", {"raised": error.code, "message": str(error)})
         store = SqliteStore.open(world.state, world.clock, check=False)
         try:
-            doubt(store, [SYNC])
-            store.upkeep.accept_rollback("somebody")
+            store.upkeep.accept_rollback("somebody", doubts([SYNC]))
         finally:
             store.close()
         return Workshop(world, process, planner)

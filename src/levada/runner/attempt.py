@@ -40,7 +40,7 @@ def attempted(world: World, sync: str, act: Callable[[], RunResult]) -> RunResul
         _remember(world, sync, crash_of(world, sync, error))
         raise
     if world.store.memory.recall(sync, MEMORY) is not None:
-        world.store.memory.remember(sync, MEMORY, None)
+        world.store.memory.note(sync, MEMORY, None)
     return result
 
 
@@ -98,4 +98,4 @@ def _remember(world: World, sync: str, error: LevadaError) -> None:
     }
     with suppress(LevadaError):
         if world.stored is not None:
-            world.stored.memory.remember(sync, MEMORY, json.dumps(document))
+            world.stored.memory.note(sync, MEMORY, json.dumps(document))

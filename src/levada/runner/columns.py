@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from levada.mapping import FieldMapping
     from levada.runner.world import World
     from levada.source import Column
+    from levada.store import Lease
 
 MEMORY = "columns"
 NAMED_MAX = 10
@@ -68,14 +69,14 @@ def left_out(world: World, sync: str) -> tuple[str, ...]:
     return tuple(json.loads(text)) if text else ()
 
 
-def remember_columns(world: World, resolved: Resolved) -> None:
+def remember_columns(world: World, resolved: Resolved, lease: Lease) -> None:
     """After a run that ended well. If it cannot be written now, the next run tells the same notices again."""
     text = json.dumps(dict(resolved.drift.now), ensure_ascii=False)
     with suppress(StoreError):
         if world.store.memory.recall(resolved.name, MEMORY) != text:
-            world.store.memory.remember(resolved.name, MEMORY, text)
+            world.store.memory.remember(lease, MEMORY, text)
         if left_out(world, resolved.name) != resolved.left_out:
-            world.store.memory.remember(resolved.name, LEFT_OUT, json.dumps(resolved.left_out, ensure_ascii=False))
+            world.store.memory.remember(lease, LEFT_OUT, json.dumps(resolved.left_out, ensure_ascii=False))
 
 
 def renamed(error: ConfigError, drift: Drift) -> ConfigError:

@@ -14,7 +14,7 @@ from levada import __version__
 from levada.clock import Clock, SystemClock
 from levada.errors import StoreError
 from levada.runner.audit import actor
-from levada.runner.doubt import doubt
+from levada.runner.doubt import doubts
 from levada.runner.shifted import possibly_shifted
 from levada.wording import plural
 
@@ -71,8 +71,7 @@ def accept_rollback(world: World) -> Sequence[str]:
 
     store = SqliteStore.open(world.state_folder, world.clock, check=False)
     try:
-        doubt(store, world.files.syncs)
-        return store.upkeep.accept_rollback(actor())
+        return store.upkeep.accept_rollback(actor(), doubts(world.files.syncs))
     finally:
         store.close()
 

@@ -33,7 +33,7 @@ def foretell(world: World, resolved: Resolved, plan: Plan, folder: Path, ledger:
     store = world.stored
     order = ordered(resolved, "", plan, folder, resolved.verbs)
     if store is not None:
-        doubted = is_doubted(store, plan.sync)
+        doubted = is_doubted(store.memory, plan.sync)
         waiting = refused.waiting(store, plan.sync, plan, folder, only_just=doubted)
         order = replace(order, waiting=waiting, in_doubt=doubted)
     found = outlook(order, resolved.destination, store)

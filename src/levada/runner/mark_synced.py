@@ -60,8 +60,8 @@ def mark_synced(world: World, sync: str) -> RunResult:
             except BaseException:
                 store.runs.update(lease, run_id, phase="closed", status="failed")
                 raise
-        remember_target(world, resolved)
-        remember_beginning(world, sync, store.ledgers.get(sync), run_id, "sync")
+        remember_target(world, resolved, lease)
+        remember_beginning(world, lease, store.ledgers.get(sync), run_id, "sync")
         result = RunResult(
             sync=sync,
             run_id=run_id,
@@ -78,10 +78,10 @@ def mark_synced(world: World, sync: str) -> RunResult:
             ),
         )
         store.ledgers.commit(lease, run_id, ledger, status="succeeded", result=result.as_dict())
-        accept_unremembered(world, sync)
-        renew_proof(world, Place.of(resolved), ledger)
-        remember_columns(world, resolved)
-        forget_rebuilt(world, sync)
+        accept_unremembered(world, lease)
+        renew_proof(world, Place.of(resolved), lease, ledger)
+        remember_columns(world, resolved, lease)
+        forget_rebuilt(world, lease)
         note(world, "sync.mark_synced", sync, {"rows": ledger.rows, "forgotten": forgotten})
         return result
     finally:

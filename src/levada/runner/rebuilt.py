@@ -16,22 +16,23 @@ from levada.runner.unremembered import unremembered_rows
 if TYPE_CHECKING:
     from levada.runner.resolved import Resolved
     from levada.runner.world import World
+    from levada.store import Lease
 
 MEMORY = "rebuilt"
 
 
-def remember_rebuilt(world: World, resolved: Resolved) -> None:
+def remember_rebuilt(world: World, resolved: Resolved, lease: Lease) -> None:
     """Before the ledger is dropped. If it was kept for another object, nothing of it says what is in this one."""
     if not is_target_of_ledger(world, resolved):
-        forget_rebuilt(world, resolved.name)
+        forget_rebuilt(world, lease)
     elif repeats_creates(resolved):
-        world.store.memory.remember(resolved.name, MEMORY, "yes")
+        world.store.memory.remember(lease, MEMORY, "yes")
 
 
-def forget_rebuilt(world: World, sync: str) -> None:
+def forget_rebuilt(world: World, lease: Lease) -> None:
     """The ledger knows again what is there."""
-    if world.store.memory.recall(sync, MEMORY) is not None:
-        world.store.memory.remember(sync, MEMORY, None)
+    if world.store.memory.recall(lease.sync, MEMORY) is not None:
+        world.store.memory.remember(lease, MEMORY, None)
 
 
 def rebuilt_reason(world: World, resolved: Resolved, plan: Plan) -> GuardReason | None:

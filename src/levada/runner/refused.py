@@ -28,7 +28,7 @@ from levada.store import JournalEntry
 if TYPE_CHECKING:
     import duckdb
 
-    from levada.store import Store
+    from levada.store import Lease, Memory, Store
 
 WAITS = (1, 2, 4, 8, 16, 24)
 """How many runs after its first, second, … refusal an operation is sent again; from then on the last of them."""
@@ -78,7 +78,7 @@ def waiting(
     return Waiting(found.combine_chunks())
 
 
-def keep(store: Store, order: DeliveryOrder, tally: Tally) -> None:
+def keep(store: Store, lease: Lease, order: DeliveryOrder, tally: Tally) -> None:
     """After a run: write down what was refused, for the next one. If that cannot be written, all is due."""
     import duckdb
 
@@ -88,15 +88,15 @@ def keep(store: Store, order: DeliveryOrder, tally: Tally) -> None:
             entries = store.journals.entries(order.run_id)
             rows = _write(order.plan, order.folder, entries, order.waiting, store.moments.now())
     if rows:
-        store.memory.remember(order.sync, MARK, f"{order.folder.name}/{digest_of(order.folder / FILE)}")
+        store.memory.remember(lease, MARK, f"{order.folder.name}/{digest_of(order.folder / FILE)}")
     else:
-        forget(store, order.sync)
+        forget(store.memory, lease)
 
 
-def forget(store: Store, sync: str) -> None:
+def forget(memory: Memory, lease: Lease) -> None:
     """Everything is due."""
-    if store.memory.recall(sync, MARK) is not None:
-        store.memory.remember(sync, MARK, None)
+    if memory.recall(lease.sync, MARK) is not None:
+        memory.remember(lease, MARK, None)
 
 
 def _write(plan: Plan, folder: Path, entries: Iterable[JournalEntry], left_out: Waiting, moment: str) -> int:

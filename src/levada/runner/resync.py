@@ -28,8 +28,8 @@ def resync(world: World, sync: str, *, rebuild: bool = False) -> RunResult:
         store = world.store
         lease = store.leases.acquire(sync)
         try:
-            remember_rebuilt(world, resolved)
-            remember_forgetting(world, resolved)
+            remember_rebuilt(world, resolved, lease)
+            remember_forgetting(world, resolved, lease)
             store.ledgers.rebuild(lease, sync)
         finally:
             store.leases.release(lease)

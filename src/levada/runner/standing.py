@@ -263,7 +263,7 @@ def _records(name: str, known: Known) -> list[Standing]:
 
 
 def _doubt(world: World, store: Store, name: str) -> list[Standing]:
-    if not (is_doubted(store, name) or world.ledger(name).distrusted):
+    if not (is_doubted(store.memory, name) or world.ledger(name).distrusted):
         return []
     what = "more may have been sent than is known: a plan or a state was dropped; the next run compares everything"
     return [Standing("doubt", "nobody", what)]

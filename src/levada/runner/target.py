@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from levada.planner import Ledger
     from levada.runner.resolved import Resolved
     from levada.runner.world import World
+    from levada.store import Lease
 
 MEMORY = "target"
 PLACE = "place"
@@ -58,13 +59,14 @@ def is_target_of_ledger(world: World, resolved: Resolved) -> bool:
     return before == resolved.sync.to and not (place and now and place != now)
 
 
-def remember_target(world: World, resolved: Resolved) -> None:
+def remember_target(world: World, resolved: Resolved, lease: Lease) -> None:
     """Before anything is sent or taken as synced."""
-    if world.store.memory.recall(resolved.name, MEMORY) != resolved.sync.to:
-        world.store.memory.remember(resolved.name, MEMORY, resolved.sync.to)
+    memory = world.store.memory
+    if memory.recall(lease.sync, MEMORY) != resolved.sync.to:
+        memory.remember(lease, MEMORY, resolved.sync.to)
     place = place_of(world, resolved.sync.destination)
-    if place and world.store.memory.recall(resolved.name, PLACE) != place:
-        world.store.memory.remember(resolved.name, PLACE, place)
+    if place and memory.recall(lease.sync, PLACE) != place:
+        memory.remember(lease, PLACE, place)
 
 
 def place_of(world: World, destination: str) -> str:

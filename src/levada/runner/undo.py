@@ -147,7 +147,7 @@ def undo(world: World, run_id: str, *, plan_id: str | None = None) -> RunResult:
             )
         return plan
 
-    errand = Errand(make, undone.ordered, lambda run: remember_undo(world, undone.record.sync, run))
+    errand = Errand(make, undone.ordered, lambda lease, run: remember_undo(world, lease, run))
     return run(world, undone.record.sync, purpose="undo", errand=errand)
 
 
@@ -168,7 +168,7 @@ def plan_undo(world: World, run_id: str, *, sample_size: int = SAMPLE_DEFAULT) -
             sample=sample(made, asked.folder, sample_size),
             invalid=(),
             left=sample_left(made, asked.folder, sample_size),
-            guard=decide(world, resolved, made, asked.folder, ledger, looks=True),
+            guard=decide(world, resolved, made, asked.folder, ledger, None),
             approved=standing_approval(world, made.plan_id) is not None,
             first_run=False,
             notices=(*_unfinished(world, resolved.name), *made.notices),

@@ -8,14 +8,15 @@ open runs are closed, and removals of keys that only the lost part knew are not 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from levada.clock import Clock, isoformat
 from levada.durable import locked, write_durably
 from levada.errors import BusyError, CorruptedError
 from levada.planner import Ledger
+from levada.store import Fact
 from levada.stores.audit import START, SqliteAudit
 from levada.stores.database import Database, translated
 from levada.stores.highwater import FILE, LOCK, HighWater, Meta, read_mark
@@ -42,7 +43,7 @@ class Acceptance:
     machine: Machine
     clock: Clock
 
-    def accept(self, folder: Path) -> Sequence[str]:
+    def accept(self, folder: Path, facts: Collection[Fact]) -> Sequence[str]:
         """See `Upkeep.accept_rollback`."""
         try:
             mark = read_mark(folder)
@@ -61,6 +62,8 @@ class Acceptance:
                 self._drop_damaged(),
             ):
                 done += part
+            for fact in facts:
+                self.database.change("facts.mark_write", sealed("mark", astuple(fact)))
             ledgers = self.ledgers.all()
             reached = self.meta.reached()
         with translated(folder), locked(folder / LOCK):

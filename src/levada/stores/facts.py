@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import astuple
 
-from levada.store import Approval
+from levada.store import WITHOUT_LEASE, Approval, Lease
 from levada.stores.database import Database
+from levada.stores.leases import SqliteLeases
 from levada.stores.machine import Machine
 from levada.stores.rows import Row, sealed, sought
 
@@ -16,20 +17,30 @@ CLOCK_SLACK_SECONDS = 60.0
 class SqliteMemory:
     """Fulfils `levada.store.Memory`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, leases: SqliteLeases) -> None:
         self._database = database
-
-    def remember(self, sync: str, name: str, value: str | None) -> None:
-        with self._database.write():
-            if value is None:
-                self._database.change("facts.mark_delete", (sync, name))
-            else:
-                self._database.change("facts.mark_write", sealed("mark", (sync, name, value)))
+        self._leases = leases
 
     def recall(self, sync: str, name: str) -> str | None:
         with self._database.read():
             row = _found(self._database, "mark", sync, name)
         return None if row is None else str(row[2])
+
+    def remember(self, lease: Lease, name: str, value: str | None) -> None:
+        with self._database.write():
+            self._leases.fence(lease)
+            self._write(lease.sync, name, value)
+
+    def note(self, sync: str, name: str, value: str | None) -> None:
+        assert name in WITHOUT_LEASE, f"{name} is written under a lease"
+        with self._database.write():
+            self._write(sync, name, value)
+
+    def _write(self, sync: str, name: str, value: str | None) -> None:
+        if value is None:
+            self._database.change("facts.mark_delete", (sync, name))
+        else:
+            self._database.change("facts.mark_write", sealed("mark", (sync, name, value)))
 
 
 class SqliteApprovals:

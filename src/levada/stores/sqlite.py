@@ -55,7 +55,7 @@ class SqliteStore:
         self.ledgers = SqliteLedgers(database, self._meta, leases, rows, folder)
         self.runs = SqliteRuns(database, rows, leases, self.ledgers, clock)
         self.journals = SqliteJournals(database, leases, rows, Holds(database, clock, machine))
-        self.memory = SqliteMemory(database)
+        self.memory = SqliteMemory(database, leases)
         self.approvals = SqliteApprovals(database)
         self.limits = SqliteLimits(database, machine)
         self.moments = MachineMoments(clock, machine)

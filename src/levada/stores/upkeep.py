@@ -11,7 +11,7 @@ from pathlib import Path
 from levada.clock import Clock, isoformat
 from levada.errors import CorruptedError, LevadaError
 from levada.run import OPEN_PHASES
-from levada.store import AuditEntry, RunRecord
+from levada.store import AuditEntry, Fact, RunRecord
 from levada.stores.acceptance import Acceptance
 from levada.stores.audit import SqliteAudit
 from levada.stores.database import Database, translated
@@ -135,10 +135,10 @@ class SqliteUpkeep:
                 if problem := file_problem(ledger.folder, segment.file):
                     yield problem
 
-    def accept_rollback(self, actor: str) -> Sequence[str]:
+    def accept_rollback(self, actor: str, facts: Collection[Fact] = ()) -> Sequence[str]:
         """See `Upkeep.accept_rollback`."""
         parts = (self.database, self.meta, self.leases, self.runs, self.ledgers, self.audit, self.machine, self.clock)
-        done = Acceptance(*parts).accept(self.folder)
+        done = Acceptance(*parts).accept(self.folder, facts)
         now = isoformat(self.clock.now())
         self.audit.note(AuditEntry(now, actor, "store.accept_rollback", "store", {"done": done}))
         return done

@@ -39,7 +39,7 @@ def full(tmp_path: Path) -> Path:
     store.runs.create(lease, "run_2", "sync")
     store.runs.update(lease, "run_2", phase="paused", status="paused", result={"status": "paused"})
     store.approvals.put(Approval("plan@abc", SYNC, "ana", "2026-03-01T00:00:00.000Z", "2026-03-02T00:00:00.000Z"))
-    store.memory.remember(SYNC, "undone", "run_1")
+    store.memory.remember(lease, "undone", "run_1")
     store.limits.use_quota("crm", "2026-03-01", 7)
     store.limits.reserve("crm", 1_000.0, 0.5, 1)
     store.vault.set("TOKEN", "value")
@@ -220,8 +220,10 @@ def test_a_damaged_copy_of_a_key_is_no_lost_row(full: Path, table: str) -> None:
     assert store.journals.hold(SYNC) is not None
     assert store.upkeep.verify()
     if table == "mark":
+        lease = store.leases.acquire(SYNC)
         with pytest.raises(CorruptedError) as caught:
-            store.memory.remember(SYNC, "undone", None)
+            store.memory.remember(lease, "undone", None)
+        store.leases.release(lease)
         assert "--accept-rollback" in str(caught.value.hint)
     store.upkeep.accept_rollback("ana")
     assert store.upkeep.verify() == []
