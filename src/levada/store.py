@@ -1,4 +1,4 @@
-"""The contract of a store: runs, leases, the journal, the pointer to each ledger, approvals, secrets, audit.
+"""The contract of a store, in parts: whoever works with one asks for the part that it needs.
 
 Whatever returns has been made durable. Every method that writes for a sync takes its `Lease` and raises
 FencedError if another process has taken the sync over since. The order of writes is GUARANTEES' c0 to c12,
@@ -129,18 +129,23 @@ class Journal(Protocol):
         ...
 
 
-class Store(Protocol):
-    @property
-    def folder(self) -> Path: ...
+class Journals(Protocol):
+    """What was sent, batch by batch, and until when what was not answered may still be applied."""
 
-    @property
-    def identity(self) -> str:
-        """Tells this store from every other one; a copy of it has the same."""
+    def open(self, lease: Lease, run_id: str) -> Journal:
+        """The journal of a run of the lease's sync that is not closed."""
         ...
 
-    def close(self) -> None: ...
+    def entries(self, run_id: str) -> Iterable[JournalEntry]:
+        """For reading a run's history, without a lease."""
+        ...
 
-    # -- leases
+    def hold(self, sync: str) -> Hold | None: ...
+
+
+class Leases(Protocol):
+    """Who may write for a sync."""
+
     def acquire(self, sync: str) -> Lease:
         """Raises BusyError (with the run) while another living process holds the sync.
 
@@ -156,15 +161,18 @@ class Store(Protocol):
 
     def release(self, lease: Lease) -> None: ...
 
-    # -- runs
-    def create_run(self, lease: Lease, run_id: str, purpose: str) -> RunRecord:
+
+class Runs(Protocol):
+    """The runs, of which a sync never has more than one that is open."""
+
+    def create(self, lease: Lease, run_id: str, purpose: str) -> RunRecord:
         """Begin a run, in phase reading, and delete what an earlier process left beside the sync's ledger.
 
         Raises StoreError `store.run_open` if a run waits to be resumed.
         """
         ...
 
-    def update_run(
+    def update(
         self,
         lease: Lease,
         run_id: str,
@@ -174,28 +182,27 @@ class Store(Protocol):
         plan_id: str | None = None,
         folder: str | None = None,
         result: Mapping[str, Any] | None = None,
-    ) -> None: ...
+    ) -> None:
+        """`status` is taken as given; of the others, None leaves what was there. `closed` closes for good."""
+        ...
 
-    def run(self, run_id: str) -> RunRecord:
+    def get(self, run_id: str) -> RunRecord:
         """Raises ConfigError naming the nearest run if there is none. Unambiguous prefixes are taken."""
         ...
 
     def open_run(self, sync: str) -> RunRecord | None:
-        """The run of the sync in one of OPEN_PHASES, if any: there is never more than one."""
+        """The run of the sync in one of OPEN_PHASES, if any."""
         ...
 
-    def runs(self, sync: str | None = None, limit: int = 50) -> Sequence[RunRecord]:
+    def newest(self, sync: str | None = None, limit: int = 50) -> Sequence[RunRecord]:
         """Newest first."""
         ...
 
-    def journal(self, lease: Lease, run_id: str) -> Journal: ...
 
-    def journal_entries(self, run_id: str) -> Iterable[JournalEntry]:
-        """For reading a run's history, without a lease."""
-        ...
+class Ledgers(Protocol):
+    """What is confirmed of each sync: a pointer to immutable segment files."""
 
-    # -- ledgers
-    def ledger(self, sync: str) -> Ledger:
+    def get(self, sync: str) -> Ledger:
         """The committed ledger; an empty one of generation 0 if there is none.
 
         Verifies the pointer's checksum, the high-water file and that every segment is there: CorruptedError
@@ -203,7 +210,7 @@ class Store(Protocol):
         """
         ...
 
-    def ledger_folder(self, sync: str) -> Path: ...
+    def folder(self, sync: str) -> Path: ...
 
     def commit(
         self,
@@ -230,42 +237,49 @@ class Store(Protocol):
         """
         ...
 
-    def accept_rollback(self, actor: str) -> Sequence[str]:
-        """The way out of a store that is older than its high-water mark: go on with it, and trust no ledger.
 
-        Every ledger is distrusted (emptied where its row or files are gone), open runs are closed as cancelled,
-        rows that are not as written are set right or dropped, and the mark is raised. Returns what was done,
-        as sentences. Raises BusyError while a living process holds a lease.
-        """
-        ...
+WITHOUT_LEASE = frozenset({"attempt", "swept"})
+"""The facts that no run makes: a start of a sync that came to no run, and the day of the last sweep."""
 
-    # -- moments
-    def moment(self) -> str:
-        """This moment, as text that another process can compare with its own; without `@`."""
-        ...
 
-    def seconds_since(self, moment: str) -> float:
-        """At least so many seconds have passed; infinite where that cannot be told (a reboot, a clock set back)."""
-        ...
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something small about a sync that is no part of its ledger."""
 
-    # -- holds, approvals, marks
-    def hold(self, sync: str) -> Hold | None: ...
+    sync: str
+    name: str
+    value: str
 
-    def approve(self, approval: Approval) -> None: ...
 
-    def approval(self, plan_id: str) -> Approval | None:
-        """The approval of a plan, expired ones included: the caller compares `expires_at`."""
-        ...
-
-    def remember(self, sync: str, name: str, value: str | None) -> None:
-        """A small fact about a sync that is no part of its ledger; None forgets it."""
-        ...
+class Memory(Protocol):
+    """Small facts about syncs, each by its name."""
 
     def recall(self, sync: str, name: str) -> str | None: ...
 
-    # -- quotas: requests used per account and UTC day, shared by all processes
+    def remember(self, lease: Lease, name: str, value: str | None) -> None:
+        """A fact of the lease's sync, in place of an earlier one of the name; None forgets it."""
+        ...
+
+    def note(self, sync: str, name: str, value: str | None) -> None:
+        """As `remember`, for one of `WITHOUT_LEASE`: it is written while another process may run the sync."""
+        ...
+
+
+class Approvals(Protocol):
+    """Which plans a person has approved. No run makes them, so that they need no lease."""
+
+    def put(self, approval: Approval) -> None: ...
+
+    def get(self, plan_id: str) -> Approval | None:
+        """The approval of a plan, expired ones included: the caller compares `expires_at`."""
+        ...
+
+
+class Limits(Protocol):
+    """What all processes together have used of an account."""
+
     def use_quota(self, account: str, day: str, requests: int) -> int:
-        """Add to what was used, and return the sum."""
+        """Add to what was used of the UTC day, and return the sum."""
         ...
 
     def reserve(self, account: str, now: float, interval_seconds: float, permits: int) -> float:
@@ -276,28 +290,51 @@ class Store(Protocol):
         """
         ...
 
-    # -- secrets
-    def set_secret(self, name: str, value: str) -> None: ...
 
-    def secret(self, name: str) -> str | None: ...
+class Vault(Protocol):
+    """Secrets, encrypted at rest."""
 
-    def secret_names(self) -> Sequence[str]: ...
+    def set(self, name: str, value: str) -> None: ...
 
-    def delete_secret(self, name: str) -> bool: ...
+    def get(self, name: str) -> str | None: ...
 
-    def rotate_master_key(self, new_key: str | None = None) -> str:
+    def names(self) -> Sequence[str]: ...
+
+    def delete(self, name: str) -> bool: ...
+
+    def rotate(self, new_key: str | None = None) -> str:
         """Wrap every secret under a new master key (base64 of 32 bytes; a fresh one if None); returns its id.
 
         A key file is replaced; a key in the environment must be given, and set there afterwards.
         """
         ...
 
-    # -- audit
+
+class Audit(Protocol):
+    """Who did what, in a log that is only ever added to."""
+
     def note(self, entry: AuditEntry) -> None: ...
 
-    def audit(self, limit: int = 100) -> Sequence[AuditEntry]: ...
+    def newest(self, limit: int = 100) -> Sequence[AuditEntry]:
+        """Newest first."""
+        ...
 
-    # -- upkeep
+
+class Moments(Protocol):
+    """Moments that outlive a process."""
+
+    def now(self) -> str:
+        """This moment, as text that another process can compare with its own; without `@`."""
+        ...
+
+    def seconds_since(self, moment: str) -> float:
+        """At least so many seconds have passed; infinite where that cannot be told (a reboot, a clock set back)."""
+        ...
+
+
+class Upkeep(Protocol):
+    """What concerns the store as a whole."""
+
     def sweep(self, *, plans_older_than: datetime, keep: Collection[str] = ()) -> int:
         """Delete plans, spools and journal rows past the retention, but for the runs to `keep`; returns how many runs
         lost their details."""
@@ -306,3 +343,59 @@ class Store(Protocol):
     def verify(self) -> Sequence[str]:
         """Everything that is not as written, as sentences; empty if all is well. Reads every byte."""
         ...
+
+    def accept_rollback(self, actor: str, facts: Collection[Fact] = ()) -> Sequence[str]:
+        """The way out of a store that is older than its high-water mark: go on with it, and trust no ledger.
+
+        Every ledger is distrusted (emptied where its row or files are gone), open runs are closed as cancelled,
+        rows that are not as written are set right or dropped, `facts` are remembered, and the mark is raised.
+        Returns what was done, as sentences. Raises BusyError while a living process holds a lease.
+        """
+        ...
+
+
+class Store(Protocol):
+    """All parts of one store. May be used by several threads and processes."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def identity(self) -> str:
+        """Tells this store from every other one; a copy of it has the same."""
+        ...
+
+    @property
+    def leases(self) -> Leases: ...
+
+    @property
+    def runs(self) -> Runs: ...
+
+    @property
+    def journals(self) -> Journals: ...
+
+    @property
+    def ledgers(self) -> Ledgers: ...
+
+    @property
+    def memory(self) -> Memory: ...
+
+    @property
+    def approvals(self) -> Approvals: ...
+
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def moments(self) -> Moments: ...
+
+    @property
+    def vault(self) -> Vault: ...
+
+    @property
+    def audit(self) -> Audit: ...
+
+    @property
+    def upkeep(self) -> Upkeep: ...
+
+    def close(self) -> None: ...

@@ -42,9 +42,9 @@ def name_of(check: Check) -> str:
 
 def begun(store: Store, run_id: str = "run_1", sync: str = SYNC) -> Lease:
     """A run that delivers, under a new lease."""
-    lease = store.acquire(sync)
-    store.create_run(lease, run_id, "sync")
-    store.update_run(lease, run_id, phase="delivering", plan_id=f"{sync}@abc", folder=run_id)
+    lease = store.leases.acquire(sync)
+    store.runs.create(lease, run_id, "sync")
+    store.runs.update(lease, run_id, phase="delivering", plan_id=f"{sync}@abc", folder=run_id)
     return lease
 
 
@@ -54,7 +54,7 @@ def intents(count: int, first: int = 0) -> list[Intent]:
 
 def with_segment(store: Store, ledger: Ledger, name: str, content: bytes = b"rows of a segment") -> Ledger:
     """The next generation of a ledger: one more segment, whose file is there."""
-    (store.ledger_folder(ledger.sync) / name).write_bytes(content)
+    (store.ledgers.folder(ledger.sync) / name).write_bytes(content)
     file = PlanFile(name, 3, len(content), xxh3_128_hexdigest(content))
     segment = Segment(file, "upsert", "mapping", "hash")
     return replace(
@@ -68,4 +68,4 @@ def with_segment(store: Store, ledger: Ledger, name: str, content: bytes = b"row
 
 
 def committed(store: Store, lease: Lease, run_id: str, ledger: Ledger) -> None:
-    store.commit(lease, run_id, ledger, status="succeeded", result={"status": "succeeded"})
+    store.ledgers.commit(lease, run_id, ledger, status="succeeded", result={"status": "succeeded"})

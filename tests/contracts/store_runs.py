@@ -28,7 +28,7 @@ def a_second_process_is_told_which_run_holds_the_sync(bench: StoreBench) -> None
     """Two processes on one sync: one runs, the other says so."""
     begun(bench.open(), "run_7")
     with pytest.raises(BusyError) as caught:
-        bench.open().acquire(SYNC)
+        bench.open().leases.acquire(SYNC)
     assert caught.value.run_id == "run_7"
 
 
@@ -41,15 +41,15 @@ def a_store_is_known_by_its_identity(bench: StoreBench) -> None:
 def syncs_do_not_wait_for_each_other(bench: StoreBench) -> None:
     """A lease is for one sync."""
     one, other = bench.open(), bench.open()
-    assert one.acquire("one").epoch != other.acquire("other").epoch
+    assert one.leases.acquire("one").epoch != other.leases.acquire("other").epoch
 
 
 def a_released_lease_is_free_with_a_higher_epoch(bench: StoreBench) -> None:
     """Epochs only rise, whoever gets them."""
     one, other = bench.open(), bench.open()
-    first = one.acquire(SYNC)
-    one.release(first)
-    assert other.acquire(SYNC).epoch > first.epoch
+    first = one.leases.acquire(SYNC)
+    one.leases.release(first)
+    assert other.leases.acquire(SYNC).epoch > first.epoch
 
 
 def a_dead_owner_is_succeeded_at_once(bench: StoreBench) -> None:
@@ -58,8 +58,8 @@ def a_dead_owner_is_succeeded_at_once(bench: StoreBench) -> None:
     begun(dead, "run_7")
     dead.close()
     store = bench.open()
-    store.acquire(SYNC)
-    found = store.open_run(SYNC)
+    store.leases.acquire(SYNC)
+    found = store.runs.open_run(SYNC)
     assert found is not None
     assert found.run_id == "run_7"
 
@@ -67,77 +67,79 @@ def a_dead_owner_is_succeeded_at_once(bench: StoreBench) -> None:
 def a_silent_owner_is_given_up_after_the_lease_time(bench: StoreBench) -> None:
     """A stopped process loses its lease, not earlier than promised."""
     stopped, other = bench.open(), bench.open()
-    stopped.acquire(SYNC)
+    stopped.leases.acquire(SYNC)
     bench.clock.advance(LEASE_SECONDS)
     with pytest.raises(BusyError):
-        other.acquire(SYNC)
+        other.leases.acquire(SYNC)
     bench.clock.advance(1)
-    assert other.acquire(SYNC).epoch == 2
+    assert other.leases.acquire(SYNC).epoch == 2
 
 
 def a_heartbeat_keeps_the_lease(bench: StoreBench) -> None:
     """Whoever renews is not given up, however long the run."""
     owner, other = bench.open(), bench.open()
-    lease = owner.acquire(SYNC)
+    lease = owner.leases.acquire(SYNC)
     for _ in range(3):
         bench.clock.advance(LEASE_SECONDS - 1)
-        owner.renew(lease)
+        owner.leases.renew(lease)
     with pytest.raises(BusyError):
-        other.acquire(SYNC)
+        other.leases.acquire(SYNC)
 
 
 def who_holds_a_sync_is_told_as_long_as_it_lives(bench: StoreBench) -> None:
     """In words, to whoever only looks; nobody once it was given back, or its owner is silent for too long."""
     owner, other = bench.open(), bench.open()
-    assert other.holder(SYNC) is None
-    lease = owner.acquire(SYNC)
-    assert "process" in (other.holder(SYNC) or "")
-    assert other.holder("another") is None
-    owner.release(lease)
-    assert other.holder(SYNC) is None
-    owner.acquire(SYNC)
+    assert other.leases.holder(SYNC) is None
+    lease = owner.leases.acquire(SYNC)
+    assert "process" in (other.leases.holder(SYNC) or "")
+    assert other.leases.holder("another") is None
+    owner.leases.release(lease)
+    assert other.leases.holder(SYNC) is None
+    owner.leases.acquire(SYNC)
     bench.clock.advance(LEASE_SECONDS + 1)
-    assert other.holder(SYNC) is None
+    assert other.leases.holder(SYNC) is None
 
 
 def an_overtaken_process_cannot_write(bench: StoreBench) -> None:
     """Every write compares the epoch, and a refused one leaves nothing behind (G7)."""
     stale, other = bench.open(), bench.open()
     old = begun(stale)
-    journal = stale.journal(old, "run_1")
+    journal = stale.journals.open(old, "run_1")
     journal.intend(intents(1))
     bench.clock.advance(LEASE_SECONDS + 1)
-    other.acquire(SYNC)
-    ledger = with_segment(stale, stale.ledger(SYNC), "one.parquet")
+    other.leases.acquire(SYNC)
+    ledger = with_segment(stale, stale.ledgers.get(SYNC), "one.parquet")
     writes: Sequence[Callable[[], Any]] = (
-        lambda: stale.renew(old),
-        lambda: stale.release(old),
-        lambda: stale.create_run(old, "run_2", "sync"),
-        lambda: stale.update_run(old, "run_1", phase="settling"),
-        lambda: stale.journal(old, "run_1"),
+        lambda: stale.leases.renew(old),
+        lambda: stale.leases.release(old),
+        lambda: stale.runs.create(old, "run_2", "sync"),
+        lambda: stale.runs.update(old, "run_1", phase="settling"),
+        lambda: stale.journals.open(old, "run_1"),
         lambda: journal.intend(intents(1, 5)),
         lambda: journal.doubt([0], 10),
         lambda: journal.settle([(0, Outcomes(DELIVERED))]),
         lambda: committed(stale, old, "run_1", ledger),
-        lambda: stale.distrust(old, ledger),
-        lambda: stale.rebuild(old, SYNC),
+        lambda: stale.ledgers.distrust(old, ledger),
+        lambda: stale.ledgers.rebuild(old, SYNC),
+        lambda: stale.memory.remember(old, "undone", "run_1"),
     )
     for write in writes:
         with pytest.raises(FencedError):
             write()
-    assert list(other.journal_entries("run_1")) == [JournalEntry(intents(1)[0])]
-    assert other.run("run_1").phase == "delivering"
-    assert other.ledger(SYNC).generation == 0
-    assert other.hold(SYNC) is None
+    assert list(other.journals.entries("run_1")) == [JournalEntry(intents(1)[0])]
+    assert other.runs.get("run_1").phase == "delivering"
+    assert other.ledgers.get(SYNC).generation == 0
+    assert other.journals.hold(SYNC) is None
+    assert other.memory.recall(SYNC, "undone") is None
 
 
 def a_released_lease_writes_no_more(bench: StoreBench) -> None:
     """Giving a lease back ends the right to write, even if nobody took it since."""
     store = bench.open()
-    lease = store.acquire(SYNC)
-    store.release(lease)
+    lease = store.leases.acquire(SYNC)
+    store.leases.release(lease)
     with pytest.raises(FencedError):
-        store.create_run(lease, "run_1", "sync")
+        store.runs.create(lease, "run_1", "sync")
 
 
 # -- runs
@@ -148,21 +150,21 @@ def a_sync_has_at_most_one_open_run(bench: StoreBench) -> None:
     store = bench.open()
     lease = begun(store)
     with pytest.raises(StoreError) as caught:
-        store.create_run(lease, "run_2", "sync")
+        store.runs.create(lease, "run_2", "sync")
     assert caught.value.code == "store.run_open"
-    assert [run.run_id for run in store.runs()] == ["run_1"]
+    assert [run.run_id for run in store.runs.newest()] == ["run_1"]
 
 
 def a_run_that_ended_while_reading_is_closed_as_failed(bench: StoreBench) -> None:
     """Nothing was sent: it is not resumed, and does not stand in the way."""
     dead = bench.open()
-    dead.create_run(dead.acquire(SYNC), "run_1", "sync")
+    dead.runs.create(dead.leases.acquire(SYNC), "run_1", "sync")
     dead.close()
     store = bench.open()
-    lease = store.acquire(SYNC)
-    assert store.open_run(SYNC) is None
-    store.create_run(lease, "run_2", "sync")
-    old = store.run("run_1")
+    lease = store.leases.acquire(SYNC)
+    assert store.runs.open_run(SYNC) is None
+    store.runs.create(lease, "run_2", "sync")
+    old = store.runs.get("run_1")
     assert (old.phase, old.status) == ("closed", "failed")
 
 
@@ -170,9 +172,9 @@ def a_run_comes_back_as_it_was_stored(bench: StoreBench) -> None:
     """Phase, status, plan, folder and result survive the process."""
     store = bench.open()
     lease = begun(store)
-    store.update_run(lease, "run_1", phase="paused", status="paused", result={"status": "paused", "requests": 3})
+    store.runs.update(lease, "run_1", phase="paused", status="paused", result={"status": "paused", "requests": 3})
     store.close()
-    found = bench.open().open_run(SYNC)
+    found = bench.open().runs.open_run(SYNC)
     assert found is not None
     assert (found.phase, found.status, found.plan_id, found.folder) == ("paused", "paused", f"{SYNC}@abc", "run_1")
     assert found.result == {"status": "paused", "requests": 3}
@@ -184,10 +186,10 @@ def a_closed_run_is_not_open(bench: StoreBench) -> None:
     """A run that ends without a commit makes room for the next."""
     store = bench.open()
     lease = begun(store)
-    store.update_run(lease, "run_1", phase="closed", status="blocked", result={"status": "blocked"})
-    assert store.open_run(SYNC) is None
-    assert store.run("run_1").finished_at == isoformat(bench.clock.now())
-    store.create_run(lease, "run_2", "sync")
+    store.runs.update(lease, "run_1", phase="closed", status="blocked", result={"status": "blocked"})
+    assert store.runs.open_run(SYNC) is None
+    assert store.runs.get("run_1").finished_at == isoformat(bench.clock.now())
+    store.runs.create(lease, "run_2", "sync")
 
 
 def runs_are_listed_newest_first(bench: StoreBench) -> None:
@@ -195,11 +197,11 @@ def runs_are_listed_newest_first(bench: StoreBench) -> None:
     store = bench.open()
     for sync, run_id in (("a", "run_1"), ("b", "run_2"), ("a", "run_3")):
         lease = begun(store, run_id, sync)
-        store.update_run(lease, run_id, phase="closed", status="succeeded")
-        store.release(lease)
-    assert [run.run_id for run in store.runs()] == ["run_3", "run_2", "run_1"]
-    assert [run.run_id for run in store.runs("a")] == ["run_3", "run_1"]
-    assert [run.run_id for run in store.runs(limit=1)] == ["run_3"]
+        store.runs.update(lease, run_id, phase="closed", status="succeeded")
+        store.leases.release(lease)
+    assert [run.run_id for run in store.runs.newest()] == ["run_3", "run_2", "run_1"]
+    assert [run.run_id for run in store.runs.newest("a")] == ["run_3", "run_1"]
+    assert [run.run_id for run in store.runs.newest(limit=1)] == ["run_3"]
 
 
 def a_run_is_found_by_the_beginning_of_its_id(bench: StoreBench) -> None:
@@ -207,12 +209,12 @@ def a_run_is_found_by_the_beginning_of_its_id(bench: StoreBench) -> None:
     store = bench.open()
     for sync, run_id in (("a", "run_0aa1"), ("b", "run_0ab2")):
         begun(store, run_id, sync)
-    assert store.run("run_0aa").run_id == "run_0aa1"
-    assert store.run("0ab").run_id == "run_0ab2"
+    assert store.runs.get("run_0aa").run_id == "run_0aa1"
+    assert store.runs.get("0ab").run_id == "run_0ab2"
     with pytest.raises(ConfigError, match="several"):
-        store.run("run_0a")
+        store.runs.get("run_0a")
     with pytest.raises(ConfigError) as caught:
-        store.run("run_0ab3")
+        store.runs.get("run_0ab3")
     assert "run_0ab2" in str(caught.value.hint)
 
 
@@ -222,17 +224,17 @@ def a_run_is_found_by_the_beginning_of_its_id(bench: StoreBench) -> None:
 def intended_batches_are_there_for_the_next_process(bench: StoreBench) -> None:
     """What may have been sent is known, though no answer came (c6)."""
     store = bench.open()
-    store.journal(begun(store), "run_1").intend(intents(300))
+    store.journals.open(begun(store), "run_1").intend(intents(300))
     store.close()
     store = bench.open()
-    entries = list(store.journal(store.acquire(SYNC), "run_1").entries())
+    entries = list(store.journals.open(store.leases.acquire(SYNC), "run_1").entries())
     assert entries == [JournalEntry(intent) for intent in intents(300)]
 
 
 def intending_a_batch_again_changes_nothing(bench: StoreBench) -> None:
     """A resumed run may intend what its dead predecessor had intended."""
     store = bench.open()
-    journal = store.journal(begun(store), "run_1")
+    journal = store.journals.open(begun(store), "run_1")
     journal.intend(intents(2))
     journal.settle([(0, Outcomes(DELIVERED))])
     journal.intend(intents(3))
@@ -242,7 +244,7 @@ def intending_a_batch_again_changes_nothing(bench: StoreBench) -> None:
 def a_batch_cannot_be_intended_with_another_content(bench: StoreBench) -> None:
     """A batch number means the same records for ever; anything else is a bug."""
     store = bench.open()
-    journal = store.journal(begun(store), "run_1")
+    journal = store.journals.open(begun(store), "run_1")
     journal.intend(intents(1))
     with pytest.raises(AssertionError):
         journal.intend([replace(intents(1)[0], size=7)])
@@ -252,7 +254,7 @@ def a_batch_cannot_be_intended_with_another_content(bench: StoreBench) -> None:
 def outcomes_come_back_as_they_were_stored(bench: StoreBench) -> None:
     """Common outcome, exceptions, identifiers, request id and attribution, with any text in them."""
     store = bench.open()
-    journal = store.journal(begun(store), "run_1")
+    journal = store.journals.open(begun(store), "run_1")
     words = 'no such "field" \\ ü 🙂 \u2028 \x00 \ud800'
     found = [
         Outcomes(DELIVERED),
@@ -271,13 +273,13 @@ def outcomes_come_back_as_they_were_stored(bench: StoreBench) -> None:
     journal.intend(intents(len(found)))
     journal.settle(list(enumerate(found)))
     store.close()
-    assert [entry.outcomes for entry in bench.open().journal_entries("run_1")] == found
+    assert [entry.outcomes for entry in bench.open().journals.entries("run_1")] == found
 
 
 def a_doubt_counts_an_attempt_and_outlives_the_answer(bench: StoreBench) -> None:
     """A later answer does not undo that an earlier attempt may have been applied (E7)."""
     store = bench.open()
-    journal = store.journal(begun(store), "run_1")
+    journal = store.journals.open(begun(store), "run_1")
     journal.intend(intents(2))
     journal.doubt([1], 30)
     journal.settle([(1, Outcomes(Outcome("rejected", "no")))])
@@ -289,27 +291,27 @@ def a_doubt_counts_an_attempt_and_outlives_the_answer(bench: StoreBench) -> None
 def a_doubt_holds_the_sync_for_its_time(bench: StoreBench) -> None:
     """Nothing newer is sent before a lost request can no longer be applied (E10)."""
     store = bench.open()
-    journal = store.journal(begun(store), "run_1")
+    journal = store.journals.open(begun(store), "run_1")
     journal.intend(intents(1))
-    assert store.hold(SYNC) is None
+    assert store.journals.hold(SYNC) is None
     journal.doubt([0], 30)
     bench.clock.advance(10)
-    hold = bench.open().hold(SYNC)
+    hold = bench.open().journals.hold(SYNC)
     assert hold is not None
     assert hold.seconds_left == pytest.approx(20)
     assert hold.runs == ("run_1",)
     journal.doubt([0], 5)
-    still = store.hold(SYNC)
+    still = store.journals.hold(SYNC)
     assert still is not None
     assert still.seconds_left == pytest.approx(20)
     bench.clock.advance(21)
-    assert store.hold(SYNC) is None
+    assert store.journals.hold(SYNC) is None
 
 
 def an_answer_to_a_batch_that_was_never_intended_is_refused(bench: StoreBench) -> None:
     """And none of its group is stored."""
     store = bench.open()
-    journal = store.journal(begun(store), "run_1")
+    journal = store.journals.open(begun(store), "run_1")
     journal.intend(intents(1))
     with pytest.raises(CorruptedError):
         journal.settle([(0, Outcomes(DELIVERED)), (8, Outcomes(DELIVERED))])

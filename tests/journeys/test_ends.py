@@ -108,8 +108,9 @@ def test_another_process_holds_the_sync(tmp_path: Path) -> None:
     folder = small_project(tmp_path, rows=3)
     script = (
         "import sys\nfrom levada import Project\nwith Project.open('.') as project:\n"
-        f"    lease = project.world.store.acquire('{SYNC}')\n    print('held', flush=True)\n    sys.stdin.read()\n"
-        "    project.world.store.release(lease)\n"
+        f"    lease = project.world.store.leases.acquire('{SYNC}')\n"
+        "    print('held', flush=True)\n    sys.stdin.read()\n"
+        "    project.world.store.leases.release(lease)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

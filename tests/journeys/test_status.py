@@ -110,10 +110,10 @@ def test_an_open_run_is_told_beside_what_earlier_runs_left(tmp_path: Path, recor
     records.refuses = lambda record: True
     with Project.open(tmp_path) as project:
         store = project.world.store
-        lease = store.acquire(SYNC)
-        doubt(store, [SYNC])
-        store.update_run(lease, paused.run_id, phase="closed", status="cancelled")
-        store.release(lease)
+        lease = store.leases.acquire(SYNC)
+        doubt(store.memory, lease)
+        store.runs.update(lease, paused.run_id, phase="closed", status="cancelled")
+        store.leases.release(lease)
     assert ("doubt", "nobody") in told(looked(tmp_path))
 
 
@@ -152,7 +152,7 @@ def test_a_sync_that_runs_now_says_so(tmp_path: Path) -> None:
         project.run(SYNC)
     script = (
         "import sys\nfrom levada import Project\nwith Project.open('.') as project:\n"
-        f"    project.world.store.acquire('{SYNC}')\n    print('held', flush=True)\n    sys.stdin.read()\n"
+        f"    project.world.store.leases.acquire('{SYNC}')\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -67,7 +67,7 @@ def test_what_was_intended_before_kill_9_is_there_for_the_next_process(tmp_path:
     """Killed between intent and answer: settled batches stay settled, the others may have been sent (c6, c9)."""
     script = """
         store = SqliteStore.open(folder)
-        journal = store.journal(begun(store), "run_1")
+        journal = store.journals.open(begun(store), "run_1")
         journal.intend(intents(5))
         journal.settle([(0, Outcomes(DELIVERED))])
         say("sent")
@@ -76,16 +76,16 @@ def test_what_was_intended_before_kill_9_is_there_for_the_next_process(tmp_path:
         assert said(worker) == "sent"
         kill(worker)
     store = SqliteStore.open(tmp_path / "state")
-    lease = store.acquire(SYNC)
-    found = store.open_run(SYNC)
+    lease = store.leases.acquire(SYNC)
+    found = store.runs.open_run(SYNC)
     assert found is not None
-    journal = store.journal(lease, found.run_id)
+    journal = store.journals.open(lease, found.run_id)
     first, *others = journal.entries()
     assert first == JournalEntry(intents(1)[0], outcomes=Outcomes(DELIVERED))
     assert others == [JournalEntry(intent) for intent in intents(4, 1)]
     journal.doubt([entry.intent.number for entry in others], 30)
-    assert store.hold(SYNC) is not None
-    assert store.verify() == []
+    assert store.journals.hold(SYNC) is not None
+    assert store.upkeep.verify() == []
     store.close()
 
 
@@ -95,22 +95,22 @@ def test_of_two_processes_one_runs_and_the_other_is_told_its_run(tmp_path: Path)
         store = SqliteStore.open(folder)
         lease = begun(store, "run_of_the_first")
         say("runs")
-        store.update_run(lease, "run_of_the_first", phase="closed", status="failed")
-        store.release(lease)
+        store.runs.update(lease, "run_of_the_first", phase="closed", status="failed")
+        store.leases.release(lease)
         say("ended")
     """
     with process(tmp_path / "state", script) as worker:
         assert said(worker) == "runs"
         store = SqliteStore.open(tmp_path / "state")
         with pytest.raises(BusyError) as caught:
-            store.acquire(SYNC)
+            store.leases.acquire(SYNC)
         assert caught.value.run_id == "run_of_the_first"
         assert str(worker.pid) in caught.value.message
         assert worker.stdin is not None
         worker.stdin.write("\n")
         worker.stdin.flush()
         assert said(worker) == "ended"
-        assert store.acquire(SYNC).epoch == 2
+        assert store.leases.acquire(SYNC).epoch == 2
         store.close()
 
 
@@ -122,13 +122,13 @@ def test_four_processes_never_hold_one_sync_together(tmp_path: Path) -> None:
         won = 0
         for _ in range(5_000):
             try:
-                lease = store.acquire(SYNC)
+                lease = store.leases.acquire(SYNC)
             except BusyError:
                 continue
             held = folder / "held"
             os.close(os.open(held, os.O_CREAT | os.O_EXCL))
             held.unlink()
-            store.release(lease)
+            store.leases.release(lease)
             won += 1
             if won == 10:
                 break
@@ -147,7 +147,7 @@ def test_four_processes_never_hold_one_sync_together(tmp_path: Path) -> None:
     won = sum(int(text) for text in ended)
     assert won >= 10
     store = SqliteStore.open(tmp_path / "state")
-    assert store.acquire(SYNC).epoch == won + 1
+    assert store.leases.acquire(SYNC).epoch == won + 1
     store.close()
 
 
@@ -156,12 +156,12 @@ def test_a_lost_write_ahead_log_is_noticed(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     store = SqliteStore.open(folder)
     lease = begun(store)
-    committed(store, lease, "run_1", with_segment(store, store.ledger(SYNC), "one.parquet"))
+    committed(store, lease, "run_1", with_segment(store, store.ledgers.get(SYNC), "one.parquet"))
     store.close()
     script = """
         store = SqliteStore.open(folder)
         lease = begun(store, "run_2")
-        committed(store, lease, "run_2", with_segment(store, store.ledger(SYNC), "two.parquet"))
+        committed(store, lease, "run_2", with_segment(store, store.ledgers.get(SYNC), "two.parquet"))
         say("committed")
     """
     with process(folder, script) as worker:
@@ -211,7 +211,7 @@ def test_a_process_that_is_killed_while_migrating_leaves_one_of_two_schemas(tmp_
 FILL = """
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["LIMIT"]), int(os.environ["LIMIT"])))
     store = SqliteStore.open(folder)
-    journal = store.journal(begun(store), "run_1")
+    journal = store.journals.open(begun(store), "run_1")
     settled = 0
     try:
         for start in range(0, 100_000, 128):
@@ -229,11 +229,11 @@ def _survives(folder: Path, answer: str) -> None:
     assert code == "store.disk_full"
     assert int(settled) > 0
     store = SqliteStore.open(folder)
-    lease = store.acquire(SYNC)
-    journal = store.journal(lease, "run_1")
+    lease = store.leases.acquire(SYNC)
+    journal = store.journals.open(lease, "run_1")
     answered = [entry.intent.number for entry in journal.entries() if entry.outcomes]
     assert answered[: int(settled)] == list(range(int(settled)))
-    assert store.verify() == []
+    assert store.upkeep.verify() == []
     journal.settle([(0, Outcomes(DELIVERED))])
     store.close()
 

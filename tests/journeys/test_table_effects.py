@@ -38,7 +38,7 @@ def crm(folder: Path, *statements: str) -> list[tuple[Any, ...]]:
 def effects_of_last(project: Project) -> str:
     """A letter for each record of the last run's only batch."""
     record = project.runs(SYNC, 1)[0]
-    (entry,) = [each for each in project.world.store.journal_entries(record.run_id) if each.outcomes is not None]
+    (entry,) = [each for each in project.world.store.journals.entries(record.run_id) if each.outcomes is not None]
     assert entry.outcomes is not None
     return entry.outcomes.effects.of_size(entry.intent.size)
 
@@ -86,7 +86,7 @@ def test_only_what_others_changed_is_kept_of_changes(tmp_path: Path) -> None:
             project.approve(removed.plan_id)
             removed = project.run(SYNC)
         assert removed.status == "succeeded"
-        entries = list(project.world.store.journal_entries(removed.run_id))
+        entries = list(project.world.store.journals.entries(removed.run_id))
         told = {e.intent.kind: e.outcomes.effects.of_size(e.intent.size) for e in entries if e.outcomes}
         assert told == {"removed": "g", "changed": "uuc"}
         assert kept(project, "changed") == [(2, 2, "theirs", 20, None)]

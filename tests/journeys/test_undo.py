@@ -390,7 +390,8 @@ def test_what_an_earlier_version_took_back_is_still_held(tmp_path: Path) -> None
     run = run_id_of(levada(folder, "run", "--json"))
     assert levada(folder, "undo", run).code == 0
     with Project.open(folder) as project:
-        project.world.store.remember(SYNC, "undone", run)
+        store = project.world.store
+        store.memory.remember(store.leases.acquire(SYNC), "undone", run)
     (reason,) = levada(folder, "run", "--json").document["guard"]["reasons"]
     assert (reason["rule"], reason["observed"]) == ("undone", 4)
     write_customers(folder, 20, extra="78,y@example.com,6\n")

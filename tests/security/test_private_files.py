@@ -99,8 +99,8 @@ def test_a_secret_that_is_moved_does_not_open(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     folder = tmp_path / "state"
     store = SqliteStore.open(folder)
-    store.set_secret("CRM", "canary-of-the-crm")
-    store.set_secret("ADS", "canary-of-the-ads")
+    store.vault.set("CRM", "canary-of-the-crm")
+    store.vault.set("ADS", "canary-of-the-ads")
     store.close()
     connection = sqlite3.connect(folder / "state.sqlite")
     columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(secret)")]
@@ -113,10 +113,10 @@ def test_a_secret_that_is_moved_does_not_open(tmp_path: Path, monkeypatch: pytes
     connection.close()
     store = SqliteStore.open(folder)
     with pytest.raises(StoreError) as caught:
-        store.secret("ADS")
+        store.vault.get("ADS")
     assert caught.value.code == "store.key"
     assert "canary" not in str(caught.value)
-    assert store.secret("CRM") == "canary-of-the-crm"
+    assert store.vault.get("CRM") == "canary-of-the-crm"
     store.close()
 
 

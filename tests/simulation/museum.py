@@ -42,9 +42,9 @@ from levada.redaction import Redactor
 from levada.runner.heartbeat import Heartbeat
 from levada.runner.trip import result_of
 from levada.runner.undone import forget_undone
-from levada.stores.facts import Facts
+from levada.stores.facts import SqliteLimits
 from levada.stores.highwater import Meta
-from levada.stores.ledgers import Ledgers
+from levada.stores.ledgers import SqliteLedgers
 from simulation.play import campaign, of_seed, planner_of, play, real_planner
 from simulation.schedule import Edit, Schedule, Stage
 
@@ -221,7 +221,7 @@ def _open_runs_are_dropped() -> Sequence[tuple[Any, str, Any]]:
     real = running._resume
 
     def mutated(project: Any, record: Any, lease: Any, *more: Any) -> Any:
-        project.store.update_run(lease, record.run_id, phase="closed", status="cancelled")
+        project.store.runs.update(lease, record.run_id, phase="closed", status="cancelled")
         return real.__globals__["Trip"](
             project, record.sync, record.run_id, lease, project.store.folder, project.clock.now(), 0.0
         ).result("cancelled")
@@ -300,7 +300,7 @@ def _poison_stops_the_ledger() -> Sequence[tuple[Any, str, Any]]:
 
 
 def _quota_is_not_counted() -> Sequence[tuple[Any, str, Any]]:
-    return [(Facts, "use_quota", lambda self, account, day, requests: 0)]
+    return [(SqliteLimits, "use_quota", lambda self, account, day, requests: 0)]
 
 
 def _checkpoint_before_answer() -> Sequence[tuple[Any, str, Any]]:
@@ -346,7 +346,7 @@ def _states_are_not_cut() -> Sequence[tuple[Any, str, Any]]:
 
 
 def _leftovers_stay() -> Sequence[tuple[Any, str, Any]]:
-    return [(Ledgers, "drop_unreferenced", lambda self, ledger: 0)]
+    return [(SqliteLedgers, "drop_unreferenced", lambda self, ledger: 0)]
 
 
 def _rollback_goes_unseen() -> Sequence[tuple[Any, str, Any]]:
@@ -375,7 +375,7 @@ def _second_undo_lifts_the_hold() -> Sequence[tuple[Any, str, Any]]:
     real = running._nothing_to_send
 
     def mutated(trip: Any, plan: Plan) -> Any:
-        forget_undone(trip.project, trip.sync)
+        forget_undone(trip.world, trip.lease)
         return real(trip, plan)
 
     return [(running, "_nothing_to_send", mutated)]

@@ -30,7 +30,7 @@ from levada.project.files import ProjectFiles, SyncFile
 from levada.project.settings import Settings
 from levada.redaction import Redactor
 from levada.runner.approve import approve
-from levada.runner.doubt import doubt
+from levada.runner.doubt import doubts
 from levada.runner.heartbeat import Heartbeat
 from levada.runner.records import RecordOutcome, records
 from levada.runner.run import run
@@ -65,13 +65,13 @@ class VirtualHeartbeat(Heartbeat):
         cast("VirtualClock", self._clock).due.remove(self._due)
 
     def _due(self) -> None:
-        process = PROCESSES.get(id(self._store))
+        process = PROCESSES.get(id(self._leases))
         if process is None or (not (process.dead or process.frozen) and self.lost is None):
             self.beat()
 
 
 PROCESSES: dict[int, Process] = {}
-"""Which process each open store belongs to."""
+"""Which process the leases of each open store belong to."""
 
 
 class World:
@@ -179,7 +179,7 @@ class World:
         if store is not None and destination is not None and destination.spec.limits.requests_per_day:
             day = self.clock.now().date().isoformat()
             account = account_name(cast("Destination", destination))
-            store.use_quota(account, day, destination.spec.limits.requests_per_day)
+            store.limits.use_quota(account, day, destination.spec.limits.requests_per_day)
 
     def leaked(self) -> dict[str, list[str]]:
         """The canaries in the bytes of the state folder: by file, those found."""
@@ -197,7 +197,7 @@ class World:
         for a while, with whatever lies beside them."""
         store = SqliteStore.open(self.state, self.clock, check=False)
         try:
-            named = {segment.file.name for segment in store.ledger(SYNC).segments}
+            named = {segment.file.name for segment in store.ledgers.get(SYNC).segments}
         finally:
             store.close()
         found = []
@@ -261,7 +261,7 @@ class Workshop(RunnerWorld):
         self.process = process
         store = SqliteStore.open(world.state, world.clock)
         hooked(store, process)
-        PROCESSES[id(store)] = process
+        PROCESSES[id(store.leases)] = process
         self._opened.store = world.store = store
         self._opened.redaction = Redactor(())
         self._planner = planner(self)
@@ -285,7 +285,7 @@ class Workshop(RunnerWorld):
         self.place.words.append(repr(event))
 
     def _begun(self, run_id: str) -> None:
-        world, purpose = self.place, self.store.run(run_id).purpose
+        world, purpose = self.place, self.store.runs.get(run_id).purpose
         if purpose != "settle":
             world.begun[world.server.stage] = world.latest = run_id
         if purpose == "undo":
@@ -415,8 +415,8 @@ def left_to_people(world: World, planner: Any, *, restored: bool) -> tuple[froze
     run_id = world.reports[-1].get("run_id") if world.reports else None
     workshop = opened(world, Process(), planner)
     try:
-        results = [record.result for record in workshop.store.runs(SYNC, 1_000) if record.result]
-        if not run_id or not workshop.store.run(run_id).folder:
+        results = [record.result for record in workshop.store.runs.newest(SYNC, 1_000) if record.result]
+        if not run_id or not workshop.store.runs.get(run_id).folder:
             return frozenset(), results
         outcomes: list[RecordOutcome] = ["unknown", "suppressed"] if restored else ["unknown"]
         found = [record for each in outcomes for record in records(workshop, SYNC, run=run_id, outcome=each)]
@@ -448,8 +448,7 @@ def opened(world: World, process: Process, planner: Any) -> Workshop:
         note(world, "open", {"raised": error.code, "message": str(error)})
         store = SqliteStore.open(world.state, world.clock, check=False)
         try:
-            doubt(store, [SYNC])
-            store.accept_rollback("somebody")
+            store.upkeep.accept_rollback("somebody", doubts([SYNC]))
         finally:
             store.close()
         return Workshop(world, process, planner)

@@ -71,7 +71,7 @@ def run_one(
         invocation.open(progress) as project,
         stopping(project.stop, lambda: project.computing) as signals,
     ):
-        name = sync or project.world.store.run(undoes).sync
+        name = sync or project.world.store.runs.get(undoes).sync
         return _one(
             invocation, project, name, lambda found, _: act(found), signals, wait=wait, width=len(name), several=False
         )

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from levada import events
 from levada.clock import Clock
@@ -24,6 +24,7 @@ from levada.limits import RATE_MARGIN, Pace
 from levada.redaction import without_echo
 from levada.retry import RETRY_AFTER_MAX_SECONDS, RetryPolicy, retry_after_seconds
 from levada.run import PauseReason
+from levada.store import Limits, Vault
 
 T = TypeVar("T")
 
@@ -58,18 +59,6 @@ class NoLonger(Exception):
     """What was to be sent may not be sent any more: see `Account.talk`."""
 
 
-class Reservations(Protocol):
-    """The part of a store that an account needs."""
-
-    def reserve(self, account: str, now: float, interval_seconds: float, permits: int) -> float: ...
-
-    def use_quota(self, account: str, day: str, requests: int) -> int: ...
-
-    def secret(self, name: str) -> str | None: ...
-
-    def set_secret(self, name: str, value: str) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long delivery keeps trying. `contact`: until the first answer; `outage`: in the middle of a run.
@@ -91,9 +80,10 @@ class Account:
         self,
         destination: Destination,
         wire: Wire,
-        shared: Reservations | None,
         clock: Clock,
         *,
+        shared: Limits | None = None,
+        vault: Vault | None = None,
         patience: Patience,
         listener: events.Listener = events.ignore,
         clean: Callable[[str], str] = str,
@@ -109,6 +99,7 @@ class Account:
         self.abandoned = False
         self._wire = wire
         self._shared = shared
+        self._vault = vault
         self._clock = clock
         self._patience = patience
         self._listener = listener
@@ -429,9 +420,9 @@ class Account:
             credential = await self._new_credential(auth)
             for secret in (*credential.headers.values(), *credential.query.values(), *credential.kept.values()):
                 self._learn(secret)
-            if credential.kept and self._shared is not None:
+            if credential.kept and self._vault is not None:
                 text = json.dumps(dict(credential.kept))
-                await asyncio.to_thread(self._shared.set_secret, self._kept_name, text)
+                await asyncio.to_thread(self._vault.set, self._kept_name, text)
             self._credential = credential
             self._credential_number += 1
             until = credential.expires_in_seconds
@@ -496,7 +487,7 @@ class Account:
         return f"oauth:{self.destination.name}"
 
     def _kept(self) -> Mapping[str, str]:
-        text = self._shared.secret(self._kept_name) if self._shared is not None else None
+        text = self._vault.get(self._kept_name) if self._vault is not None else None
         found: dict[str, str] = json.loads(text) if text else {}
         return found
 

@@ -114,14 +114,14 @@ class Dispatcher:
         `entitled` is asked before each request: may this process still send for the sync?
         """
         self._store = store
-        journal = store.journal(lease, order.run_id)
+        journal = store.journals.open(lease, order.run_id)
         entries = journal.entries()
         if isinstance(destination, TableDestination):
             requests, pause, message, notices, waited = self._to_table(
                 order, destination, journal, entries, schema, store, entitled
             )
         else:
-            keys = Keys(store, destination.spec)
+            keys = Keys(store.moments, destination.spec)
             sent = self._over_http(order, destination, journal, entries, keys, entitled, self._held(order, destination))
             requests, pause, message, notices, waited = sent
         notices = tuple(self._redaction.clean(notice) for notice in notices)
@@ -228,7 +228,7 @@ class Dispatcher:
         """What waits for earlier requests: of other runs, and of this one where a repeat has to wait, too (class C)."""
         assert self._store is not None
         spec = destination.spec
-        left = Remains.of(self._store.journal_entries(order.run_id)).open.values()
+        left = Remains.of(self._store.journals.entries(order.run_id)).open.values()
         own = [
             (entry.intent.first, entry.intent.first + entry.intent.size)
             for entry in left
@@ -247,8 +247,9 @@ class Dispatcher:
         return Account(
             destination,
             wire,
-            self._store,
             self._clock,
+            shared=None if self._store is None else self._store.limits,
+            vault=None if self._store is None else self._store.vault,
             patience=self._patience,
             listener=self._listener,
             clean=self._redaction.clean,

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from levada.destination import DestinationSpec
 from levada.outcome import Outcome, Outcomes
-from levada.store import JournalEntry
+from levada.store import JournalEntry, Moments
 
 MARK = "@"
 """Between a key and the moment at which it was first sent."""
@@ -44,30 +43,22 @@ HELD = Outcome("not_applied", "", "held")
 """For the journal: never sent so far, because an earlier request for the record may still be applied."""
 
 
-class Times(Protocol):
-    """The part of a store that keys need."""
-
-    def moment(self) -> str: ...
-
-    def seconds_since(self, moment: str) -> float: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Keys:
     """When the keys of one destination were first sent."""
 
-    times: Times
+    moments: Moments
     spec: DestinationSpec
 
     def stamped(self, key: str) -> str:
         """A key that is first sent from now on."""
-        return f"{key}{MARK}{self.times.moment()}"
+        return f"{key}{MARK}{self.moments.now()}"
 
     def remembered(self, stamp: str) -> bool:
         """Is it sure that the tool still knows the key when a request that is sent now takes effect?"""
         _, _, moment = stamp.partition(MARK)
         on_its_way = self.spec.timeout_seconds + self.spec.max_server_seconds
-        return self.times.seconds_since(moment) + on_its_way < self.spec.idempotency_seconds
+        return self.moments.seconds_since(moment) + on_its_way < self.spec.idempotency_seconds
 
 
 def stamps(entries: Iterable[JournalEntry]) -> dict[int, str]:

@@ -92,7 +92,8 @@ def held(
     earlier process sent of this very run, its operations [first, stop) in `own`, for `seconds` from now."""
     import duckdb
 
-    hold = None if plan.purpose == "settle" else store.hold(sync)  # a settling run sends the same requests again
+    # a settling run sends the same requests again
+    hold = None if plan.purpose == "settle" else store.journals.hold(sync)
     runs = [run for run in hold.runs if run != run_id] if hold is not None else []
     if hold is not None and not hold.runs:
         return Held(max(hold.seconds_left, seconds), None)
@@ -117,14 +118,14 @@ class _UntoldError(Exception):
 
 def _sent_by(store: Store, run_id: str, plan: Plan, connection: duckdb.DuckDBPyConnection) -> None:
     """Note the keys and match values of what a run sent and may still be applied."""
-    record = store.run(run_id)
+    record = store.runs.get(run_id)
     if record.status == "cancelled" or not record.folder:
         raise _UntoldError  # a plan that was dropped: nobody knows what its answered requests changed
     folder = store.folder / "plans" / record.folder
     earlier = Plan.read(folder)
     if earlier.match != plan.match or earlier.keys != plan.keys:
         raise _UntoldError
-    doubtful = (entry for entry in store.journal_entries(run_id) if entry.doubtful or entry.outcomes is None)
+    doubtful = (entry for entry in store.journals.entries(run_id) if entry.doubtful or entry.outcomes is None)
     ranges = [(entry.intent.first, entry.intent.first + entry.intent.size) for entry in doubtful]
     _register(connection, ranges)
     connection.execute(

@@ -17,7 +17,7 @@ SET_BACK = timedelta(hours=1)
 def standing_approval(world: World, plan_id: str) -> Approval | None:
     """The approval that covers this plan now, if there is one. One from the future does not: the clock was set back,
     and nobody knows how old it is."""
-    found = world.stored.approval(plan_id) if world.stored is not None else None
+    found = world.stored.approvals.get(plan_id) if world.stored is not None else None
     if found is None:
         return None
     approved, expires = datetime.fromisoformat(found.approved_at), datetime.fromisoformat(found.expires_at)

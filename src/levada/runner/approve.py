@@ -51,14 +51,14 @@ def approve(world: World, plan_id: str) -> Approval:
         approved_at=isoformat(moment),
         expires_at=isoformat(moment + timedelta(hours=APPROVAL_HOURS)),
     )
-    world.store.approve(approval)
+    world.store.approvals.put(approval)
     note(world, "plan.approve", sync, {"plan_id": plan_id})
     return approval
 
 
 def _stored(world: World, sync: str, plan_id: str) -> bool:
     """Did a run already store this plan and stop at its guard, with nothing run since?"""
-    for record in world.store.runs(sync, RUNS_SEARCHED_MAX):
+    for record in world.store.runs.newest(sync, RUNS_SEARCHED_MAX):
         if record.plan_id == plan_id:
             return record.status == "blocked"
         if record.status in ("succeeded", "partial"):
@@ -68,7 +68,7 @@ def _stored(world: World, sync: str, plan_id: str) -> bool:
 
 def _is_of_an_undo(world: World, sync: str, plan_id: str) -> bool:
     """Is this the plan that takes back one of the latest runs, as it would be made now?"""
-    for record in world.store.runs(sync, UNDOS_SEARCHED_MAX):
+    for record in world.store.runs.newest(sync, UNDOS_SEARCHED_MAX):
         if record.status in ("succeeded", "partial") and record.folder:
             try:
                 if plan_undo(world, record.run_id, sample_size=0).plan.plan_id == plan_id:

@@ -39,14 +39,14 @@ def attempted(world: World, sync: str, act: Callable[[], RunResult]) -> RunResul
     except (Exception, SystemExit) as error:
         _remember(world, sync, crash_of(world, sync, error))
         raise
-    if world.store.recall(sync, MEMORY) is not None:
-        world.store.remember(sync, MEMORY, None)
+    if world.store.memory.recall(sync, MEMORY) is not None:
+        world.store.memory.note(sync, MEMORY, None)
     return result
 
 
 def last_attempt(world: World, sync: str) -> dict[str, Any] | None:
     """`code`, `message`, `hint`, `exit_code` and `at` of a start that had no end; None if the last one had."""
-    text = world.stored.recall(sync, MEMORY) if world.stored is not None else None
+    text = world.stored.memory.recall(sync, MEMORY) if world.stored is not None else None
     if text is None:
         return None
     found: dict[str, Any] = json.loads(text)
@@ -74,7 +74,7 @@ def words_of(error: BaseException, clean: Callable[[str], str]) -> str:
 def _how_to_go_on(world: World, sync: str) -> str:
     unfinished = None
     with suppress(LevadaError):
-        unfinished = world.store.open_run(sync)
+        unfinished = world.store.runs.open_run(sync)
     if unfinished is None:
         return (
             f"Nothing is left open; `levada preview {sync}` and `levada check {sync}` show how far it comes, and a row "
@@ -98,4 +98,4 @@ def _remember(world: World, sync: str, error: LevadaError) -> None:
     }
     with suppress(LevadaError):
         if world.stored is not None:
-            world.stored.remember(sync, MEMORY, json.dumps(document))
+            world.stored.memory.note(sync, MEMORY, json.dumps(document))

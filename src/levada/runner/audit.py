@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def note(world: World, action: str, subject: str, detail: Mapping[str, Any] | None = None) -> None:
     """Write down an action of whoever runs this process, such as `secret.set`, and what it was done to."""
-    world.store.note(AuditEntry(isoformat(world.clock.now()), actor(), action, subject, detail or {}))
+    world.store.audit.note(AuditEntry(isoformat(world.clock.now()), actor(), action, subject, detail or {}))
 
 
 def actor() -> str:

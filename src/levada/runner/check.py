@@ -302,7 +302,7 @@ def _sync(world: World, name: str) -> list[Finding]:
         resolved = resolve(world, name)
         ledger = world.ledger(name)
         check_target(world, resolved, ledger)
-        _, told = check_proof(world, Place.of(resolved), ledger, looks=True)
+        _, told = check_proof(world, Place.of(resolved), ledger, None)
         with request(world, resolved, ledger) as asked:
             shown = resolved.planner.preview(asked, ROWS_TRIED)
     except ConfigErrors as errors:

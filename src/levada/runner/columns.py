@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from levada.mapping import FieldMapping
     from levada.runner.world import World
     from levada.source import Column
+    from levada.store import Lease
 
 MEMORY = "columns"
 NAMED_MAX = 10
@@ -50,7 +51,7 @@ MISSING_CODES = ("config.unknown_column", "config.missing_key_column")
 def drift_of(world: World, sync: str, columns: Sequence[Column]) -> Drift:
     """Compare with what is remembered. Reads the store if there is one, and changes nothing."""
     now = {column.name: column.native or str(column.type) for column in columns}
-    text = world.stored.recall(sync, MEMORY) if world.stored is not None else None
+    text = world.stored.memory.recall(sync, MEMORY) if world.stored is not None else None
     if text is None:
         return Drift(now)
     before: dict[str, str] = json.loads(text)
@@ -64,18 +65,18 @@ def drift_of(world: World, sync: str, columns: Sequence[Column]) -> Drift:
 
 def left_out(world: World, sync: str) -> tuple[str, ...]:
     """The columns that earlier runs left out, since the destination had no field for them."""
-    text = world.stored.recall(sync, LEFT_OUT) if world.stored is not None else None
+    text = world.stored.memory.recall(sync, LEFT_OUT) if world.stored is not None else None
     return tuple(json.loads(text)) if text else ()
 
 
-def remember_columns(world: World, resolved: Resolved) -> None:
+def remember_columns(world: World, resolved: Resolved, lease: Lease) -> None:
     """After a run that ended well. If it cannot be written now, the next run tells the same notices again."""
     text = json.dumps(dict(resolved.drift.now), ensure_ascii=False)
     with suppress(StoreError):
-        if world.store.recall(resolved.name, MEMORY) != text:
-            world.store.remember(resolved.name, MEMORY, text)
+        if world.store.memory.recall(resolved.name, MEMORY) != text:
+            world.store.memory.remember(lease, MEMORY, text)
         if left_out(world, resolved.name) != resolved.left_out:
-            world.store.remember(resolved.name, LEFT_OUT, json.dumps(resolved.left_out, ensure_ascii=False))
+            world.store.memory.remember(lease, LEFT_OUT, json.dumps(resolved.left_out, ensure_ascii=False))
 
 
 def renamed(error: ConfigError, drift: Drift) -> ConfigError:

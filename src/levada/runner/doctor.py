@@ -14,7 +14,7 @@ from levada import __version__
 from levada.clock import Clock, SystemClock
 from levada.errors import StoreError
 from levada.runner.audit import actor
-from levada.runner.doubt import doubt
+from levada.runner.doubt import doubts
 from levada.runner.shifted import possibly_shifted
 from levada.wording import plural
 
@@ -71,8 +71,7 @@ def accept_rollback(world: World) -> Sequence[str]:
 
     store = SqliteStore.open(world.state_folder, world.clock, check=False)
     try:
-        doubt(store, world.files.syncs)
-        return store.accept_rollback(actor())
+        return store.upkeep.accept_rollback(actor(), doubts(world.files.syncs))
     finally:
         store.close()
 
@@ -144,9 +143,9 @@ def _state(world: World) -> list[Diagnosis]:
         return [Diagnosis("state", "wrong", error.message, error.hint or "")]
     if store is None:
         return [Diagnosis("state", "ok", "no run yet: there is no state")]
-    wrong = store.verify()
+    wrong = store.upkeep.verify()
     if not wrong:
-        runs = len(store.runs(None, 1_000))
+        runs = len(store.runs.newest(None, 1_000))
         return [Diagnosis("state", "ok", f"{store.folder}: as written; {plural(runs, 'run')} remembered")]
     hint = "docs/reference/errors.md#storecorrupted says how to rebuild it; nothing is sent before that"
     return [Diagnosis("state", "wrong", sentence, hint) for sentence in wrong]

@@ -10,27 +10,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from levada.store import Store
+from levada.store import Fact, Lease, Memory
 
 MEMORY = "in_doubt"
+DOUBTED = "yes"
 SETTLED = "settled"
 
 
-def doubt(store: Store, syncs: Iterable[str]) -> None:
-    for sync in syncs:
-        store.remember(sync, MEMORY, "yes")
+def doubt(memory: Memory, lease: Lease) -> None:
+    memory.remember(lease, MEMORY, DOUBTED)
 
 
-def is_doubted(store: Store, sync: str) -> bool:
-    return store.recall(sync, MEMORY) not in (None, SETTLED)
+def doubts(syncs: Iterable[str]) -> list[Fact]:
+    """What is to be remembered of syncs of which nobody holds the lease."""
+    return [Fact(sync, MEMORY, DOUBTED) for sync in syncs]
 
 
-def was_doubted(store: Store, sync: str) -> bool:
+def is_doubted(memory: Memory, sync: str) -> bool:
+    return memory.recall(sync, MEMORY) not in (None, SETTLED)
+
+
+def was_doubted(memory: Memory, sync: str) -> bool:
     """Now, or ever before: a row that was not in the model when the doubt was settled may come back."""
-    return store.recall(sync, MEMORY) is not None
+    return memory.recall(sync, MEMORY) is not None
 
 
-def settle_doubt(store: Store, sync: str) -> None:
+def settle_doubt(memory: Memory, lease: Lease) -> None:
     """A run was committed that knew of it."""
-    if is_doubted(store, sync):
-        store.remember(sync, MEMORY, SETTLED)
+    if is_doubted(memory, lease.sync):
+        memory.remember(lease, MEMORY, SETTLED)

@@ -33,11 +33,11 @@ def foretell(world: World, resolved: Resolved, plan: Plan, folder: Path, ledger:
     store = world.stored
     order = ordered(resolved, "", plan, folder, resolved.verbs)
     if store is not None:
-        doubted = is_doubted(store, plan.sync)
+        doubted = is_doubted(store.memory, plan.sync)
         waiting = refused.waiting(store, plan.sync, plan, folder, only_just=doubted)
         order = replace(order, waiting=waiting, in_doubt=doubted)
     found = outlook(order, resolved.destination, store)
-    unfinished = store.open_run(plan.sync) if store is not None else None
+    unfinished = store.runs.open_run(plan.sync) if store is not None else None
     resumes = unfinished.run_id if unfinished is not None else ""
     return Foretold(found, tuple(_words(found, plan.sync, resumes)), resumes)
 

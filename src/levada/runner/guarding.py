@@ -18,15 +18,16 @@ from levada.runner.undone import undone_reason
 if TYPE_CHECKING:
     from levada.runner.resolved import Resolved
     from levada.runner.world import World
+    from levada.store import Lease
 
 KEYS_NAMED = 5
 """How many keys a reason names as examples."""
 
 
 def decide(
-    world: World, resolved: Resolved, plan: Plan, folder: Path, ledger: Ledger, *, looks: bool = False
+    world: World, resolved: Resolved, plan: Plan, folder: Path, ledger: Ledger, lease: Lease | None
 ) -> GuardDecision:
-    """The decision over a plan; whether it is approved is another question. `looks`: nothing is forgotten by it.
+    """The decision over a plan; whether it is approved is another question. Without a lease nothing is forgotten by it.
 
     An undo has a limit of its own. A resync is exempt from the limit on changes: that all is sent again is its point.
     Where the plan swaps the whole object, the rows that left the model are removed without being listed.
@@ -50,14 +51,14 @@ def decide(
         return judge_undo(declared, facts)
     decision = judge(declared, facts)
     decision = replace(decision, reasons=with_columns(decision.reasons, resolved.drift))
-    return decision.stopped_by(*_reasons(world, resolved, plan, folder, looks=looks))
+    return decision.stopped_by(*_reasons(world, resolved, plan, folder, lease))
 
 
-def _reasons(world: World, resolved: Resolved, plan: Plan, folder: Path, *, looks: bool) -> Iterator[GuardReason]:
+def _reasons(world: World, resolved: Resolved, plan: Plan, folder: Path, lease: Lease | None) -> Iterator[GuardReason]:
     """What no limit tells: lost columns, and what was taken back or begun anew before."""
     yield from column_reasons(resolved, plan, folder)
     if world.stored is None:
         return
-    for reason in (undone_reason(world, plan, folder, forget=not looks), rebuilt_reason(world, resolved, plan)):
+    for reason in (undone_reason(world, plan, folder, lease), rebuilt_reason(world, resolved, plan)):
         if reason is not None:
             yield reason

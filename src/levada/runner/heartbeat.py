@@ -6,7 +6,7 @@ import threading
 
 from levada.clock import Clock
 from levada.errors import FencedError, StoreError
-from levada.store import LEASE_SECONDS, Lease, Store
+from levada.store import LEASE_SECONDS, Lease, Leases
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = LEASE_SECONDS / 2
@@ -16,8 +16,8 @@ STALE_SECONDS = LEASE_SECONDS / 2
 class Heartbeat:
     """Use as a context manager around whatever a lease covers. `halt` is set if the lease is lost."""
 
-    def __init__(self, store: Store, lease: Lease, halt: threading.Event, clock: Clock) -> None:
-        self._store = store
+    def __init__(self, leases: Leases, lease: Lease, halt: threading.Event, clock: Clock) -> None:
+        self._leases = leases
         self._lease = lease
         self._halt = halt
         self._clock = clock
@@ -48,7 +48,7 @@ class Heartbeat:
         """One sign of life. A busy or full store shows at the next journal write, which the run answers for."""
         asked_at = self._clock.monotonic()
         try:
-            self._store.renew(self._lease)
+            self._leases.renew(self._lease)
             self._renewed_at = asked_at
         except FencedError as error:
             self.lost = error

@@ -37,9 +37,9 @@ def mark_synced(world: World, sync: str) -> RunResult:
     """Commit the model as confirmed. Refuses while a run of the sync is open: its outcomes are not known yet."""
     resolved = resolve(world, sync)
     store, clock = world.store, world.clock
-    lease = store.acquire(sync)
+    lease = store.leases.acquire(sync)
     try:
-        unfinished = store.open_run(sync)
+        unfinished = store.runs.open_run(sync)
         if unfinished is not None:
             raise ConfigError(
                 f"run {unfinished.run_id} of {sync} is not finished",
@@ -48,20 +48,20 @@ def mark_synced(world: World, sync: str) -> RunResult:
             )
         started, before = clock.now(), clock.monotonic()
         run_id = clock.new_id("run")
-        store.create_run(lease, run_id, "mark-synced")
+        store.runs.create(lease, run_id, "mark-synced")
         try:
             forgotten, keys = _forgotten(world, resolved)
         except BaseException:
-            store.update_run(lease, run_id, phase="closed", status="failed")
+            store.runs.update(lease, run_id, phase="closed", status="failed")
             raise
-        with request(world, resolved, store.ledger(sync)) as asked:
+        with request(world, resolved, store.ledgers.get(sync)) as asked:
             try:
                 ledger = resolved.planner.confirmed(asked)
             except BaseException:
-                store.update_run(lease, run_id, phase="closed", status="failed")
+                store.runs.update(lease, run_id, phase="closed", status="failed")
                 raise
-        remember_target(world, resolved)
-        remember_beginning(world, sync, store.ledger(sync), run_id, "sync")
+        remember_target(world, resolved, lease)
+        remember_beginning(world, lease, store.ledgers.get(sync), run_id, "sync")
         result = RunResult(
             sync=sync,
             run_id=run_id,
@@ -77,15 +77,15 @@ def mark_synced(world: World, sync: str) -> RunResult:
                 *_told(forgotten, keys),
             ),
         )
-        store.commit(lease, run_id, ledger, status="succeeded", result=result.as_dict())
-        accept_unremembered(world, sync)
-        renew_proof(world, Place.of(resolved), ledger)
-        remember_columns(world, resolved)
-        forget_rebuilt(world, sync)
+        store.ledgers.commit(lease, run_id, ledger, status="succeeded", result=result.as_dict())
+        accept_unremembered(world, lease)
+        renew_proof(world, Place.of(resolved), lease, ledger)
+        remember_columns(world, resolved, lease)
+        forget_rebuilt(world, lease)
         note(world, "sync.mark_synced", sync, {"rows": ledger.rows, "forgotten": forgotten})
         return result
     finally:
-        store.release(lease)
+        store.leases.release(lease)
 
 
 def _forgotten(world: World, resolved: Resolved) -> tuple[int, tuple[Any, ...]]:
@@ -93,7 +93,7 @@ def _forgotten(world: World, resolved: Resolved) -> tuple[int, tuple[Any, ...]]:
 
     None are told where the old ledger cannot be compared: it is of another key, or its files are broken.
     """
-    ledger = world.store.ledger(resolved.name)
+    ledger = world.store.ledgers.get(resolved.name)
     if not resolved.policy.removed or not ledger.segments:
         return 0, ()
     with request(world, resolved, ledger) as asked:

@@ -112,9 +112,9 @@ def plan(world: World, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> PlanV
     ledger = world.ledger(sync)
     check_target(world, resolved, ledger)
     shared = [overlap.message for overlap in overlaps(world, sync)]
-    ledger, told = check_proof(world, Place.of(resolved), ledger, looks=True)
+    ledger, told = check_proof(world, Place.of(resolved), ledger, None)
     with planned(world, resolved, ledger) as (made, folder):
-        decision = decide(world, resolved, made, folder, ledger, looks=True)
+        decision = decide(world, resolved, made, folder, ledger, None)
         foretold = foretell(world, resolved, made, folder, ledger)
         return PlanView(
             sync=sync,

@@ -24,7 +24,7 @@ from levada.planners.witnesses import witnesses
 from levada.proof import Proof, Provable
 from levada.runner.ordered import read_order
 from levada.runner.unremembered import still_unremembered, unremembered
-from levada.store import RunRecord
+from levada.store import Lease, RunRecord
 from levada.sync import Mode, Removal
 
 if TYPE_CHECKING:
@@ -104,13 +104,13 @@ def check_proof(
     world: World,
     place: Place,
     ledger: Ledger,
+    lease: Lease | None,
     *,
     begun: RunRecord | None = None,
     anew: bool = False,
-    looks: bool = False,
 ) -> tuple[Ledger, tuple[str, ...]]:
     """The ledger to plan by, and notices. `begun` is the run that is gone on with, if it is one; `anew`: everything is
-    sent again, so that nothing has to be proved; `looks`: nothing is remembered.
+    sent again, so that nothing has to be proved. Whoever only looks has no lease, and remembers nothing.
 
     In mode replace an object that is another one is filled anew: the ledger is not trusted. Raises ConfigError
     in every other.
@@ -124,14 +124,14 @@ def check_proof(
         if begun is None:
             raise
         return ledger, ()  # delivery does not reach it either, and pauses the run
-    told = unremembered(world, place.sync, place.to, order, proof, ledger, looks=looks)
+    told = unremembered(world, place.sync, place.to, order, proof, ledger, lease)
     if not ledger.rows or ledger.distrusted or anew:
         return ledger, told
     seen = _recall(world, place.sync)
     why = _begun(world, place, proof, seen, begun) if begun else difference(proof, seen, place.mode, order.sync_mark)
     if why is None:
-        if begun is None and not looks and (seen is None or seen.there is None):
-            _remember(world, place.sync, Seen.of(proof, order.sync_mark))
+        if begun is None and lease is not None and (seen is None or seen.there is None):
+            _remember(world, lease, Seen.of(proof, order.sync_mark))
         return ledger, (*told, *_taken_away(place, ledger, proof, seen))
     if place.mode == "replace":
         return replace(ledger, distrusted=True), (*told, f"{place.to} {why}: all of the model is sent")
@@ -202,7 +202,7 @@ def _begun(world: World, place: Place, proof: Proof, seen: Seen | None, begun: R
     order = place.order(world.store.identity, begun.plan_id)
     plans = (proof.marks or {}).get(order.sync_mark, frozenset())
     written: set[str] = set()
-    for entry in world.store.journal_entries(begun.run_id):
+    for entry in world.store.journals.entries(begun.run_id):
         if entry.outcomes is not None and entry.outcomes.any(entry.intent.size, "delivered"):
             written.add(entry.intent.kind)
     if not written and order.plan_mark not in plans:
@@ -218,30 +218,30 @@ def _begun(world: World, place: Place, proof: Proof, seen: Seen | None, begun: R
     return None
 
 
-def still_stands(world: World, begun: RunRecord) -> bool:
+def still_stands(world: World, begun: RunRecord, lease: Lease) -> bool:
     """May a run that was begun be gone on with, as far as its destination tells?"""
     folder = world.store.folder / "plans" / begun.folder
     plan = Plan.read(folder, begun.plan_id)
     order, name, schema = read_order(begun.sync, begun.run_id, plan, folder)
     place = Place.of_order(order, world.destination(name), schema)
     try:
-        check_proof(world, place, world.store.ledger(begun.sync), begun=begun)
+        check_proof(world, place, world.store.ledgers.get(begun.sync), lease, begun=begun)
     except ConfigError as error:
         return error.code != CODE
     return True
 
 
-def expect_plan(world: World, place: Place, plan_id: str) -> None:
+def expect_plan(world: World, place: Place, lease: Lease, plan_id: str) -> None:
     """Before the first record of a plan is written: its marks may be there from now on."""
     if not isinstance(place.destination, Provable):
         return
     seen = _recall(world, place.sync) or Seen()
     plan_mark = place.order(world.store.identity, plan_id).plan_mark
     plans = tuple(dict.fromkeys((*seen.plans[-PLANS_MAX:], plan_mark)))
-    _remember(world, place.sync, replace(seen, exists=True, plans=plans))
+    _remember(world, lease, replace(seen, exists=True, plans=plans))
 
 
-def renew_proof(world: World, place: Place, ledger: Ledger) -> tuple[str, ...]:
+def renew_proof(world: World, place: Place, lease: Lease, ledger: Ledger) -> tuple[str, ...]:
     """After a run, and where the object is taken as it is: this is the one. Returns what is to be said of records that
     nobody remembers. A destination that does not answer is asked by the next run."""
     if not isinstance(place.destination, Provable):
@@ -250,10 +250,10 @@ def renew_proof(world: World, place: Place, ledger: Ledger) -> tuple[str, ...]:
     try:
         proof = place.destination.proof(order, _sample(place, ledger))
         seen = Seen.of(proof, order.sync_mark)
-        told = still_unremembered(world, place.sync, place.to, place.destination, place.object, ledger)
+        told = still_unremembered(world, lease, place.to, place.destination, place.object, ledger)
     except LevadaError:
         return ()
-    _remember(world, place.sync, seen)
+    _remember(world, lease, seen)
     return told
 
 
@@ -267,14 +267,14 @@ def _sample(place: Place, ledger: Ledger) -> pa.Table:
 
 
 def _recall(world: World, sync: str) -> Seen | None:
-    text = world.store.recall(sync, MEMORY)
+    text = world.store.memory.recall(sync, MEMORY)
     if text is None:
         return None
     found = json.loads(text)
     return Seen(**{**found, "plans": tuple(found["plans"])})
 
 
-def _remember(world: World, sync: str, seen: Seen) -> None:
+def _remember(world: World, lease: Lease, seen: Seen) -> None:
     text = json.dumps(asdict(seen))
-    if world.store.recall(sync, MEMORY) != text:
-        world.store.remember(sync, MEMORY, text)
+    if world.store.memory.recall(lease.sync, MEMORY) != text:
+        world.store.memory.remember(lease, MEMORY, text)

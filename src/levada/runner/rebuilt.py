@@ -16,22 +16,23 @@ from levada.runner.unremembered import unremembered_rows
 if TYPE_CHECKING:
     from levada.runner.resolved import Resolved
     from levada.runner.world import World
+    from levada.store import Lease
 
 MEMORY = "rebuilt"
 
 
-def remember_rebuilt(world: World, resolved: Resolved) -> None:
+def remember_rebuilt(world: World, resolved: Resolved, lease: Lease) -> None:
     """Before the ledger is dropped. If it was kept for another object, nothing of it says what is in this one."""
     if not is_target_of_ledger(world, resolved):
-        forget_rebuilt(world, resolved.name)
+        forget_rebuilt(world, lease)
     elif repeats_creates(resolved):
-        world.store.remember(resolved.name, MEMORY, "yes")
+        world.store.memory.remember(lease, MEMORY, "yes")
 
 
-def forget_rebuilt(world: World, sync: str) -> None:
+def forget_rebuilt(world: World, lease: Lease) -> None:
     """The ledger knows again what is there."""
-    if world.store.recall(sync, MEMORY) is not None:
-        world.store.remember(sync, MEMORY, None)
+    if world.store.memory.recall(lease.sync, MEMORY) is not None:
+        world.store.memory.remember(lease, MEMORY, None)
 
 
 def rebuilt_reason(world: World, resolved: Resolved, plan: Plan) -> GuardReason | None:
@@ -40,7 +41,7 @@ def rebuilt_reason(world: World, resolved: Resolved, plan: Plan) -> GuardReason 
     if not added or not repeats_creates(resolved):
         return None
     # a state that was lost begins anew, too: there are rows of the sync's, and they were not counted yet
-    if world.store.recall(resolved.name, MEMORY) is None and unremembered_rows(world, resolved.name) != (None,):
+    if world.store.memory.recall(resolved.name, MEMORY) is None and unremembered_rows(world, resolved.name) != (None,):
         return None
     what = "1 record would be" if added == 1 else f"{added:,} records would be"
     message = (

@@ -134,7 +134,7 @@ def elsewhere(world: World, sync: str, run: str | None, outcome: RecordOutcome |
     assert store is not None, "records were looked for"
     looked = found_run(store, sync, run, outcome)[0].run_id
     more = "".join(f" --{name} {shlex.quote(value)}" for name, value in (("outcome", outcome), ("key", key)) if value)
-    for record in store.runs(sync, ELSEWHERE_MAX):
+    for record in store.runs.newest(sync, ELSEWHERE_MAX):
         if record.folder and record.run_id != looked:
             with suppress(LevadaError):
                 if any(True for _ in records(world, sync, run=record.run_id, outcome=outcome, key=key, limit=1)):
@@ -150,7 +150,7 @@ def found_run(
 ) -> tuple[RunRecord, Path, Plan]:
     """The run that was named; or the latest one with such records, by its own figures, or with any; with its plan."""
     if run is not None:
-        record = store.run(run)
+        record = store.runs.get(run)
         if record.sync != sync:
             raise ConfigError(
                 f"{record.run_id} is a run of {record.sync}, not of {sync}",
@@ -171,7 +171,7 @@ def latest_with_records(
     store: Store, sync: str, outcome: RecordOutcome | None = None
 ) -> tuple[RunRecord, Path, Plan] | None:
     """The newest run of a sync that lists any record, or one of an outcome, with its folder and its plan."""
-    for record in store.runs(sync, RUNS_SEARCHED_MAX):
+    for record in store.runs.newest(sync, RUNS_SEARCHED_MAX):
         if not record.folder or (outcome is not None and not _counts(record, outcome)):
             continue
         folder = plan_folder(store, record)
@@ -229,7 +229,7 @@ def _listed(
     connection = connect(memory_limit=MEMORY_LIMIT, threads=1)
     try:
         if outcome not in ("invalid", "left") and plan.counts.operations:
-            batches, exceptions = journal_tables(store.journal_entries(record.run_id), folder)
+            batches, exceptions = journal_tables(store.journals.entries(record.run_id), folder)
             connection.register("batches", batches)
             connection.register("exceptions", exceptions)
             for kind in KINDS:

@@ -28,7 +28,7 @@ from levada.store import JournalEntry
 if TYPE_CHECKING:
     import duckdb
 
-    from levada.store import Store
+    from levada.store import Lease, Memory, Store
 
 WAITS = (1, 2, 4, 8, 16, 24)
 """How many runs after its first, second, … refusal an operation is sent again; from then on the last of them."""
@@ -48,7 +48,7 @@ def waiting(
     """
     import duckdb
 
-    named = store.recall(sync, MARK)
+    named = store.memory.recall(sync, MARK)
     if named is None or not plan.counts.operations:
         return NOTHING
     run, _, digest = named.partition("/")
@@ -59,7 +59,7 @@ def waiting(
     with _connected(folder) as connection:
         try:
             moments = connection.sql(f"SELECT DISTINCT moment FROM read_parquet({_text(path)})").fetchall()
-            late = [moment for (moment,) in moments if store.seconds_since(moment) >= WAIT_SECONDS_MAX]
+            late = [moment for (moment,) in moments if store.moments.seconds_since(moment) >= WAIT_SECONDS_MAX]
             asked = f"waits = list_extract({list(WAITS)}, least(tries, {len(WAITS)})) - 1" if only_just else "true"
             left = f"CASE WHEN list_contains({late}::VARCHAR[], moment) THEN 0 ELSE waits + {again} END"
             parts = [
@@ -78,25 +78,25 @@ def waiting(
     return Waiting(found.combine_chunks())
 
 
-def keep(store: Store, order: DeliveryOrder, tally: Tally) -> None:
+def keep(store: Store, lease: Lease, order: DeliveryOrder, tally: Tally) -> None:
     """After a run: write down what was refused, for the next one. If that cannot be written, all is due."""
     import duckdb
 
     rows = 0
     if tally.rejected + tally.waiting + tally.suppressed:
         with suppress(duckdb.Error, OSError):
-            entries = store.journal_entries(order.run_id)
-            rows = _write(order.plan, order.folder, entries, order.waiting, store.moment())
+            entries = store.journals.entries(order.run_id)
+            rows = _write(order.plan, order.folder, entries, order.waiting, store.moments.now())
     if rows:
-        store.remember(order.sync, MARK, f"{order.folder.name}/{digest_of(order.folder / FILE)}")
+        store.memory.remember(lease, MARK, f"{order.folder.name}/{digest_of(order.folder / FILE)}")
     else:
-        forget(store, order.sync)
+        forget(store.memory, lease)
 
 
-def forget(store: Store, sync: str) -> None:
+def forget(memory: Memory, lease: Lease) -> None:
     """Everything is due."""
-    if store.recall(sync, MARK) is not None:
-        store.remember(sync, MARK, None)
+    if memory.recall(lease.sync, MARK) is not None:
+        memory.remember(lease, MARK, None)
 
 
 def _write(plan: Plan, folder: Path, entries: Iterable[JournalEntry], left_out: Waiting, moment: str) -> int:

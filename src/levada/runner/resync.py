@@ -26,12 +26,12 @@ def resync(world: World, sync: str, *, rebuild: bool = False) -> RunResult:
     resolved = resolve(world, sync)
     if rebuild:
         store = world.store
-        lease = store.acquire(sync)
+        lease = store.leases.acquire(sync)
         try:
-            remember_rebuilt(world, resolved)
-            remember_forgetting(world, resolved)
-            store.rebuild(lease, sync)
+            remember_rebuilt(world, resolved, lease)
+            remember_forgetting(world, resolved, lease)
+            store.ledgers.rebuild(lease, sync)
         finally:
-            store.release(lease)
+            store.leases.release(lease)
         note(world, "sync.rebuild", sync)
     return run(world, resolved.name, purpose="resync")

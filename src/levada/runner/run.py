@@ -67,7 +67,7 @@ class Errand:
 
     make: Callable[[PlanRequest], Plan]
     ordered: Callable[[Resolved, str, Plan, Path], tuple[DeliveryOrder, pa.Schema]]
-    remember: Callable[[str], None]
+    remember: Callable[[Lease, str], None]
 
 
 def run(
@@ -89,14 +89,14 @@ def run(
     """
     resolved = resolve(world, sync)
     store = world.store
-    lease = store.acquire(sync)
+    lease = store.leases.acquire(sync)
     try:
         if all_due:
-            refused.forget(store, sync)
-        with Heartbeat(store, lease, world.halt, world.clock) as heartbeat:
+            refused.forget(store.memory, lease)
+        with Heartbeat(store.leases, lease, world.halt, world.clock) as heartbeat:
             earlier: RunResult | None = None
-            unfinished = store.open_run(sync)
-            lost = unfinished is not None and purpose == "resync" and not still_stands(world, unfinished)
+            unfinished = store.runs.open_run(sync)
+            lost = unfinished is not None and purpose == "resync" and not still_stands(world, unfinished, lease)
             if unfinished is not None and (discard_plan or lost):
                 _discard(world, unfinished, lease, resolved.destination.spec.settling_seconds)
             elif unfinished is not None:
@@ -112,7 +112,7 @@ def run(
     except OSError as error:
         raise system_error(store.folder, error) from error
     finally:
-        store.release(lease)
+        store.leases.release(lease)
     _sweep(world)
     if before and fresh.status == "succeeded" and not fresh.counts.operations and purpose == "sync":
         last = before[-1]
@@ -125,11 +125,11 @@ def _sweep(world: World) -> None:
     days, now = world.settings.retention.plans_days, world.clock.now()
     today = now.date().isoformat()
     try:
-        if world.store.recall("", "swept") == today:
+        if world.store.memory.recall("", "swept") == today:
             return
         held = {run for sync in world.files.syncs for run in undone_runs(world.store, sync)}
-        world.store.sweep(plans_older_than=now - timedelta(days=days), keep=held)
-        world.store.remember("", "swept", today)
+        world.store.upkeep.sweep(plans_older_than=now - timedelta(days=days), keep=held)
+        world.store.memory.note("", "swept", today)
     except StoreError as error:
         world.listener(events.Notice("", error.code, f"old plans were not deleted: {error.message}"))
 
@@ -145,14 +145,14 @@ def _settle(world: World, resolved: Resolved, lease: Lease, entitled: Callable[[
     store, spec = world.store, resolved.destination.spec
     if "B" not in {resolved.delivery_class(kind) for kind in resolved.verbs if kind != "removed"}:
         return []
-    keys, start = Keys(store, spec), 0
+    keys, start = Keys(store.moments, spec), 0
     found: list[RunResult] = []
 
     def wanted(operation: str) -> bool:
         return "removed" in resolved.verbs if operation == REMOVAL else MARK in operation and keys.remembered(operation)
 
     while not world.halt.is_set():
-        ledger = store.ledger(resolved.name)
+        ledger = store.ledgers.get(resolved.name)
         try:
             check_target(world, resolved, ledger)
         except ConfigError:
@@ -165,11 +165,11 @@ def _settle(world: World, resolved: Resolved, lease: Lease, entitled: Callable[[
             shutil.rmtree(trip.folder)
             break
         plan, start = asked
-        store.create_run(lease, trip.run_id, "settle")
+        store.runs.create(lease, trip.run_id, "settle")
         order = ordered(resolved, trip.run_id, plan, trip.folder, resolved.verbs)
         write_order(order, resolved.destination.name, resolved.schema)
         order, _, schema = read_order(trip.sync, trip.run_id, plan, trip.folder)
-        store.update_run(lease, trip.run_id, phase="planned", plan_id=plan.plan_id, folder=trip.folder.name)
+        store.runs.update(lease, trip.run_id, phase="planned", plan_id=plan.plan_id, folder=trip.folder.name)
         world.listener(events.RunStarted(trip.sync, trip.run_id))
         found.append(_deliver(trip, order, resolved.destination, schema, ledger))
         world.listener(events.RunFinished(trip.sync, trip.run_id, found[-1].status))
@@ -204,17 +204,17 @@ def _fresh(
     folder = store.folder / "plans" / run_id
     began, told = (clock.now(), clock.monotonic()), resolved.notices
     trip = Trip(world, resolved.name, run_id, lease, folder, *began, purpose, told, entitled, finished)
-    store.create_run(lease, run_id, purpose)
+    store.runs.create(lease, run_id, purpose)
     world.listener(events.RunStarted(resolved.name, run_id))
     try:
         private_folder(folder)
-        ledger = store.ledger(resolved.name)
+        ledger = store.ledgers.get(resolved.name)
         check_target(world, resolved, ledger)
         place = Place.of(resolved)
-        ledger, told = check_proof(world, place, ledger, anew=purpose == "resync")
+        ledger, told = check_proof(world, place, ledger, lease, anew=purpose == "resync")
         trip = replace(trip, notices=(*trip.notices, *told))
-        remember_target(world, resolved)
-        remember_beginning(world, resolved.name, ledger, run_id, purpose)
+        remember_target(world, resolved, lease)
+        remember_beginning(world, lease, ledger, run_id, purpose)
         if not ledger.exists and resolved.sync.first_run == "skip" and purpose == "sync":
             result = _skipped(trip, resolved, ledger)
         else:
@@ -242,7 +242,7 @@ def _fresh(
             close(trip, trip.result("cancelled", message="stopped before anything was sent"))
         raise
     if result.status in ("succeeded", "partial"):
-        remember_columns(world, resolved)
+        remember_columns(world, resolved, lease)
     world.listener(events.RunFinished(resolved.name, run_id, result.status))
     return result
 
@@ -270,21 +270,21 @@ def _planned(trip: Trip, resolved: Resolved, ledger: Ledger, errand: Errand | No
         order, schema = ordered(resolved, trip.run_id, plan, trip.folder, resolved.verbs), resolved.schema
     else:
         order, schema = errand.ordered(resolved, trip.run_id, plan, trip.folder)
-        errand.remember(trip.run_id)
-    doubted, ever = is_doubted(world.store, trip.sync), was_doubted(world.store, trip.sync)
+        errand.remember(trip.lease, trip.run_id)
+    doubted, ever = is_doubted(world.store.memory, trip.sync), was_doubted(world.store.memory, trip.sync)
     order = replace(order, in_doubt=doubted, looks_first=ever)
     write_order(order, resolved.destination.name, schema)
-    world.store.update_run(trip.lease, trip.run_id, phase="planned", plan_id=plan.plan_id, folder=trip.folder.name)
+    world.store.runs.update(trip.lease, trip.run_id, phase="planned", plan_id=plan.plan_id, folder=trip.folder.name)
     return _deliver(trip, order, resolved.destination, schema, ledger)
 
 
 def _nothing_to_send(trip: Trip, plan: Plan) -> RunResult:
     """The end of a plan without operations; its folder stays if it lists rows that nothing can be sent of."""
     if trip.purpose != "undo":
-        forget_undone(trip.world, trip.sync)
-        refused.forget(trip.world.store, trip.sync)
+        forget_undone(trip.world, trip.lease)
+        refused.forget(trip.world.store.memory, trip.lease)
         if not plan.counts.invalid:
-            settle_doubt(trip.world.store, trip.sync)
+            settle_doubt(trip.world.store.memory, trip.lease)
     result = result_of(trip, plan, "partial" if plan.counts.invalid else "succeeded", Tally())
     listed = plan.invalid is not None or plan.left is not None
     if listed:
@@ -309,7 +309,7 @@ def _request(trip: Trip, resolved: Resolved, ledger: Ledger) -> PlanRequest:
 
 def _guarded(trip: Trip, resolved: Resolved, plan: Plan, ledger: Ledger) -> GuardDecision:
     """The guard's decision, an approval of this very plan considered."""
-    decision = decide(trip.world, resolved, plan, trip.folder, ledger)
+    decision = decide(trip.world, resolved, plan, trip.folder, ledger, trip.lease)
     if decision.blocked and standing_approval(trip.world, plan.plan_id) is not None:
         return GuardDecision(False, decision.reasons)
     return decision
@@ -321,8 +321,8 @@ def _skipped(trip: Trip, resolved: Resolved, ledger: Ledger) -> RunResult:
     notice = f"first_run: skip took {plural(folded.rows, 'row')} as already synced and sent nothing"
     result = trip.result("succeeded", counts=Counts(unchanged=folded.rows), notices=(*trip.notices, notice))
     shutil.rmtree(trip.folder, ignore_errors=True)
-    trip.world.store.commit(trip.lease, trip.run_id, folded, status="succeeded", result=result.as_dict())
-    renew_proof(trip.world, Place.of(resolved), folded)
+    trip.world.store.ledgers.commit(trip.lease, trip.run_id, folded, status="succeeded", result=result.as_dict())
+    renew_proof(trip.world, Place.of(resolved), trip.lease, folded)
     return result
 
 
@@ -342,8 +342,8 @@ def _deliver(
         left_out = refused.waiting(world.store, trip.sync, plan, trip.folder, trip.finished, only_just=only)
         order = replace(order, waiting=left_out)
     place = Place.of_order(order, destination, schema)
-    expect_plan(world, place, plan.plan_id)
-    world.store.update_run(trip.lease, trip.run_id, phase="delivering")
+    expect_plan(world, place, trip.lease, plan.plan_id)
+    world.store.runs.update(trip.lease, trip.run_id, phase="delivering")
     try:
         report = world.dispatcher.deliver(order, destination, trip.lease, schema, world.store, entitled=trip.entitled)
     except StoreError:
@@ -352,30 +352,30 @@ def _deliver(
         if not was_begun(trip):
             return ended(trip, error, plan)
         message = world.redaction.clean(error.message)
-        tally = figures(plan, world.store.journal_entries(trip.run_id), requests=0)
+        tally = figures(plan, world.store.journals.entries(trip.run_id), requests=0)
         report = DeliveryReport(tally, None, pause=pause_of(error), message=message)
     trip = replace(trip, notices=tuple(dict.fromkeys((*trip.notices, *report.notices))))
     if report.pause is not None:
         return _paused(trip, plan, report)
     assert report.settled is not None
-    world.store.update_run(trip.lease, trip.run_id, phase="settling")
+    world.store.runs.update(trip.lease, trip.run_id, phase="settling")
     folded = world.planner.fold(plan, trip.folder, ledger, report.settled)
     tally = report.tally
-    notices = (*without_guess(trip.notices, trip.sync, place.to), *renew_proof(world, place, folded))
+    notices = (*without_guess(trip.notices, trip.sync, place.to), *renew_proof(world, place, trip.lease, folded))
     trip = replace(trip, notices=notices)
     clean = not (tally.rejected or tally.waiting or tally.unknown or tally.unsent or plan.counts.invalid)
     trip = replace(trip, notices=(*trip.notices, *taken_over(order, tally)))
     result = result_of(trip, plan, "succeeded" if clean else "partial", tally, waited=report.waited)
-    world.store.commit(trip.lease, trip.run_id, folded, status=result.status, result=result.as_dict())
-    remember_end(world, trip.sync, trip.run_id)
+    world.store.ledgers.commit(trip.lease, trip.run_id, folded, status=result.status, result=result.as_dict())
+    remember_end(world, trip.lease, trip.run_id)
     if plan.purpose not in ("undo", "settle"):
-        refused.keep(world.store, order, tally)
+        refused.keep(world.store, trip.lease, order, tally)
     if plan.purpose in ("sync", "resync"):
-        forget_undone(world, trip.sync)
+        forget_undone(world, trip.lease)
     if plan.purpose in ("sync", "resync") and plan.counts.added:
-        forget_rebuilt(world, trip.sync)
+        forget_rebuilt(world, trip.lease)
     if order.in_doubt and not (plan.counts.invalid or tally.unsent or len(order.waiting)):
-        settle_doubt(world.store, trip.sync)
+        settle_doubt(world.store.memory, trip.lease)
     return result
 
 
@@ -386,7 +386,7 @@ def _paused(trip: Trip, plan: Plan, report: DeliveryReport) -> RunResult:
         return ended(trip, as_destination_error(Paused(report.pause, report.message)), plan)
     more: dict[str, Any] = {"pause": report.pause, "message": report.message, "waited": report.waited}
     result = result_of(trip, plan, "paused", report.tally, **more)
-    trip.world.store.update_run(trip.lease, trip.run_id, phase="paused", status="paused", result=result.as_dict())
+    trip.world.store.runs.update(trip.lease, trip.run_id, phase="paused", status="paused", result=result.as_dict())
     return result
 
 
@@ -399,7 +399,7 @@ def _resume(world: World, record: RunRecord, lease: Lease, entitled: Callable[[]
     order, destination_name, schema = read_order(trip.sync, trip.run_id, plan, folder)
     world.listener(events.RunStarted(record.sync, record.run_id, resumed=True))
     destination = world.destination(destination_name)
-    ledger = world.store.ledger(record.sync)
+    ledger = world.store.ledgers.get(record.sync)
     if ledger.generation != plan.generation:
         raise CorruptedError(
             f"run {record.run_id} was planned from generation {plan.generation}, and the ledger is at "
@@ -408,7 +408,7 @@ def _resume(world: World, record: RunRecord, lease: Lease, entitled: Callable[[]
             hint=f"`levada run {record.sync} --discard-plan` drops the plan and compares anew",
         )
     verify(plan, folder, ledger)
-    check_proof(world, Place.of_order(order, destination, schema), ledger, begun=record)
+    check_proof(world, Place.of_order(order, destination, schema), ledger, lease, begun=record)
     result = _deliver(replace(trip, purpose=plan.purpose, entitled=entitled), order, destination, schema, ledger)
     world.listener(events.RunFinished(record.sync, record.run_id, result.status))
     return result
@@ -416,12 +416,12 @@ def _resume(world: World, record: RunRecord, lease: Lease, entitled: Callable[[]
 
 def _discard(world: World, record: RunRecord, lease: Lease, hold_seconds: float) -> None:
     """Drop an open run. What it may have sent is not known: the whole ledger is distrusted, and the sync held."""
-    if any(True for _ in world.store.journal_entries(record.run_id)):
-        entries = world.store.journal_entries(record.run_id)
+    if any(True for _ in world.store.journals.entries(record.run_id)):
+        entries = world.store.journals.entries(record.run_id)
         unanswered = [entry.intent.number for entry in entries if entry.outcomes is None]
         if unanswered:
-            world.store.journal(lease, record.run_id).doubt(unanswered, hold_seconds)
-        doubt(world.store, [record.sync])
-        ledger = world.store.ledger(record.sync)
-        world.store.distrust(lease, replace(ledger, generation=ledger.generation + 1, distrusted=True))
-    world.store.update_run(lease, record.run_id, phase="closed", status="cancelled")
+            world.store.journals.open(lease, record.run_id).doubt(unanswered, hold_seconds)
+        doubt(world.store.memory, lease)
+        ledger = world.store.ledgers.get(record.sync)
+        world.store.ledgers.distrust(lease, replace(ledger, generation=ledger.generation + 1, distrusted=True))
+    world.store.runs.update(lease, record.run_id, phase="closed", status="cancelled")

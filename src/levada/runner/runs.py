@@ -19,4 +19,4 @@ def runs(world: World, sync: str | None = None, limit: int = RUNS_DEFAULT) -> Se
     if sync is not None:
         world.sync_file(sync)
     store = world.stored
-    return store.runs(sync, min(limit, RUNS_MAX)) if store is not None else ()
+    return store.runs.newest(sync, min(limit, RUNS_MAX)) if store is not None else ()

@@ -25,19 +25,19 @@ def set_secret(world: World, name: str, value: str) -> None:
         )
     if not value:
         raise ConfigError("the secret is empty", code="usage.secret_empty", hint="nothing was kept; enter its value")
-    world.store.set_secret(name, value)
+    world.store.vault.set(name, value)
     note(world, "secret.set", name)
 
 
 def secret_names(world: World) -> Sequence[str]:
     """The names of what is kept."""
     store = world.stored
-    return store.secret_names() if store is not None else ()
+    return store.vault.names() if store is not None else ()
 
 
 def remove_secret(world: World, name: str) -> None:
     """Forget a secret. Raises ConfigError if there is none of that name."""
-    if not world.store.delete_secret(name):
+    if not world.store.vault.delete(name):
         from levada.nearest import nearest_hint
 
         raise ConfigError(

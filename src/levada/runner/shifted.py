@@ -22,27 +22,28 @@ if TYPE_CHECKING:
     from levada.plan import Purpose
     from levada.planner import Ledger
     from levada.runner.world import World
+    from levada.store import Lease
 
 MEMORY = "instants"
 UTC = "utc"
 """What is remembered: that all records were sent in UTC, or, until it ends, the resync that sends them so."""
 
 
-def remember_beginning(world: World, sync: str, ledger: Ledger, run_id: str, purpose: Purpose) -> None:
+def remember_beginning(world: World, lease: Lease, ledger: Ledger, run_id: str, purpose: Purpose) -> None:
     """Before a run plans: a first one sends everything in UTC, and a resync will have."""
-    known = world.store.recall(sync, MEMORY)
+    known = world.store.memory.recall(lease.sync, MEMORY)
     if known == UTC:
         return
     if not ledger.exists:
-        world.store.remember(sync, MEMORY, UTC)
+        world.store.memory.remember(lease, MEMORY, UTC)
     elif purpose == "resync":
-        world.store.remember(sync, MEMORY, run_id)
+        world.store.memory.remember(lease, MEMORY, run_id)
 
 
-def remember_end(world: World, sync: str, run_id: str) -> None:
+def remember_end(world: World, lease: Lease, run_id: str) -> None:
     """After a run was committed."""
-    if world.store.recall(sync, MEMORY) == run_id:
-        world.store.remember(sync, MEMORY, UTC)
+    if world.store.memory.recall(lease.sync, MEMORY) == run_id:
+        world.store.memory.remember(lease, MEMORY, UTC)
 
 
 def possibly_shifted(world: World) -> Iterator[tuple[str, int]]:
@@ -52,9 +53,9 @@ def possibly_shifted(world: World) -> Iterator[tuple[str, int]]:
         return
     for name, file in sorted(world.files.syncs.items()):
         try:
-            if store.recall(name, MEMORY) == UTC or not _is_rendered(world.destination(file.sync.destination)):
+            if store.memory.recall(name, MEMORY) == UTC or not _is_rendered(world.destination(file.sync.destination)):
                 continue
-            ledger = store.ledger(name)
+            ledger = store.ledgers.get(name)
         except LevadaError:
             continue  # a file or a state that is wrong is told by others
         if any(_holds_instants(ledger.folder / segment.file.name) for segment in ledger.segments):

@@ -108,7 +108,7 @@ class Known:
         runs: Sequence[RunRecord] = ()
         committed = None
         for limit in RUNS_SEARCHED:
-            runs = store.runs(name, limit)
+            runs = store.runs.newest(name, limit)
             committed = next((run for run in runs if _brought(run)), None)
             if committed is not None or len(runs) < limit:
                 break
@@ -118,7 +118,7 @@ class Known:
                 break
             if run.purpose == "undo" and run.status in ("succeeded", "partial"):
                 left["unknown"] += int((run.result or {}).get("unknown") or 0)
-        return Known(runs[0] if runs else None, committed, store.open_run(name), left)
+        return Known(runs[0] if runs else None, committed, store.runs.open_run(name), left)
 
     @property
     def synced_at(self) -> str | None:
@@ -155,7 +155,7 @@ def standings(world: World, name: str, to: str, known: Known) -> tuple[Standing,
 
 
 def _running(store: Store, name: str) -> list[Standing]:
-    holder = store.holder(name)
+    holder = store.leases.holder(name)
     return [Standing("busy", "nobody", f"{holder} runs it now")] if holder is not None else []
 
 
@@ -271,7 +271,7 @@ def _records(name: str, known: Known) -> list[Standing]:
 
 
 def _doubt(world: World, store: Store, name: str) -> list[Standing]:
-    if not (is_doubted(store, name) or world.ledger(name).distrusted):
+    if not (is_doubted(store.memory, name) or world.ledger(name).distrusted):
         return []
     what = "more may have been sent than is known: a plan or a state was dropped; the next run compares everything"
     return [Standing("doubt", "nobody", what)]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from levada.planner import Ledger
     from levada.runner.resolved import Resolved
     from levada.runner.world import World
+    from levada.store import Lease
 
 MEMORY = "target"
 PLACE = "place"
@@ -31,7 +32,7 @@ def check_target(world: World, resolved: Resolved, ledger: Ledger) -> None:
         f"`levada resync {resolved.name} --rebuild` sends everything, "
         f"`levada mark-synced {resolved.name}` takes it as there already"
     )
-    before = world.stored.recall(resolved.name, MEMORY)
+    before = world.stored.memory.recall(resolved.name, MEMORY)
     if before is not None and before != resolved.sync.to:
         raise ConfigError(
             f"{resolved.name} was kept for {before}, and goes to {resolved.sync.to} now",
@@ -39,7 +40,7 @@ def check_target(world: World, resolved: Resolved, ledger: Ledger) -> None:
             where=where,
             hint=f"give the sync a new name, or begin anew: {anew}; {before} is left as it is",
         )
-    place, now = world.stored.recall(resolved.name, PLACE), place_of(world, resolved.sync.destination)
+    place, now = world.stored.memory.recall(resolved.name, PLACE), place_of(world, resolved.sync.destination)
     if place and now and place != now:
         raise ConfigError(
             f"{resolved.sync.destination} was at {place}, and is at {now} now: what is known of the one says nothing "
@@ -53,18 +54,19 @@ def check_target(world: World, resolved: Resolved, ledger: Ledger) -> None:
 
 def is_target_of_ledger(world: World, resolved: Resolved) -> bool:
     """Was the ledger kept for the very object that the sync writes to now? False, too, if nothing was ever sent."""
-    before, place = (world.store.recall(resolved.name, name) for name in (MEMORY, PLACE))
+    before, place = (world.store.memory.recall(resolved.name, name) for name in (MEMORY, PLACE))
     now = place_of(world, resolved.sync.destination)
     return before == resolved.sync.to and not (place and now and place != now)
 
 
-def remember_target(world: World, resolved: Resolved) -> None:
+def remember_target(world: World, resolved: Resolved, lease: Lease) -> None:
     """Before anything is sent or taken as synced."""
-    if world.store.recall(resolved.name, MEMORY) != resolved.sync.to:
-        world.store.remember(resolved.name, MEMORY, resolved.sync.to)
+    memory = world.store.memory
+    if memory.recall(lease.sync, MEMORY) != resolved.sync.to:
+        memory.remember(lease, MEMORY, resolved.sync.to)
     place = place_of(world, resolved.sync.destination)
-    if place and world.store.recall(resolved.name, PLACE) != place:
-        world.store.remember(resolved.name, PLACE, place)
+    if place and memory.recall(lease.sync, PLACE) != place:
+        memory.remember(lease, PLACE, place)
 
 
 def place_of(world: World, destination: str) -> str:

@@ -38,7 +38,7 @@ def touched(world: World, undone: RunRecord, keys: tuple[str, ...], folder: Path
             sign = -signs.get(plan.undoes, 1) if plan.purpose == "undo" else 1
             signs[record.run_id] = sign
             if plan.keys == keys:
-                settled, _ = settle(plan, world.store.journal_entries(record.run_id), 0, folder)
+                settled, _ = settle(plan, world.store.journals.entries(record.run_id), 0, folder)
                 _gather(connection, plan, place, settled.exceptions, number, sign)
         target = folder / "touched.parquet"
         (rows,) = connection.execute(
@@ -55,7 +55,7 @@ def touched(world: World, undone: RunRecord, keys: tuple[str, ...], folder: Path
 def _later(world: World, undone: RunRecord) -> Iterator[tuple[RunRecord, Plan, Path]]:
     """The runs of the sync after this one that have a plan, oldest first."""
     found = []
-    for record in world.store.runs(undone.sync, RUNS_MAX):
+    for record in world.store.runs.newest(undone.sync, RUNS_MAX):
         if record.run_id == undone.run_id:
             break
         if record.folder and record.purpose != "settle" and record.status != "blocked":

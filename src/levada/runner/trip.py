@@ -67,7 +67,7 @@ class Trip:
 
 def was_begun(trip: Trip) -> bool:
     """May anything have been sent?"""
-    return any(True for _ in trip.world.store.journal_entries(trip.run_id))
+    return any(True for _ in trip.world.store.journals.entries(trip.run_id))
 
 
 def result_of(trip: Trip, plan: Plan, status: Status, tally: Tally, **more: Any) -> RunResult:
@@ -78,7 +78,7 @@ def result_of(trip: Trip, plan: Plan, status: Status, tally: Tally, **more: Any)
 
 def close(trip: Trip, result: RunResult, plan: Plan | None = None) -> None:
     """Close a run that sent nothing. Without a plan to keep, its folder goes: last, for an open run needs it."""
-    trip.world.store.update_run(
+    trip.world.store.runs.update(
         trip.lease,
         trip.run_id,
         phase="closed",

@@ -65,7 +65,7 @@ class Undo:
     @staticmethod
     def of(world: World, run_id: str) -> Undo:
         """Raises ConfigError for a run that sent nothing, cannot be taken back, or whose details are gone."""
-        record = world.store.run(run_id)
+        record = world.store.runs.get(run_id)
         world.sync_file(record.sync)
         if not record.folder:
             raise ConfigError(
@@ -92,7 +92,7 @@ class Undo:
 
     def made(self, world: World, resolved: Resolved, asked: PlanRequest) -> Plan:
         """The plan that takes the run back. Raises ConfigError where the object has no verb for it."""
-        entries = world.store.journal_entries(self.record.run_id)
+        entries = world.store.journals.entries(self.record.run_id)
         settled, _ = settle(self.plan, entries, 0, asked.folder)
         keeps = isinstance(resolved.destination, TableDestination)
         settled = replace(settled, kept=tuple(verify_before(self.folder)), keeps=keeps)
@@ -147,7 +147,7 @@ def undo(world: World, run_id: str, *, plan_id: str | None = None) -> RunResult:
             )
         return plan
 
-    errand = Errand(make, undone.ordered, lambda run: remember_undo(world, undone.record.sync, run))
+    errand = Errand(make, undone.ordered, lambda lease, run: remember_undo(world, lease, run))
     return run(world, undone.record.sync, purpose="undo", errand=errand)
 
 
@@ -168,7 +168,7 @@ def plan_undo(world: World, run_id: str, *, sample_size: int = SAMPLE_DEFAULT) -
             sample=sample(made, asked.folder, sample_size),
             invalid=(),
             left=sample_left(made, asked.folder, sample_size),
-            guard=decide(world, resolved, made, asked.folder, ledger, looks=True),
+            guard=decide(world, resolved, made, asked.folder, ledger, None),
             approved=standing_approval(world, made.plan_id) is not None,
             first_run=False,
             notices=(*_unfinished(world, resolved.name), *made.notices),
@@ -179,7 +179,7 @@ def plan_undo(world: World, run_id: str, *, sample_size: int = SAMPLE_DEFAULT) -
 
 def _unfinished(world: World, sync: str) -> tuple[str, ...]:
     """That a run is open, which is finished before anything is taken back."""
-    found = world.store.open_run(sync)
+    found = world.store.runs.open_run(sync)
     if found is None:
         return ()
     return (f"{found.run_id} is not finished: it is finished first, and the plan of the undo is made after that",)

@@ -20,42 +20,42 @@ from levada.sql.connection import connect
 
 if TYPE_CHECKING:
     from levada.runner.world import World
-    from levada.store import Store
+    from levada.store import Lease, Store
 
 MEMORY = "undone"
 
 
 def undone_runs(store: Store, sync: str) -> tuple[str, ...]:
     """The runs, oldest first, that took something back which the model may still say."""
-    return tuple((store.recall(sync, MEMORY) or "").split())
+    return tuple((store.memory.recall(sync, MEMORY) or "").split())
 
 
-def remember_undo(world: World, sync: str, run_id: str) -> None:
+def remember_undo(world: World, lease: Lease, run_id: str) -> None:
     """Before the first request: an undo that is interrupted is finished by the next run, and then held."""
-    _write(world, sync, (*undone_runs(world.store, sync), run_id))
+    _write(world, lease, (*undone_runs(world.store, lease.sync), run_id))
 
 
-def forget_undone(world: World, sync: str) -> None:
+def forget_undone(world: World, lease: Lease) -> None:
     """What was taken back was sent again, or the model says nothing of it any more."""
-    if undone_runs(world.store, sync):
-        _write(world, sync, ())
+    if undone_runs(world.store, lease.sync):
+        _write(world, lease, ())
 
 
-def _write(world: World, sync: str, runs: tuple[str, ...]) -> None:
-    world.store.remember(sync, MEMORY, " ".join(runs) or None)
+def _write(world: World, lease: Lease, runs: tuple[str, ...]) -> None:
+    world.store.memory.remember(lease, MEMORY, " ".join(runs) or None)
 
 
-def undone_reason(world: World, plan: Plan, folder: Path, *, forget: bool = True) -> GuardReason | None:
-    """Why a plan is stopped after an undo; None if it brings nothing back. Undos of which it brings nothing back are
-    forgotten (unless `forget` says otherwise: whoever only looks changes nothing)."""
+def undone_reason(world: World, plan: Plan, folder: Path, lease: Lease | None) -> GuardReason | None:
+    """Why a plan is stopped after an undo; None if it brings nothing back. Under a lease, undos of which it brings
+    nothing back are forgotten: whoever only looks changes nothing."""
     assert world.stored is not None
     runs = undone_runs(world.stored, plan.sync)
     if not runs or not plan.counts.operations:
         return None
     repeated = {run: _repeated(world, plan, folder, run) for run in runs}
     standing = tuple(run for run in runs if repeated[run])
-    if forget and standing != runs:
-        _write(world, plan.sync, standing)
+    if lease is not None and standing != runs:
+        _write(world, lease, standing)
     if not standing:
         return None
     total = sum(repeated.values())
@@ -71,8 +71,8 @@ def _repeated(world: World, plan: Plan, folder: Path, run_id: str) -> int:
     that it removed, the removal of one that it put back."""
     assert world.stored is not None
     try:
-        record = world.stored.run(run_id)
-        entries = list(world.stored.journal_entries(record.run_id))
+        record = world.stored.runs.get(run_id)
+        entries = list(world.stored.journals.entries(record.run_id))
         if not entries:
             return 0  # nothing was sent
         undo_folder = world.stored.folder / "plans" / record.folder

@@ -17,55 +17,56 @@ from levada.proof import Countable, Proof
 if TYPE_CHECKING:
     from levada.runner.resolved import Resolved
     from levada.runner.world import World
+    from levada.store import Lease
 
 MEMORY = "unremembered"
 NOT_COUNTED = '{"rows": null}'
 
 
 def unremembered(
-    world: World, sync: str, to: str, order: WriteOrder, proof: Proof, ledger: Ledger, *, looks: bool
+    world: World, sync: str, to: str, order: WriteOrder, proof: Proof, ledger: Ledger, lease: Lease | None
 ) -> tuple[str, ...]:
-    """Before a run: says, and unless it only looks notes, what a ledger that holds nothing does not know of."""
+    """Before a run: says, and under a lease notes, what a ledger that holds nothing does not know of."""
     if ledger.rows or proof.empty or order.mode == "replace" or _accepted(world, sync):
         return ()
-    noted = world.stored is not None and world.stored.recall(sync, MEMORY) is not None
+    noted = world.stored is not None and world.stored.memory.recall(sync, MEMORY) is not None
     if not noted:
         # a ledger that became empty by removals forgot nothing
         others = (mark for mark in proof.marks or {} if mark != order.sync_mark and mark.startswith(f"{order.sync}."))
         if ledger.exists or not any(True for _ in others):
             return ()
-        if not looks:
-            world.store.remember(sync, MEMORY, NOT_COUNTED)
+        if lease is not None:
+            world.store.memory.remember(lease, MEMORY, NOT_COUNTED)
     return (sentence(sync, to, None),)
 
 
 def still_unremembered(
-    world: World, sync: str, to: str, destination: object, object_name: str, ledger: Ledger
+    world: World, lease: Lease, to: str, destination: object, object_name: str, ledger: Ledger
 ) -> tuple[str, ...]:
     """After a run: how many rows the table has that the ledger does not; none, and it is forgotten."""
-    text = world.store.recall(sync, MEMORY)
-    if text is None or _accepted(world, sync) or not isinstance(destination, Countable):
+    text = world.store.memory.recall(lease.sync, MEMORY)
+    if text is None or _accepted(world, lease.sync) or not isinstance(destination, Countable):
         return ()
     rows = destination.size(object_name) - ledger.rows
-    world.store.remember(sync, MEMORY, json.dumps({"rows": rows}) if rows > 0 else None)
-    return (sentence(sync, to, rows),) if rows > 0 else ()
+    world.store.memory.remember(lease, MEMORY, json.dumps({"rows": rows}) if rows > 0 else None)
+    return (sentence(lease.sync, to, rows),) if rows > 0 else ()
 
 
-def accept_unremembered(world: World, sync: str) -> None:
+def accept_unremembered(world: World, lease: Lease) -> None:
     """A person takes the table as it is."""
-    if world.store.recall(sync, MEMORY) is not None:
-        world.store.remember(sync, MEMORY, json.dumps({"accepted": True}))
+    if world.store.memory.recall(lease.sync, MEMORY) is not None:
+        world.store.memory.remember(lease, MEMORY, json.dumps({"accepted": True}))
 
 
-def remember_forgetting(world: World, resolved: Resolved) -> None:
+def remember_forgetting(world: World, resolved: Resolved, lease: Lease) -> None:
     """Before a ledger is dropped: what it held is forgotten from now on, whatever was accepted before."""
     if resolved.sync.mode != "replace" and isinstance(resolved.destination, Countable):
-        world.store.remember(resolved.name, MEMORY, NOT_COUNTED)
+        world.store.memory.remember(lease, MEMORY, NOT_COUNTED)
 
 
 def unremembered_rows(world: World, sync: str) -> tuple[int | None] | None:
     """How many rows there may be (None: not counted); None if there is nothing to say."""
-    text = world.stored.recall(sync, MEMORY) if world.stored is not None else None
+    text = world.stored.memory.recall(sync, MEMORY) if world.stored is not None else None
     found = json.loads(text) if text is not None else {"accepted": True}
     return None if found.get("accepted") else (found.get("rows"),)
 
@@ -86,5 +87,5 @@ def without_guess(notices: tuple[str, ...], sync: str, to: str) -> tuple[str, ..
 
 
 def _accepted(world: World, sync: str) -> bool:
-    text = world.stored.recall(sync, MEMORY) if world.stored is not None else None
+    text = world.stored.memory.recall(sync, MEMORY) if world.stored is not None else None
     return text is not None and bool(json.loads(text).get("accepted"))

@@ -209,7 +209,7 @@ class World:
     def ledger(self, sync: str) -> Ledger:
         """What is confirmed of a sync; an empty ledger where there is no store yet."""
         store = self.stored
-        return store.ledger(sync) if store is not None else Ledger(sync, self.state_folder / "ledgers" / sync)
+        return store.ledgers.get(sync) if store is not None else Ledger(sync, self.state_folder / "ledgers" / sync)
 
     @property
     def spool(self) -> Path:
@@ -294,7 +294,7 @@ class World:
 
     def _secret(self, name: str) -> str | None:
         store = self.stored
-        return store.secret(name) if store is not None else None
+        return store.vault.get(name) if store is not None else None
 
     def _source_options(self, name: str) -> Any:
         from levada.sources import source_type

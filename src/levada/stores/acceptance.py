@@ -8,24 +8,24 @@ open runs are closed, and removals of keys that only the lost part knew are not 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from levada.clock import Clock, isoformat
 from levada.durable import locked, write_durably
 from levada.errors import BusyError, CorruptedError
 from levada.planner import Ledger
-from levada.stores.audit import START, Audit
+from levada.store import Fact
+from levada.stores.audit import START, SqliteAudit
 from levada.stores.database import Database, translated
 from levada.stores.highwater import FILE, LOCK, HighWater, Meta, read_mark
 from levada.stores.journal import entry_problem, head
-from levada.stores.leases import Held, Leases
-from levada.stores.ledgers import Ledgers
+from levada.stores.leases import Held, SqliteLeases
+from levada.stores.ledgers import SqliteLedgers, file_problem
 from levada.stores.machine import Machine, Owner
 from levada.stores.rows import Row, holds, sealed
-from levada.stores.runs import Runs, numbered
-from levada.stores.upkeep import file_problem
+from levada.stores.runs import RunRows, numbered
 
 CANCELLED = "the store was rolled back; what this run had sent counts as unknown"
 _PAGE_ROWS = 500
@@ -36,15 +36,15 @@ _MARK_AUDIT = "audit"
 class Acceptance:
     database: Database
     meta: Meta
-    leases: Leases
-    runs: Runs
-    ledgers: Ledgers
-    audit: Audit
+    leases: SqliteLeases
+    runs: RunRows
+    ledgers: SqliteLedgers
+    audit: SqliteAudit
     machine: Machine
     clock: Clock
 
-    def accept(self, folder: Path) -> Sequence[str]:
-        """See `Store.accept_rollback`."""
+    def accept(self, folder: Path, facts: Collection[Fact]) -> Sequence[str]:
+        """See `Upkeep.accept_rollback`."""
         try:
             mark = read_mark(folder)
         except CorruptedError:
@@ -52,6 +52,7 @@ class Acceptance:
         done: list[str] = []
         with self.database.write():
             self._refuse_if_busy()
+            self.database.plain("reindex")  # from the tables, whatever became of the copies of their keys
             epoch = self._facts_of_the_store(mark)
             for part in (
                 self._close_runs(),
@@ -61,6 +62,8 @@ class Acceptance:
                 self._drop_damaged(),
             ):
                 done += part
+            for fact in facts:
+                self.database.change("facts.mark_write", sealed("mark", astuple(fact)))
             ledgers = self.ledgers.all()
             reached = self.meta.reached()
         with translated(folder), locked(folder / LOCK):
@@ -142,7 +145,7 @@ class Acceptance:
                 self.database.change("ledgers.delete", (row[0],))
                 yield f"the ledger of {row[0]!r} was damaged and is dropped"
                 continue
-            ledger = self.ledgers.from_row(row)
+            ledger = self.ledgers.from_row(row[:-1])
             broken = [problem for part in ledger.segments if (problem := file_problem(ledger.folder, part.file))]
             generation = ledger.generation + 1
             if broken:

@@ -20,7 +20,9 @@ START = ""
 _PAGE_ROWS = 1_000
 
 
-class Audit:
+class SqliteAudit:
+    """Fulfils `levada.store.Audit`; what else it has is for the other parts of this store."""
+
     def __init__(self, database: Database, meta: Meta) -> None:
         self._database = database
         self._meta = meta
@@ -34,7 +36,7 @@ class Audit:
             self._database.change("facts.audit_insert", (*values, digest))
             self.set_head(entries + 1, digest)
 
-    def newest(self, limit: int) -> Sequence[AuditEntry]:
+    def newest(self, limit: int = 100) -> Sequence[AuditEntry]:
         """Newest first. Raises CorruptedError if the ones asked for do not hang together."""
         with self._database.read():
             rows = self._database.rows("facts.audit_newest", limit + 1)

@@ -25,10 +25,14 @@ SHARED_BYTES = 32_768
 
 
 class Database:
-    """`write` and `read` are transactions; inside one, `rows` and `change` run named statements."""
+    """`write` and `read` are transactions; inside one, `rows` and `change` run named statements.
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    `migrated`: was its schema brought up to date as it was opened?
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, migrated: bool = False) -> None:
         self.path = path
+        self.migrated = migrated
         self._connection = connection
         self._lock = threading.RLock()
         self._suspect = ""
@@ -50,11 +54,11 @@ class Database:
             private_file(path)
             connection = _connect(path, busy_seconds)
             try:
-                _migrate(connection, path, steps)
+                migrated = _migrate(connection, path, steps)
             except BaseException:
                 connection.close()
                 raise
-        return Database(path, connection)
+        return Database(path, connection, migrated=migrated)
 
     def close(self) -> None:
         with self._lock:
@@ -173,6 +177,10 @@ def _store_error(path: Path, error: sqlite3.Error) -> StoreError:
                 code="store.locked",
                 hint="wait for it to end; close other programs that have the file open",
             )
+        case sqlite3.SQLITE_CORRUPT if code == sqlite3.SQLITE_CORRUPT_INDEX:
+            return CorruptedError(
+                f"{path} is damaged: an index is not that of its table", code="store.corrupted", hint=ACCEPT_HINT
+            )
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return CorruptedError(
                 f"{path} is damaged: {error}",
@@ -257,8 +265,9 @@ def _version(connection: sqlite3.Connection) -> int:
     return version
 
 
-def _migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[str]]) -> None:
-    """Each step is one transaction with its version number, so a crash leaves the one or the other."""
+def _migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[str]]) -> bool:
+    """Each step is one transaction with its version number, so a crash leaves the one or the other. Returns whether
+    there was anything to bring up to date."""
     version = _version(connection)
     if version > len(steps):
         raise _newer(path, version, len(steps))
@@ -275,6 +284,7 @@ def _migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequenc
             if connection.in_transaction:
                 connection.execute("rollback")
             raise
+    return 0 < version < len(steps)
 
 
 def _copy(connection: sqlite3.Connection, path: Path, version: int) -> None:

@@ -1,64 +1,83 @@
-"""Small facts by key: approvals, marks of syncs, quotas and sending times of accounts.
-
-None of them needs a lease: an approval or a quota belongs to no run.
-"""
+"""Small facts by key: what is remembered of syncs, approvals, and what was used of an account's limits."""
 
 from __future__ import annotations
 
-from levada.clock import Clock
-from levada.store import Approval
+from dataclasses import astuple
+
+from levada.store import WITHOUT_LEASE, Approval, Lease
 from levada.stores.database import Database
+from levada.stores.leases import SqliteLeases
 from levada.stores.machine import Machine
-from levada.stores.rows import Row, sealed, verified
+from levada.stores.rows import Row, sealed, sought
 
 CLOCK_SLACK_SECONDS = 60.0
 """Processes read the clock before they reach the store; a time further back than this is another clock's."""
 
 
-class Facts:
-    def __init__(self, database: Database, clock: Clock, machine: Machine) -> None:
+class SqliteMemory:
+    """Fulfils `levada.store.Memory`."""
+
+    def __init__(self, database: Database, leases: SqliteLeases) -> None:
         self._database = database
-        self._clock = clock
-        self._machine = machine
-
-    def approve(self, approval: Approval) -> None:
-        values = (
-            approval.plan_id,
-            approval.sync,
-            approval.approved_by,
-            approval.approved_at,
-            approval.expires_at,
-        )
-        with self._database.write():
-            self._database.change("facts.approval_write", sealed("approval", values))
-
-    def approval(self, plan_id: str) -> Approval | None:
-        row = self._lookup("approval", plan_id)
-        return None if row is None else Approval(*row)
-
-    def remember(self, sync: str, name: str, value: str | None) -> None:
-        with self._database.write():
-            if value is None:
-                self._database.change("facts.mark_delete", (sync, name))
-            else:
-                self._database.change("facts.mark_write", sealed("mark", (sync, name, value)))
+        self._leases = leases
 
     def recall(self, sync: str, name: str) -> str | None:
-        row = self._lookup("mark", sync, name)
+        with self._database.read():
+            row = _found(self._database, "mark", sync, name)
         return None if row is None else str(row[2])
+
+    def remember(self, lease: Lease, name: str, value: str | None) -> None:
+        with self._database.write():
+            self._leases.fence(lease)
+            self._write(lease.sync, name, value)
+
+    def note(self, sync: str, name: str, value: str | None) -> None:
+        assert name in WITHOUT_LEASE, f"{name} is written under a lease"
+        with self._database.write():
+            self._write(sync, name, value)
+
+    def _write(self, sync: str, name: str, value: str | None) -> None:
+        if value is None:
+            self._database.change("facts.mark_delete", (sync, name))
+        else:
+            self._database.change("facts.mark_write", sealed("mark", (sync, name, value)))
+
+
+class SqliteApprovals:
+    """Fulfils `levada.store.Approvals`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, approval: Approval) -> None:
+        with self._database.write():
+            self._database.change("facts.approval_write", sealed("approval", astuple(approval)))
+
+    def get(self, plan_id: str) -> Approval | None:
+        with self._database.read():
+            row = _found(self._database, "approval", plan_id)
+        return None if row is None else Approval(*row)
+
+
+class SqliteLimits:
+    """Fulfils `levada.store.Limits`."""
+
+    def __init__(self, database: Database, machine: Machine) -> None:
+        self._database = database
+        self._machine = machine
 
     def use_quota(self, account: str, day: str, requests: int) -> int:
         with self._database.write():
-            row = self._found("quota", account, day)
+            row = _found(self._database, "quota", account, day)
             used = requests + (row[2] if row else 0)
             self._database.change("facts.quota_write", sealed("quota", (account, day, used)))
         return int(used)
 
     def reserve(self, account: str, now: float, interval_seconds: float, permits: int) -> float:
-        """See `Store.reserve`: the arithmetic of `levada.limits.Pace`, over processes."""
+        """See `Limits.reserve`: the arithmetic of `levada.limits.Pace`, over processes."""
         boot = self._machine.boot
         with self._database.write(durable=False):
-            row = self._found("pace", account)
+            row = _found(self._database, "pace", account)
             next_at = seen_at = now
             if row is not None and self._machine.comparable(row[1]) and now >= row[3] - CLOCK_SLACK_SECONDS:
                 next_at, seen_at = max(now, row[2]), max(now, row[3])
@@ -66,13 +85,6 @@ class Facts:
             self._database.change("facts.pace_write", sealed("pace", values))
         return float(next_at - now)
 
-    def _lookup(self, table: str, *key: str) -> Row | None:
-        with self._database.read():
-            return self._found(table, *key)
 
-    def _found(self, table: str, *key: str) -> Row | None:
-        """The row without its checksum. If there is none, no other may be damaged: it could be this one."""
-        row = self._database.row(f"facts.{table}_read", *key)
-        for found in [row] if row else self._database.rows(f"facts.{table}_all"):
-            verified(table, found, what=f"{table} {found[0]!r}")
-        return row[:-1] if row else None
+def _found(database: Database, table: str, *key: str) -> Row | None:
+    return sought(database, f"facts.{table}_", table, *key, what=f"{table} {key[0]!r}")

@@ -15,10 +15,10 @@ from levada.clock import Clock
 from levada.outcome import UNTOLD, Effects, End, Outcome, Outcomes
 from levada.store import Hold, Intent, JournalEntry, Lease
 from levada.stores.database import Database
-from levada.stores.leases import Leases
+from levada.stores.leases import SqliteLeases
 from levada.stores.machine import Machine
-from levada.stores.rows import Row, holds, seal, sealed, verified
-from levada.stores.runs import Runs, lost
+from levada.stores.rows import Row, holds, seal, sealed, sought, verified
+from levada.stores.runs import RunRows, lost
 
 _PAGE_ROWS = 500
 _INTENT_COLUMNS = 8
@@ -73,10 +73,10 @@ class Holds:
 
     def _runs(self, sync: str) -> dict[str, tuple[str, float]]:
         """The runs whose deadline has not passed, with its boot: one of another boot's clock says nothing."""
-        row = self._database.row("facts.mark_read", sync, OPEN_ENDS)
+        row = sought(self._database, "facts.mark_", "mark", sync, OPEN_ENDS, what=f"the open ends of sync {sync!r}")
         if row is None:
             return {}
-        found = json.loads(verified("mark", row, what=f"the open ends of sync {sync!r}")[2])
+        found = json.loads(row[2])
         now = self._clock.monotonic()
         return {
             run: (boot, until)
@@ -96,16 +96,36 @@ class Holds:
         self._database.change("journal.hold_write", sealed("hold", values))
 
     def _row(self, sync: str) -> Row | None:
-        row = self._database.row("journal.hold_read", sync)
-        for found in [row] if row else self._database.rows("journal.hold_all"):
-            verified("hold", found, what=f"the hold of sync {found[0]!r}")
-        return row
+        return sought(self._database, "journal.hold_", "hold", sync, what=f"the hold of sync {sync!r}")
+
+
+class SqliteJournals:
+    """Fulfils `levada.store.Journals`."""
+
+    def __init__(self, database: Database, leases: SqliteLeases, runs: RunRows, holds: Holds) -> None:
+        self._database = database
+        self._leases = leases
+        self._runs = runs
+        self._holds = holds
+
+    def open(self, lease: Lease, run_id: str) -> SqliteJournal:
+        with self._database.read():
+            self._leases.fence(lease)
+            found = self._runs.expected(lease.sync, run_id)
+        assert found.run.phase != "closed", f"{run_id} is closed"
+        return SqliteJournal(self._database, self._leases, self._holds, lease, run_id)
+
+    def entries(self, run_id: str) -> Iterator[JournalEntry]:
+        return entries(self._database, run_id)
+
+    def hold(self, sync: str) -> Hold | None:
+        return self._holds.left(sync)
 
 
 class SqliteJournal:
     """See `levada.store.Journal`. Every write compares the lease's epoch in its own transaction."""
 
-    def __init__(self, database: Database, leases: Leases, held: Holds, lease: Lease, run_id: str) -> None:
+    def __init__(self, database: Database, leases: SqliteLeases, held: Holds, lease: Lease, run_id: str) -> None:
         self._database = database
         self._leases = leases
         self._holds = held
@@ -271,9 +291,3 @@ def _values(intent: Intent) -> Row:
 def _json(value: object) -> str:
     # ASCII only: a destination's words may hold lone surrogates, which UTF-8 cannot carry.
     return json.dumps(value, separators=(",", ":"))
-
-
-def opened(runs: Runs, lease: Lease, run_id: str) -> None:
-    """The run must be one of the lease's sync, and not closed. Wants a transaction around it."""
-    found = runs.expected(lease.sync, run_id)
-    assert found.run.phase != "closed", f"{run_id} is closed"

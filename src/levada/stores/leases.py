@@ -15,7 +15,7 @@ from levada.store import HEARTBEAT_SECONDS, LEASE_SECONDS, Lease
 from levada.stores.database import Database
 from levada.stores.highwater import Meta
 from levada.stores.machine import Machine, Owner
-from levada.stores.rows import Row, sealed, verified
+from levada.stores.rows import sealed, sought, verified
 
 _WATCH_POLL_SECONDS = 1.0
 
@@ -32,7 +32,9 @@ class Held:
     run_id: str = ""
 
 
-class Leases:
+class SqliteLeases:
+    """Fulfils `levada.store.Leases`; what else it has is for the other parts of this store."""
+
     def __init__(self, database: Database, meta: Meta, clock: Clock, machine: Machine, me: Owner) -> None:
         self._database = database
         self._meta = meta
@@ -43,15 +45,12 @@ class Leases:
     # -- rows; each wants a transaction around it
 
     def held(self, sync: str) -> Held:
-        row = self._database.row("leases.read", sync)
-        if row is None:
-            for other in self._database.rows("leases.all"):
-                _checked(other)
-            return Held(sync)
-        return Held(*_checked(row))
+        row = sought(self._database, "leases.", "lease", sync, what=_words(sync))
+        return Held(sync) if row is None else Held(*row)
 
     def all(self) -> list[Held]:
-        return [Held(*_checked(row)) for row in self._database.rows("leases.all")]
+        rows = self._database.rows("leases.all")
+        return [Held(*verified("lease", row, what=_words(row[0]))) for row in rows]
 
     def write(self, held: Held) -> None:
         values = (held.sync, held.epoch, held.owner, held.beats, float(held.beat_at), held.run_id)
@@ -70,7 +69,7 @@ class Leases:
     # -- verbs
 
     def acquire(self, sync: str) -> Lease:
-        """See `Store.acquire`. Waits up to LEASE_SECONDS only for an owner on another machine or boot."""
+        """See `Leases.acquire`. Waits up to LEASE_SECONDS only for an owner on another machine or boot."""
         lease, held = self._attempt(sync, stale=None)
         if lease is None and self._to_be_watched(held):
             if not self._stands_still(held):
@@ -82,7 +81,7 @@ class Leases:
         return lease
 
     def holder(self, sync: str) -> str | None:
-        """See `Store.holder`."""
+        """See `Leases.holder`."""
         with self._database.read():
             held = self.held(sync)
         if not held.owner or self._given_up(held):
@@ -149,5 +148,5 @@ class Leases:
         )
 
 
-def _checked(row: Row) -> Row:
-    return verified("lease", row, what=f"the lease of sync {row[0]!r}")
+def _words(sync: str) -> str:
+    return f"the lease of sync {sync!r}"

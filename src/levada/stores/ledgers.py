@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from xxhash import xxh3_128
+
 from levada.durable import private_folder, sync_path
 from levada.errors import CorruptedError, StoreError
 from levada.plan import PlanFile
@@ -22,16 +24,19 @@ from levada.run import Status
 from levada.store import Lease
 from levada.stores.database import Database, translated
 from levada.stores.highwater import Meta
-from levada.stores.leases import Leases
-from levada.stores.rows import REBUILD_HINT, Row, sealed, verified
-from levada.stores.runs import Runs
+from levada.stores.leases import SqliteLeases
+from levada.stores.rows import REBUILD_HINT, Row, sealed, sought, verified
+from levada.stores.runs import RunRows
 
 FOLDER = "ledgers"
+_READ_BYTES = 1 << 20
 REBUILT = "the sync's ledger was rebuilt; what this run had sent counts as unknown"
 
 
-class Ledgers:
-    def __init__(self, database: Database, meta: Meta, leases: Leases, runs: Runs, folder: Path) -> None:
+class SqliteLedgers:
+    """Fulfils `levada.store.Ledgers`; what else it has is for the other parts of this store."""
+
+    def __init__(self, database: Database, meta: Meta, leases: SqliteLeases, runs: RunRows, folder: Path) -> None:
         self._database = database
         self._meta = meta
         self._leases = leases
@@ -48,8 +53,8 @@ class Ledgers:
                 private_folder(folder)
         return folder
 
-    def ledger(self, sync: str) -> Ledger:
-        """See `Store.ledger`."""
+    def get(self, sync: str) -> Ledger:
+        """See `Ledgers.get`."""
         self._meta.compare()
         with self._database.read():
             found = self.stored(sync)
@@ -64,18 +69,20 @@ class Ledgers:
 
     def stored(self, sync: str) -> Ledger:
         """The ledger's row, without a look at its files."""
-        row = self._database.row("ledgers.read", sync)
-        if row is None:
-            for other in self._database.rows("ledgers.all"):
-                _checked(other)
-            return Ledger(sync, self.folder(sync))
-        return self.from_row(row)
+        what, hint = _words(sync)
+        row = sought(self._database, "ledgers.", "ledger", sync, what=what, hint=hint)
+        return Ledger(sync, self.folder(sync)) if row is None else self.from_row(row)
 
     def all(self) -> list[Ledger]:
-        return [self.from_row(row) for row in self._database.rows("ledgers.all")]
+        found = []
+        for row in self._database.rows("ledgers.all"):
+            what, hint = _words(row[0])
+            found.append(self.from_row(verified("ledger", row, what=what, hint=hint)))
+        return found
 
     def from_row(self, row: Row) -> Ledger:
-        sync, generation, document = _checked(row)
+        """The ledger of a verified row."""
+        sync, generation, document = row
         data = json.loads(document)
         segments = tuple(
             Segment(
@@ -106,7 +113,7 @@ class Ledgers:
     # -- verbs
 
     def commit(self, lease: Lease, run_id: str, ledger: Ledger, *, status: Status, result: Mapping[str, Any]) -> None:
-        """See `Store.commit`."""
+        """See `Ledgers.commit`."""
         assert ledger.sync == lease.sync, (ledger.sync, lease.sync)
         self._prove_durable(ledger)
         with self._database.write():
@@ -118,7 +125,7 @@ class Ledgers:
         self._finish(ledger)
 
     def distrust(self, lease: Lease, ledger: Ledger) -> None:
-        """See `Store.distrust`. The generation stays: no value has changed."""
+        """See `Ledgers.distrust`. The generation stays: no value has changed."""
         assert ledger.sync == lease.sync, (ledger.sync, lease.sync)
         self._prove_durable(ledger)
         with self._database.write():
@@ -127,7 +134,7 @@ class Ledgers:
         self._finish(ledger)
 
     def rebuild(self, lease: Lease, sync: str) -> Ledger:
-        """See `Store.rebuild`."""
+        """See `Ledgers.rebuild`."""
         assert sync == lease.sync, (sync, lease.sync)
         with self._database.write():
             held = self._leases.fence(lease)
@@ -148,7 +155,7 @@ class Ledgers:
         one that a commit had replaced. For who holds the lease, while no run of the sync is open: nobody else writes
         there. Beside a ledger that is not as written everything stays as it is."""
         with suppress(CorruptedError):
-            ledger = self.ledger(sync)
+            ledger = self.get(sync)
             with translated(ledger.folder):
                 self.drop_unreferenced(ledger)
 
@@ -205,8 +212,23 @@ def missing(folder: Path, file: PlanFile) -> str | None:
     return None
 
 
-def _checked(row: Row) -> Row:
-    return verified("ledger", row, what=f"the ledger of sync {row[0]!r}", hint=REBUILD_HINT.format(sync=row[0]))
+def file_problem(folder: Path, file: PlanFile) -> str | None:
+    """What is wrong with a file, every byte read; None if nothing is."""
+    problem = missing(folder, file)
+    if problem:
+        return problem
+    digest = xxh3_128()
+    with translated(folder), (folder / file.name).open("rb") as stream:
+        while part := stream.read(_READ_BYTES):
+            digest.update(part)
+    if digest.hexdigest() != file.digest:
+        return f"the ledger's file {folder / file.name} is not what was written"
+    return None
+
+
+def _words(sync: str) -> tuple[str, str]:
+    """What is damaged, and how to go on."""
+    return f"the ledger of sync {sync!r}", REBUILD_HINT.format(sync=sync)
 
 
 def _document(ledger: Ledger) -> str:

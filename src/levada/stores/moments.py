@@ -15,7 +15,9 @@ SET_BACK_SECONDS = 60.0
 """Clocks are corrected by less than this all the time."""
 
 
-class Moments:
+class MachineMoments:
+    """Fulfils `levada.store.Moments` by the clocks of one machine."""
+
     def __init__(self, clock: Clock, machine: Machine) -> None:
         self._clock = clock
         self._machine = machine

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xxhash import xxh3_64_intdigest
 
 from levada.errors import CorruptedError
+
+if TYPE_CHECKING:
+    from levada.stores.database import Database
 
 Value = str | int | float | bytes | None
 Row = tuple[Any, ...]
@@ -48,6 +51,22 @@ def verified(table: str, row: Row, *, what: str, hint: str = ACCEPT_HINT) -> Row
     if not holds(table, row):
         raise damaged(what, hint)
     return row[:-1]
+
+
+def sought(
+    database: Database, statements: str, table: str, *key: str, what: str, hint: str = ACCEPT_HINT
+) -> Row | None:
+    """The verified row of a key, without its checksum; None if there never was one. Wants a transaction around it.
+
+    Raises CorruptedError naming `what` if it is not as written, or hides behind a damaged key: then the table's second
+    copy of the keys has it.
+    """
+    row = database.row(f"{statements}read", *key)
+    if row is not None:
+        return verified(table, row, what=what, hint=hint)
+    if database.row(f"{statements}key", *key) is not None:
+        raise damaged(what, hint)
+    return None
 
 
 def damaged(what: str, hint: str = ACCEPT_HINT) -> CorruptedError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from levada.clock import Clock, isoformat
 from levada.errors import ConfigError, CorruptedError, StoreError
@@ -16,8 +16,11 @@ from levada.nearest import nearest
 from levada.run import OPEN_PHASES, Phase, Status
 from levada.store import Lease, RunRecord
 from levada.stores.database import Database
-from levada.stores.leases import Held, Leases
+from levada.stores.leases import Held, SqliteLeases
 from levada.stores.rows import REBUILD_HINT, Row, damaged, sealed, verified
+
+if TYPE_CHECKING:
+    from levada.stores.ledgers import SqliteLedgers
 
 _NEAREST_AMONG_MAX = 1_000
 INTERRUPTED = "interrupted while the model was being read; nothing was sent"
@@ -31,13 +34,13 @@ class Numbered:
     run: RunRecord
 
 
-class Runs:
-    def __init__(self, database: Database, leases: Leases, clock: Clock) -> None:
+class RunRows:
+    """The rows of runs, for the other parts of this store. Each method wants a transaction around it."""
+
+    def __init__(self, database: Database, leases: SqliteLeases, clock: Clock) -> None:
         self._database = database
         self._leases = leases
         self._clock = clock
-
-    # -- rows; each wants a transaction around it
 
     def find(self, run_id: str) -> Numbered | None:
         row = self._database.row("runs.read", run_id)
@@ -78,16 +81,24 @@ class Runs:
         self.save(found.number, run)
         self._leases.write(replace(held, run_id=""))
 
-    # -- verbs
+
+class SqliteRuns:
+    """Fulfils `levada.store.Runs`."""
+
+    def __init__(
+        self, database: Database, rows: RunRows, leases: SqliteLeases, ledgers: SqliteLedgers, clock: Clock
+    ) -> None:
+        self._database = database
+        self._rows = rows
+        self._leases = leases
+        self._ledgers = ledgers
+        self._clock = clock
 
     def create(self, lease: Lease, run_id: str, purpose: str) -> RunRecord:
-        """See `Store.create_run`. A run that ended while reading is closed as failed: it has sent nothing.
-
-        Raises StoreError `store.run_open` if a run waits to be resumed.
-        """
+        """See `Runs.create`. A run that ended while reading is closed as failed: it has sent nothing."""
         with self._database.write():
             held = self._leases.fence(lease)
-            left = self.under_way(held)
+            left = self._rows.under_way(held)
             if left is not None and left.run.phase in OPEN_PHASES:
                 raise StoreError(
                     f"run {left.run.run_id} of sync {lease.sync} is still open",
@@ -95,7 +106,7 @@ class Runs:
                     hint=f"`levada run {lease.sync}` resumes it first",
                 )
             if left is not None:
-                self.close(held, left, "failed", {"status": "failed", "message": INTERRUPTED})
+                self._rows.close(held, left, "failed", {"status": "failed", "message": INTERRUPTED})
             number = self._database.rows("runs.next_number")[0][0]
             run = RunRecord(
                 run_id, lease.sync, "reading", None, isoformat(self._clock.now()), epoch=lease.epoch, purpose=purpose
@@ -103,6 +114,7 @@ class Runs:
             self._database.change("runs.insert", sealed("run", _values(number, run)))
             self._database.change("journal.head_write", sealed("journal_head", (run_id, 0)))
             self._leases.write(replace(held, run_id=run_id))
+        self._ledgers.tidy(lease.sync)
         return run
 
     def update(
@@ -111,14 +123,15 @@ class Runs:
         run_id: str,
         *,
         phase: Phase,
-        status: Status | None,
-        plan_id: str | None,
-        folder: str | None,
-        result: Mapping[str, Any] | None,
+        status: Status | None = None,
+        plan_id: str | None = None,
+        folder: str | None = None,
+        result: Mapping[str, Any] | None = None,
     ) -> None:
+        """See `Runs.update`."""
         with self._database.write():
             held = self._leases.fence(lease)
-            found = self.expected(lease.sync, run_id)
+            found = self._rows.expected(lease.sync, run_id)
             assert found.run.phase != "closed", f"{run_id} is closed"
             run = replace(
                 found.run,
@@ -131,19 +144,19 @@ class Runs:
             )
             if phase == "closed":
                 assert status is not None, "a closed run has a status"
-                self.close(held, replace(found, run=run), status, None)
+                self._rows.close(held, replace(found, run=run), status, None)
             else:
-                self.save(found.number, run)
+                self._rows.save(found.number, run)
 
-    def run(self, run_id: str) -> RunRecord:
-        """See `Store.run`."""
+    def get(self, run_id: str) -> RunRecord:
+        """See `Runs.get`."""
         with self._database.read():
-            found = self.find(run_id)
+            found = self._rows.find(run_id)
             if found is not None:
                 return found.run
             matches = [row[0] for row in self._database.rows("runs.by_prefix", run_id)] if run_id else []
             if len(matches) == 1:
-                found = self.find(matches[0])
+                found = self._rows.find(matches[0])
                 if found is None:
                     raise damaged(f"run {matches[0]}")
                 return found.run
@@ -160,10 +173,10 @@ class Runs:
 
     def open_run(self, sync: str) -> RunRecord | None:
         with self._database.read():
-            found = self.under_way(self._leases.held(sync))
+            found = self._rows.under_way(self._leases.held(sync))
         return found.run if found is not None and found.run.phase in OPEN_PHASES else None
 
-    def newest(self, sync: str | None, limit: int) -> Sequence[RunRecord]:
+    def newest(self, sync: str | None = None, limit: int = 50) -> Sequence[RunRecord]:
         with self._database.read():
             if sync is None:
                 rows = self._database.rows("runs.newest", limit)

@@ -8,27 +8,25 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from xxhash import xxh3_128
-
-from levada.clock import Clock
+from levada.clock import Clock, isoformat
 from levada.errors import CorruptedError, LevadaError
-from levada.plan import PlanFile
 from levada.run import OPEN_PHASES
-from levada.store import RunRecord
-from levada.stores.audit import Audit
+from levada.store import AuditEntry, Fact, RunRecord
+from levada.stores.acceptance import Acceptance
+from levada.stores.audit import SqliteAudit
 from levada.stores.database import Database, translated
 from levada.stores.highwater import Meta
 from levada.stores.journal import entry_problem, head
-from levada.stores.leases import Leases
-from levada.stores.ledgers import Ledgers, missing
-from levada.stores.rows import holds
-from levada.stores.runs import Runs, numbered
+from levada.stores.leases import SqliteLeases
+from levada.stores.ledgers import SqliteLedgers, file_problem
+from levada.stores.machine import Machine
+from levada.stores.rows import ACCEPT_HINT, holds
+from levada.stores.runs import RunRows, numbered
 
 PLANS = "plans"
 APPROVAL_HOURS = 24
 """A plan that waits for an approval is kept at least so long, and so is a plan that no run names."""
 _PAGE_ROWS = 500
-_READ_BYTES = 1 << 20
 #: statement that lists a table, the table's name, and what one row is called
 CHECKED = (
     ("store.meta_all", "meta", "the store's"),
@@ -44,18 +42,21 @@ CHECKED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Upkeep:
+class SqliteUpkeep:
+    """Fulfils `levada.store.Upkeep`."""
+
     database: Database
     meta: Meta
-    leases: Leases
-    runs: Runs
-    ledgers: Ledgers
-    audit: Audit
+    leases: SqliteLeases
+    runs: RunRows
+    ledgers: SqliteLedgers
+    audit: SqliteAudit
     clock: Clock
+    machine: Machine
     folder: Path
 
     def verify(self) -> Sequence[str]:
-        """See `Store.verify`."""
+        """See `Upkeep.verify`."""
         problems: list[str] = []
         try:
             if self.database.foreign_schema():
@@ -73,6 +74,13 @@ class Upkeep:
         except LevadaError as error:
             problems.append(error.message)
         return problems
+
+    def refuse_damaged_rows(self) -> None:
+        """Raise CorruptedError for a row that is not as written: to be asked when the second copy of the keys has just
+        been made from the tables."""
+        with self.database.read():
+            for sentence in self._rows():
+                raise CorruptedError(sentence, code="store.corrupted", hint=ACCEPT_HINT)
 
     def _rows(self) -> Iterator[str]:
         for statement, table, called in CHECKED:
@@ -127,8 +135,16 @@ class Upkeep:
                 if problem := file_problem(ledger.folder, segment.file):
                     yield problem
 
-    def sweep(self, plans_older_than: datetime, keep: Collection[str] = ()) -> int:
-        """See `Store.sweep`. The rows go first: a crash then leaves a folder that no run names, swept later."""
+    def accept_rollback(self, actor: str, facts: Collection[Fact] = ()) -> Sequence[str]:
+        """See `Upkeep.accept_rollback`."""
+        parts = (self.database, self.meta, self.leases, self.runs, self.ledgers, self.audit, self.machine, self.clock)
+        done = Acceptance(*parts).accept(self.folder, facts)
+        now = isoformat(self.clock.now())
+        self.audit.note(AuditEntry(now, actor, "store.accept_rollback", "store", {"done": done}))
+        return done
+
+    def sweep(self, *, plans_older_than: datetime, keep: Collection[str] = ()) -> int:
+        """See `Upkeep.sweep`. The rows go first: a crash then leaves a folder that no run names, swept later."""
         now = self.clock.now()
         if plans_older_than.tzinfo is None:
             raise ValueError("plans_older_than must be aware")
@@ -196,20 +212,6 @@ class Upkeep:
         with translated(folder):
             if folder.parent == self.folder / PLANS and folder.is_dir() and not folder.is_symlink():
                 shutil.rmtree(folder)
-
-
-def file_problem(folder: Path, file: PlanFile) -> str | None:
-    """What is wrong with a file, every byte read; None if nothing is."""
-    problem = missing(folder, file)
-    if problem:
-        return problem
-    digest = xxh3_128()
-    with translated(folder), (folder / file.name).open("rb") as stream:
-        while part := stream.read(_READ_BYTES):
-            digest.update(part)
-    if digest.hexdigest() != file.digest:
-        return f"the ledger's file {folder / file.name} is not what was written"
-    return None
 
 
 def _expired(run: RunRecord, older_than: datetime, recent: datetime) -> bool:

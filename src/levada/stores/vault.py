@@ -29,7 +29,9 @@ _NEXT = ".next"
 KEY_PLACES = "set LEVADA_KEY_FILE to a file that may be written, LEVADA_MASTER_KEY to the key itself, or HOME"
 
 
-class Vault:
+class SqliteVault:
+    """Fulfils `levada.store.Vault`."""
+
     def __init__(self, database: Database, meta: Meta, environment: Mapping[str, str]) -> None:
         self._database = database
         self._meta = meta
@@ -64,8 +66,8 @@ class Vault:
         with self._database.write():
             return self._database.change("facts.secret_delete", (name,)) == 1
 
-    def rotate(self, new_key: str | None) -> str:
-        """See `Store.rotate_master_key`.
+    def rotate(self, new_key: str | None = None) -> str:
+        """See `Vault.rotate`.
 
         With a key file the new key lies beside it before the store's rows change and takes its name after, so
         a crash at any moment leaves a key that opens them (`_master` looks at both).

@@ -144,7 +144,7 @@ def sent_through(bench: ConnectorBench, batch: Batch, turn: Turn, *, answers: An
 
     async def delivered() -> Outcomes:
         account = Account(
-            bench.destination, wire, None, FakeClock(), patience=Patience(), clean=redactor.clean, learn=redactor.add
+            bench.destination, wire, FakeClock(), patience=Patience(), clean=redactor.clean, learn=redactor.add
         )
         return await account.talk(bench.destination.deliver(batch), write=True)
 

@@ -158,7 +158,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.store = SqliteStore.open(self.folder / "state")
-        self.lease: Lease = self.store.acquire("s")
+        self.lease: Lease = self.store.leases.acquire("s")
         self.wire = ScriptedWire(self.script)
         self.plan_folder = self.folder / "plan"
         self.plan_folder.mkdir(exist_ok=True)
@@ -177,8 +177,8 @@ class Scene:
             model_rows=self.added,
             files=files,
         )
-        self.store.create_run(self.lease, "run_1", "sync")
-        self.store.update_run(self.lease, "run_1", phase="delivering", plan_id=self.plan.plan_id, folder="plan")
+        self.store.runs.create(self.lease, "run_1", "sync")
+        self.store.runs.update(self.lease, "run_1", phase="delivering", plan_id=self.plan.plan_id, folder="plan")
         classes: Any = dict.fromkeys(("create", "update", "upsert", "delete"), self.delivery_class)
         spec = DestinationSpec(
             type="test",

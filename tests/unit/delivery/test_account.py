@@ -227,7 +227,7 @@ class TokenServer(ScriptedWire):
     def judge(self, outgoing: Outgoing, records: list[dict[str, Any]]) -> Answer:
         """The API: a token is good for 100 requests."""
         assert self.made is not None
-        kept = json.loads(self.made.store.secret("oauth:crm") or "{}")
+        kept = json.loads(self.made.store.vault.get("oauth:crm") or "{}")
         self.kept_at_use.append((outgoing.headers["Authorization"], json.dumps(kept)))
         self.api += 1
         current = outgoing.headers["Authorization"] == f"Bearer access-{self.given}"

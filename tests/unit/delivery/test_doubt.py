@@ -110,7 +110,7 @@ def test_a_stop_waits_only_so_long_for_answers(tmp_path: Path, monkeypatch: pyte
     (report,) = reports
     assert (report.pause, report.untouched, wire.requests) == ("operator", False, 2)
     assert (report.tally.unknown, report.tally.unsent) == (20, 80)
-    assert sum(entry.doubtful for entry in scene.store.journal_entries("run_1")) == 2
+    assert sum(entry.doubtful for entry in scene.store.journals.entries("run_1")) == 2
 
 
 def test_a_stop_ends_the_wait_before_another_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def test_a_refused_record_is_rejected_and_the_others_are_delivered(tmp_path: Pat
     scene = Scene(tmp_path, always(ok(refused={"3": "Invalid email"})), added=10)
     report = scene.deliver()
     assert (report.tally.delivered_total, report.tally.rejected) == (9, 1)
-    entry = next(iter(scene.store.journal_entries("run_1")))
+    entry = next(iter(scene.store.journals.entries("run_1")))
     assert entry.outcomes is not None
     assert entry.outcomes.of(3).reason == "Invalid email"
 
@@ -103,8 +103,8 @@ def test_a_lost_answer_is_sent_again_under_the_same_key(tmp_path: Path) -> None:
     report = scene.deliver()
     keys = {outgoing.headers["Idempotency-Key"] for outgoing in scene.wire.sent}
     assert (report.tally.delivered_total, report.tally.requests, len(keys)) == (10, 3, 1)
-    assert next(iter(scene.store.journal_entries("run_1"))).doubtful
-    assert scene.store.hold("s") is not None
+    assert next(iter(scene.store.journals.entries("run_1"))).doubtful
+    assert scene.store.journals.hold("s") is not None
 
 
 def test_a_rejection_after_a_lost_answer_leaves_the_ledger_unknown(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_an_expired_credential_is_refreshed_once_for_all_lanes(tmp_path: Path) -
     scene = Scene(tmp_path, script, added=80, lanes=8, auth=token)
     report = scene.deliver()
     assert (report.tally.delivered_total, token.sign_ins) == (80, 2)
-    assert scene.store.secret("oauth:crm") == '{"refresh": "2"}'
+    assert scene.store.vault.get("oauth:crm") == '{"refresh": "2"}'
 
 
 def test_a_refused_credential_pauses_without_a_trace(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_destination_that_is_down_is_given_up_soon_and_nothing_is_in_doubt(tmp
     scene = Scene(tmp_path, always(NotSent("connection refused")), added=30)
     report = scene.deliver()
     assert (report.pause, report.untouched) == ("outage", True)
-    assert not any(entry.doubtful for entry in scene.store.journal_entries("run_1"))
+    assert not any(entry.doubtful for entry in scene.store.journals.entries("run_1"))
 
 
 def test_429_slows_down_and_loses_nothing(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_a_5xx_after_sending_is_in_doubt(tmp_path: Path) -> None:
     scene = Scene(tmp_path, lambda o, r: answers.pop() if answers else ok(), added=5)
     report = scene.deliver()
     assert report.tally.delivered_total == 5
-    assert next(iter(scene.store.journal_entries("run_1"))).doubtful
+    assert next(iter(scene.store.journals.entries("run_1"))).doubtful
 
 
 def test_patience_ends(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_a_journal_that_cannot_be_written_ends_the_run_and_hangs_nothing(tmp_pat
     """A full disk in mid-run: the error is raised, nothing more is sent, and the next start goes on."""
     scene = Scene(tmp_path, always(ok()), added=3000, lanes=2)
     scene.wire.answer_seconds = 0.005
-    journal = scene.store.journal(scene.lease, "run_1")
+    journal = scene.store.journals.open(scene.lease, "run_1")
     written = 0
 
     def full(outcomes: Any) -> None:
@@ -296,12 +296,12 @@ def test_a_journal_that_cannot_be_written_ends_the_run_and_hangs_nothing(tmp_pat
     class Full:
         intend, doubt, entries, settle = journal.intend, journal.doubt, journal.entries, staticmethod(full)
 
-    original = scene.store.journal
-    scene.store.journal = lambda lease, run_id: Full()  # type: ignore[method-assign, assignment, return-value]
+    original = scene.store.journals.open
+    scene.store.journals.open = lambda lease, run_id: Full()  # type: ignore[method-assign, assignment, return-value]
     with pytest.raises(StoreError):
         scene.deliver()
     sent = len(scene.wire.sent)
     assert sent < 30
-    scene.store.journal = original  # type: ignore[method-assign]
+    scene.store.journals.open = original  # type: ignore[method-assign]
     report = scene.deliver()
     assert (report.pause, report.tally.delivered_total) == (None, 3000)

@@ -44,16 +44,16 @@ def doubted(
 ) -> SqliteStore:
     """A store with one run, `rows` of which it changed, one a batch; the batches `doubtful` were lost."""
     store = SqliteStore.open(folder / "state")
-    lease = store.acquire("s")
+    lease = store.leases.acquire("s")
     plan = written(store.folder / "plans" / "run_1", {"changed": rows}, **more)
-    store.create_run(lease, "run_1", "sync")
-    store.update_run(lease, "run_1", phase="delivering", plan_id=plan.plan_id, folder="run_1")
-    journal = store.journal(lease, "run_1")
+    store.runs.create(lease, "run_1", "sync")
+    store.runs.update(lease, "run_1", phase="delivering", plan_id=plan.plan_id, folder="run_1")
+    journal = store.journals.open(lease, "run_1")
     journal.intend([Intent(number, "changed", number, 1, f"k{number}") for number in range(len(rows))])
     journal.settle([(number, Outcomes(DELIVERED)) for number in range(len(rows)) if number not in doubtful])
     if doubtful:
         journal.doubt(doubtful, 60)
-    store.update_run(lease, "run_1", phase="closed", status=status)
+    store.runs.update(lease, "run_1", phase="closed", status=status)
     return store
 
 

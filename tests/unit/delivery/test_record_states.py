@@ -108,7 +108,7 @@ def delivered(folder: Path, way: Way, states: tuple[State, ...]) -> list[Told]:
     report = scene.deliver()
     assert report.pause is None
     found: list[Told] = []
-    for entry in scene.store.journal_entries("run_1"):
+    for entry in scene.store.journals.entries("run_1"):
         assert entry.outcomes is not None
         for index in range(entry.intent.size):
             outcome = entry.outcomes.of(index)
@@ -121,7 +121,7 @@ def _operation(scene: Scene, way: Way, state: State) -> str | None:
     if state == "removing":
         return REMOVAL
     if state == "sent":
-        return f"{EARLIER}@{scene.store.moment()}" if way.delivery_class == "B" else EARLIER
+        return f"{EARLIER}@{scene.store.moments.now()}" if way.delivery_class == "B" else EARLIER
     return None
 
 
@@ -131,7 +131,7 @@ def _waits(sequence: int) -> dict[str, Any]:
 
 def _resumed(scene: Scene, states: tuple[State, ...], *, one_by_one: bool) -> None:
     """An earlier process sent the batch and was stopped: the journal says what has ended, the rest was not sent."""
-    journal = scene.store.journal(scene.lease, "run_1")
+    journal = scene.store.journals.open(scene.lease, "run_1")
     open_end = Outcome("not_applied")
     if not one_by_one:
         journal.intend([Intent(0, "added", 0, len(states), "key")])
@@ -140,7 +140,7 @@ def _resumed(scene: Scene, states: tuple[State, ...], *, one_by_one: bool) -> No
         return
     for index, state in enumerate(states):
         if state == "ended":
-            journal.intend([Intent(index, "added", index, 1, f"key{index}@{scene.store.moment()}")])
+            journal.intend([Intent(index, "added", index, 1, f"key{index}@{scene.store.moments.now()}")])
             journal.settle([(index, Outcomes(DELIVERED))])
         else:
             break  # the batches behind it were never made

@@ -17,10 +17,10 @@ def test_details_of_old_runs_are_deleted_and_the_ledger_stays(tmp_path: Path) ->
     with Project.open(tmp_path, clock=clock) as project:
         first = project.run(EXAMPLE_SYNC)
         assert first.status == "succeeded"
-        assert project.world.store.run(first.run_id).folder
+        assert project.world.store.runs.get(first.run_id).folder
         clock.advance(timedelta(days=31).total_seconds())
         later = project.run(EXAMPLE_SYNC)
         assert (later.counts.operations, later.tally.requests) == (0, 0)
-        record = project.world.store.run(first.run_id)
+        record = project.world.store.runs.get(first.run_id)
         assert (record.folder, record.status) == ("", "succeeded")
         assert not list((tmp_path / ".levada" / "plans").iterdir())

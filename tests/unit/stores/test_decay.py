@@ -31,21 +31,21 @@ def full(tmp_path: Path) -> Path:
     folder = tmp_path / "state"
     store = SqliteStore.open(folder, FakeClock(), environment={"XDG_CONFIG_HOME": str(tmp_path / "config")})
     lease = begun(store)
-    journal = store.journal(lease, "run_1")
+    journal = store.journals.open(lease, "run_1")
     journal.intend(intents(3))
     journal.doubt([2], 30)
     journal.settle([(0, Outcomes(DELIVERED, {4: Outcome("rejected", "no such field", "E1")}, identifiers={0: "id-0"}))])
-    committed(store, lease, "run_1", with_segment(store, store.ledger(SYNC), "one.parquet"))
-    store.create_run(lease, "run_2", "sync")
-    store.update_run(lease, "run_2", phase="paused", status="paused", result={"status": "paused"})
-    store.approve(Approval("plan@abc", SYNC, "ana", "2026-03-01T00:00:00.000Z", "2026-03-02T00:00:00.000Z"))
-    store.remember(SYNC, "undone", "run_1")
-    store.use_quota("crm", "2026-03-01", 7)
-    store.reserve("crm", 1_000.0, 0.5, 1)
-    store.set_secret("TOKEN", "value")
-    store.note(AuditEntry("2026-03-01T00:00:00.000Z", "ana", "approve", "plan@abc", {"why": "asked"}))
-    store.release(lease)
-    assert store.verify() == []
+    committed(store, lease, "run_1", with_segment(store, store.ledgers.get(SYNC), "one.parquet"))
+    store.runs.create(lease, "run_2", "sync")
+    store.runs.update(lease, "run_2", phase="paused", status="paused", result={"status": "paused"})
+    store.approvals.put(Approval("plan@abc", SYNC, "ana", "2026-03-01T00:00:00.000Z", "2026-03-02T00:00:00.000Z"))
+    store.memory.remember(lease, "undone", "run_1")
+    store.limits.use_quota("crm", "2026-03-01", 7)
+    store.limits.reserve("crm", 1_000.0, 0.5, 1)
+    store.vault.set("TOKEN", "value")
+    store.audit.note(AuditEntry("2026-03-01T00:00:00.000Z", "ana", "approve", "plan@abc", {"why": "asked"}))
+    store.leases.release(lease)
+    assert store.upkeep.verify() == []
     store.close()
     with closing(sqlite3.connect(folder / FILE)) as connection:
         connection.execute("vacuum")  # leaves no remains of rows that were written again: those are no values
@@ -83,7 +83,7 @@ def found(folder: Path) -> bool:
     except LevadaError:
         return True
     try:
-        return bool(store.verify())
+        return bool(store.upkeep.verify())
     finally:
         store.close()
 
@@ -112,16 +112,16 @@ def test_a_flipped_bit_in_any_value_of_any_table_is_found(full: Path) -> None:
 
 
 READS: dict[str, tuple[bytes, Callable[[SqliteStore], object]]] = {
-    "ledger": (b'"segments"', lambda store: store.ledger(SYNC)),
-    "lease": (b"run_2", lambda store: store.open_run(SYNC)),
-    "run": (b"2026-03-01T12:00:00.000Z", lambda store: store.runs()),
-    "intent": (b"key-1", lambda store: list(store.journal_entries("run_1"))),
-    "outcome": (b"no such field", lambda store: list(store.journal_entries("run_1"))),
-    "identifier": (b"id-0", lambda store: list(store.journal_entries("run_1"))),
-    "approval": (b"2026-03-02T00", lambda store: store.approval("plan@abc")),
-    "mark": (b"undonerun_1", lambda store: store.recall(SYNC, "undone")),
-    "secret": (b"TOKEN", lambda store: store.secret("TOKEN")),
-    "audit": (b'{"why":"asked"}', lambda store: store.audit()),
+    "ledger": (b'"segments"', lambda store: store.ledgers.get(SYNC)),
+    "lease": (b"run_2", lambda store: store.runs.open_run(SYNC)),
+    "run": (b"2026-03-01T12:00:00.000Z", lambda store: store.runs.newest()),
+    "intent": (b"key-1", lambda store: list(store.journals.entries("run_1"))),
+    "outcome": (b"no such field", lambda store: list(store.journals.entries("run_1"))),
+    "identifier": (b"id-0", lambda store: list(store.journals.entries("run_1"))),
+    "approval": (b"2026-03-02T00", lambda store: store.approvals.get("plan@abc")),
+    "mark": (b"undonerun_1", lambda store: store.memory.recall(SYNC, "undone")),
+    "secret": (b"TOKEN", lambda store: store.vault.get("TOKEN")),
+    "audit": (b'{"why":"asked"}', lambda store: store.audit.newest()),
 }
 
 
@@ -140,29 +140,109 @@ def test_a_flipped_bit_is_found_when_the_row_is_read(full: Path, row: str) -> No
     with pytest.raises(CorruptedError) as caught:
         read(store)
     assert caught.value.hint
-    assert store.verify()
+    assert store.upkeep.verify()
     store.close()
 
 
-@pytest.mark.parametrize("table", ["ledger", "hold", "mark", "approval", "secret", "lease"])
+@pytest.mark.parametrize("table", ["ledger", "hold", "mark", "approval", "lease", "quota", "pace", "secret"])
 def test_a_damaged_key_does_not_make_a_row_absent(full: Path, table: str) -> None:
-    """A row that hides behind a flipped key must not read as "never was": that would be a silent reset."""
-    names = {"approval": "plan_id", "secret": "name"}
-    with closing(sqlite3.connect(full / FILE)) as connection:
-        connection.execute(f"update {table} set {names.get(table, 'sync')} = 'elsewhere'")
-        connection.commit()
+    """A row that hides behind a flipped key must not read as "never was": that would be a silent reset. Nothing of
+    another key is in doubt by it."""
+    key = {"approval": b"plan@abc", "secret": b"TOKEN", "quota": b"crm", "pace": b"crm"}.get(table, SYNC.encode())
+    damage_key(full, table, key)
     store = SqliteStore.open(full, FakeClock())
     reads: dict[str, Callable[[], object]] = {
-        "ledger": lambda: store.ledger(SYNC),
-        "hold": lambda: store.hold(SYNC),
-        "mark": lambda: store.recall(SYNC, "undone"),
-        "approval": lambda: store.approval("plan@abc"),
-        "secret": lambda: store.secret("TOKEN"),
-        "lease": lambda: store.acquire(SYNC),
+        "ledger": lambda: store.ledgers.get(SYNC),
+        "hold": lambda: store.journals.hold(SYNC),
+        "mark": lambda: store.memory.recall(SYNC, "undone"),
+        "approval": lambda: store.approvals.get("plan@abc"),
+        "secret": lambda: store.vault.get("TOKEN"),
+        "lease": lambda: store.leases.acquire(SYNC),
+        "quota": lambda: store.limits.use_quota("crm", "2026-03-01", 1),
+        "pace": lambda: store.limits.reserve("crm", 1_000.0, 0.5, 1),
     }
     with pytest.raises(CorruptedError):
         reads[table]()
+    others: dict[str, Callable[[], object]] = {
+        "ledger": lambda: store.ledgers.get("other"),
+        "hold": lambda: store.journals.hold("other"),
+        "mark": lambda: store.memory.recall("other", "undone"),
+        "approval": lambda: store.approvals.get("other@abc"),
+        "lease": lambda: store.leases.acquire("other"),
+        "quota": lambda: store.limits.use_quota("other", "2026-03-01", 1),
+        "pace": lambda: store.limits.reserve("other", 1_000.0, 0.5, 1),
+    }
+    if table in others:
+        others[table]()
+    assert store.upkeep.verify()
     store.close()
+
+
+@pytest.mark.parametrize("table", ["ledger", "mark", "lease"])
+def test_a_store_with_a_damaged_key_can_be_gone_on_with(full: Path, table: str) -> None:
+    """Accepting drops the row, and makes the copies of the keys anew, which another key was in."""
+    damage_key(full, table, SYNC.encode())
+    store = SqliteStore.open(full, FakeClock(), check=False)
+    assert f"{table} " in " ".join(store.upkeep.accept_rollback("ana"))
+    assert store.upkeep.verify() == []
+    store.leases.acquire(SYNC)
+    assert store.memory.recall(SYNC, "undone") == (None if table == "mark" else "run_1")
+    store.close()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_store_from_before_there_were_copies_of_its_keys_opens(full: Path, damaged: bool) -> None:
+    """They are made from its tables, which are read through once: what was damaged before is not taken as it is."""
+    with closing(sqlite3.connect(full / FILE)) as connection:
+        for (name,) in connection.execute(
+            "select name from sqlite_schema where name like '%^_key' escape '^'"
+        ).fetchall():
+            connection.execute(f"drop index {name}")
+        connection.execute("pragma user_version = 1")
+        connection.commit()
+    if damaged:
+        damage_key(full, "ledger", SYNC.encode())
+        with pytest.raises(CorruptedError, match="the ledger of"):
+            SqliteStore.open(full, FakeClock())
+        return
+    store = SqliteStore.open(full, FakeClock())
+    assert store.upkeep.verify() == []
+    assert store.ledgers.get(SYNC).generation == 1
+    store.close()
+
+
+@pytest.mark.parametrize("table", ["mark", "hold"])
+def test_a_damaged_copy_of_a_key_is_no_lost_row(full: Path, table: str) -> None:
+    """The row is read as ever; `verify` tells, and what would change the copy says how to make it anew."""
+    damage_key(full, f"{table}_key", SYNC.encode())
+    store = SqliteStore.open(full, FakeClock())
+    assert store.memory.recall(SYNC, "undone") == "run_1"
+    assert store.journals.hold(SYNC) is not None
+    assert store.upkeep.verify()
+    if table == "mark":
+        lease = store.leases.acquire(SYNC)
+        with pytest.raises(CorruptedError) as caught:
+            store.memory.remember(lease, "undone", None)
+        store.leases.release(lease)
+        assert "--accept-rollback" in str(caught.value.hint)
+    store.upkeep.accept_rollback("ana")
+    assert store.upkeep.verify() == []
+    assert store.memory.recall(SYNC, "undone") == "run_1"
+    store.close()
+
+
+def damage_key(folder: Path, table: str, key: bytes) -> None:
+    """Flip a bit of a key in the table's page, and not in the copy of its keys."""
+    path = folder / FILE
+    content = bytearray(path.read_bytes())
+    size = struct.unpack_from(">H", content, 16)[0]
+    start = (tables(folder)[table] - 1) * size
+    place = content.find(key, start, start + size)
+    assert place > 0
+    while place > 0:
+        content[place + 1] ^= 1
+        place = content.find(key, place + 1, start + size)
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize(
@@ -181,9 +261,9 @@ def test_a_batch_that_is_missing_from_the_journal_is_noticed(full: Path, loss: s
         connection.commit()
     store = SqliteStore.open(full, FakeClock())
     with pytest.raises(CorruptedError, match="run_1") as caught:
-        list(store.journal_entries("run_1"))
+        list(store.journals.entries("run_1"))
     assert "--rebuild" in str(caught.value.hint)
-    assert store.verify()
+    assert store.upkeep.verify()
     store.close()
 
 
@@ -194,8 +274,8 @@ def test_an_open_run_that_is_missing_is_noticed(full: Path) -> None:
         connection.commit()
     store = SqliteStore.open(full, FakeClock())
     with pytest.raises(CorruptedError, match="run_2"):
-        store.open_run(SYNC)
-    assert store.verify()
+        store.runs.open_run(SYNC)
+    assert store.upkeep.verify()
     store.close()
 
 
@@ -206,7 +286,7 @@ def test_every_flipped_bit_of_a_segment_is_found(full: Path) -> None:
     store = SqliteStore.open(full, FakeClock())
     for index in range(len(sound)):
         path.write_bytes(sound[:index] + bytes([sound[index] ^ 4]) + sound[index + 1 :])
-        assert any("one.parquet" in sentence for sentence in store.verify())
+        assert any("one.parquet" in sentence for sentence in store.upkeep.verify())
     store.close()
 
 
@@ -220,12 +300,12 @@ def test_a_damaged_store_can_be_gone_on_with(full: Path) -> None:
         connection.execute("update meta set value = 'x' where name = 'audit'")
         connection.commit()
     store = SqliteStore.open(full, FakeClock(), check=False)
-    done = " ".join(store.accept_rollback("ana"))
+    done = " ".join(store.upkeep.accept_rollback("ana"))
     for named in ("lease", "journal of run run_1", "mark", "secret", "run run_2", "ledger"):
         assert named in done
-    assert store.verify() == []
-    assert store.ledger(SYNC).generation == 0
-    store.acquire(SYNC)
+    assert store.upkeep.verify() == []
+    assert store.ledgers.get(SYNC).generation == 0
+    store.leases.acquire(SYNC)
     store.close()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from levada.clock import SystemClock
 from levada.stores.machine import Machine
-from levada.stores.moments import Moments
+from levada.stores.moments import MachineMoments
 
 
 class Clock(SystemClock):
@@ -46,16 +46,16 @@ class Booted(Machine):
     ],
 )
 def test_no_time_is_thought_shorter_than_it_was(wall: float, monotonic: float, boot: str, seconds: float) -> None:
-    moment = Moments(Clock(0.0, 1_000.0), Booted("one")).now()
-    assert Moments(Clock(wall, monotonic), Booted(boot)).seconds_since(moment) == pytest.approx(seconds)
+    moment = MachineMoments(Clock(0.0, 1_000.0), Booted("one")).now()
+    assert MachineMoments(Clock(wall, monotonic), Booted(boot)).seconds_since(moment) == pytest.approx(seconds)
 
 
 def test_a_moment_of_just_now_is_not_in_the_future() -> None:
     """Moments are written in milliseconds, rounded down: it is not for the written digits that nothing is known."""
-    just = Moments(Clock(0.0006, 1_000.0006), Booted("one"))
+    just = MachineMoments(Clock(0.0006, 1_000.0006), Booted("one"))
     assert just.seconds_since(just.now()) == pytest.approx(0.0006, abs=1e-6)
 
 
 @pytest.mark.parametrize("text", ["", "x", "1/2", "a/b/one"])
 def test_what_is_no_moment_is_long_ago(text: str) -> None:
-    assert Moments(Clock(0.0, 1_000.0), Booted("one")).seconds_since(text) == math.inf
+    assert MachineMoments(Clock(0.0, 1_000.0), Booted("one")).seconds_since(text) == math.inf

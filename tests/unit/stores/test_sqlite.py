@@ -72,8 +72,8 @@ def used(folder: Path) -> SqliteStore:
     """A store with one commit."""
     store = SqliteStore.open(folder, FakeClock())
     lease = begun(store)
-    committed(store, lease, "run_1", with_segment(store, store.ledger(SYNC), "one.parquet"))
-    store.release(lease)
+    committed(store, lease, "run_1", with_segment(store, store.ledgers.get(SYNC), "one.parquet"))
+    store.leases.release(lease)
     return store
 
 
@@ -140,7 +140,7 @@ def test_a_store_whose_making_was_cut_off_by_a_power_cut_is_made_anew(folder: Pa
     header = bytes.fromhex("d9d505f920a163d7") + struct.pack(">5I", 0, 0xACF7B15F, 0, 512, 4_096)
     (folder / f"{FILE}-journal").write_bytes(header.ljust(512, b"\0"))
     with closing(SqliteStore.open(folder, FakeClock())) as store:
-        assert list(store.runs()) == []
+        assert list(store.runs.newest()) == []
 
 
 def test_a_migration_keeps_a_copy_of_what_was_there(tmp_path: Path) -> None:
@@ -196,8 +196,8 @@ def test_an_older_copy_of_the_store_is_noticed(folder: Path, tmp_path: Path) -> 
     shutil.copy(folder / FILE, tmp_path / "old")
     store = SqliteStore.open(folder, FakeClock())
     lease = begun(store, "run_2")
-    committed(store, lease, "run_2", with_segment(store, store.ledger(SYNC), "two.parquet"))
-    store.release(lease)
+    committed(store, lease, "run_2", with_segment(store, store.ledgers.get(SYNC), "two.parquet"))
+    store.leases.release(lease)
     store.close()
     shutil.copy(tmp_path / "old", folder / FILE)
     with pytest.raises(CorruptedError, match="older than it was") as caught:
@@ -206,12 +206,12 @@ def test_an_older_copy_of_the_store_is_noticed(folder: Path, tmp_path: Path) -> 
     assert "levada doctor --accept-rollback" in str(caught.value.hint)
     store = SqliteStore.open(folder, check=False)
     with pytest.raises(CorruptedError):
-        store.ledger(SYNC)
-    assert store.accept_rollback("ana")
-    assert store.ledger(SYNC).distrusted
-    assert [path.name for path in store.ledger_folder(SYNC).iterdir()] == ["one.parquet"]
-    assert store.audit()[0].action == "store.accept_rollback"
-    assert store.verify() == []
+        store.ledgers.get(SYNC)
+    assert store.upkeep.accept_rollback("ana")
+    assert store.ledgers.get(SYNC).distrusted
+    assert [path.name for path in store.ledgers.folder(SYNC).iterdir()] == ["one.parquet"]
+    assert store.audit.newest()[0].action == "store.accept_rollback"
+    assert store.upkeep.verify() == []
     store.close()
     SqliteStore.open(folder).close()
     shutil.copy(tmp_path / "old", folder / FILE)
@@ -242,9 +242,9 @@ def test_a_lost_database_is_not_replaced_in_silence(folder: Path) -> None:
             SqliteStore.open(folder)
         assert caught.value.code == "store.rolled_back"
     store = SqliteStore.open(folder, check=False)
-    store.accept_rollback("ana")
-    assert store.ledger(SYNC).generation == 0
-    assert store.acquire(SYNC).epoch > 1
+    store.upkeep.accept_rollback("ana")
+    assert store.ledgers.get(SYNC).generation == 0
+    assert store.leases.acquire(SYNC).epoch > 1
     store.close()
 
 
@@ -261,7 +261,7 @@ def test_a_mark_that_is_missing_or_cut_is_named(folder: Path, content: bytes | N
         SqliteStore.open(folder)
     assert caught.value.code == "store.high_water"
     store = SqliteStore.open(folder, check=False)
-    store.accept_rollback("ana")
+    store.upkeep.accept_rollback("ana")
     store.close()
     SqliteStore.open(folder).close()
 
@@ -283,11 +283,11 @@ def test_a_store_ahead_of_its_mark_is_sound(folder: Path) -> None:
     """A crash came between the commit and the mark."""
     store = used(folder)
     before = (folder / "high-water").read_bytes()
-    store.rebuild(store.acquire(SYNC), SYNC)
+    store.ledgers.rebuild(store.leases.acquire(SYNC), SYNC)
     store.close()
     (folder / "high-water").write_bytes(before)
     store = SqliteStore.open(folder)
-    assert store.ledger(SYNC).generation == 2
+    assert store.ledgers.get(SYNC).generation == 2
     store.close()
 
 
@@ -297,10 +297,10 @@ def test_a_store_ahead_of_its_mark_is_sound(folder: Path) -> None:
 def test_an_owner_of_another_boot_is_watched_and_then_succeeded(folder: Path) -> None:
     """Its process may live on another machine: only a heartbeat that stands still gives it up (E12)."""
     store = used(folder)
-    store.acquire(SYNC)
+    store.leases.acquire(SYNC)
     machine = AnotherBoot()
     other = SqliteStore.open(folder, FakeClock(), machine=machine)
-    assert other.acquire(SYNC).epoch == 3
+    assert other.leases.acquire(SYNC).epoch == 3
     assert machine.waited == 60
     other.close()
     store.close()
@@ -309,17 +309,17 @@ def test_an_owner_of_another_boot_is_watched_and_then_succeeded(folder: Path) ->
 def test_an_owner_of_another_boot_that_gives_a_sign_keeps_its_lease(folder: Path) -> None:
     """The watcher leaves at the first heartbeat."""
     store = used(folder)
-    lease = store.acquire(SYNC)
+    lease = store.leases.acquire(SYNC)
 
     class Watching(AnotherBoot):
         def during_wait(self) -> None:
             if self.waited == 5:
-                store.renew(lease)
+                store.leases.renew(lease)
 
     machine = Watching()
     other = SqliteStore.open(folder, FakeClock(), machine=machine)
     with pytest.raises(BusyError):
-        other.acquire(SYNC)
+        other.leases.acquire(SYNC)
     assert machine.waited == 5
     other.close()
     store.close()
@@ -328,16 +328,16 @@ def test_an_owner_of_another_boot_that_gives_a_sign_keeps_its_lease(folder: Path
 def test_an_owner_that_lets_go_while_watched_is_succeeded(folder: Path) -> None:
     """No need to wait on."""
     store = used(folder)
-    lease = store.acquire(SYNC)
+    lease = store.leases.acquire(SYNC)
 
     class Watching(AnotherBoot):
         def during_wait(self) -> None:
             if self.waited == 5:
-                store.release(lease)
+                store.leases.release(lease)
 
     machine = Watching()
     other = SqliteStore.open(folder, FakeClock(), machine=machine)
-    assert other.acquire(SYNC).epoch == 3
+    assert other.leases.acquire(SYNC).epoch == 3
     assert machine.waited == 5
     other.close()
     store.close()
@@ -347,20 +347,20 @@ def test_a_hold_starts_again_once_after_a_reboot(folder: Path) -> None:
     """The deadline belonged to a clock that is gone; the second process after the reboot does not start it again."""
     clock = FakeClock()
     store = SqliteStore.open(folder, clock)
-    journal = store.journal(begun(store), "run_1")
+    journal = store.journals.open(begun(store), "run_1")
     journal.intend(intents(1))
     journal.doubt([0], 30)
     clock.advance(29)
     store.close()
     machine = AnotherBoot()
     store = SqliteStore.open(folder, clock, machine=machine)
-    hold = store.hold(SYNC)
+    hold = store.journals.hold(SYNC)
     assert hold is not None
     assert hold.seconds_left == 30
     clock.advance(20)
     store.close()
     store = SqliteStore.open(folder, clock, machine=machine)
-    hold = store.hold(SYNC)
+    hold = store.journals.hold(SYNC)
     assert hold is not None
     assert hold.seconds_left == 10
     store.close()
@@ -372,7 +372,7 @@ def test_a_hold_starts_again_once_after_a_reboot(folder: Path) -> None:
 def test_several_threads_write_one_journal(store: SqliteStore) -> None:
     """Delivery writes from worker threads while the heartbeat renews."""
     lease = begun(store)
-    journal = store.journal(lease, "run_1")
+    journal = store.journals.open(lease, "run_1")
     errors: list[BaseException] = []
 
     def work(start: int) -> None:
@@ -380,7 +380,7 @@ def test_several_threads_write_one_journal(store: SqliteStore) -> None:
             for number in range(start, start + 50):
                 journal.intend([Intent(number, "added", number, 1, f"k{number}")])
                 journal.settle([(number, Outcomes(DELIVERED))])
-                store.renew(lease)
+                store.leases.renew(lease)
         except BaseException as error:  # noqa: BLE001 - shown below
             errors.append(error)
 
@@ -391,7 +391,7 @@ def test_several_threads_write_one_journal(store: SqliteStore) -> None:
         thread.join()
     assert errors == []
     assert sum(entry.outcomes == Outcomes(DELIVERED) for entry in journal.entries()) == 200
-    assert store.verify() == []
+    assert store.upkeep.verify() == []
 
 
 # -- secrets
@@ -400,7 +400,7 @@ def test_several_threads_write_one_journal(store: SqliteStore) -> None:
 def test_secrets_are_not_in_the_folder(store: SqliteStore, folder: Path) -> None:
     """Neither as they stand nor in an encoding; the key lies elsewhere, for its owner only (G10)."""
     value = "canary-s3cr3t-value"
-    store.set_secret("TOKEN", value)
+    store.vault.set("TOKEN", value)
     content = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert value.encode() not in content
     assert base64.b64encode(value.encode())[:20] not in content
@@ -414,8 +414,8 @@ def test_a_ciphertext_under_another_name_does_not_open(store: SqliteStore, folde
     """Whoever can write the database cannot point one secret at another's place (the checksum set right too)."""
     from levada.stores.rows import sealed
 
-    store.set_secret("ADMIN", "powerful")
-    store.set_secret("GUEST", "harmless")
+    store.vault.set("ADMIN", "powerful")
+    store.vault.set("GUEST", "harmless")
     with closing(sqlite3.connect(folder / FILE)) as connection:
         row = connection.execute("select key_id, wrapped_key, ciphertext from secret where name='ADMIN'").fetchone()
         checksum = sealed("secret", ("GUEST", *row))[-1]
@@ -424,20 +424,20 @@ def test_a_ciphertext_under_another_name_does_not_open(store: SqliteStore, folde
         )
         connection.commit()
     with pytest.raises(StoreError, match="GUEST") as caught:
-        store.secret("GUEST")
+        store.vault.get("GUEST")
     assert caught.value.code == "store.key"
 
 
 def test_a_missing_or_wrong_key_is_said_with_the_way_out(folder: Path, environment: dict[str, str]) -> None:
     """And no new key is made over secrets that it could not open."""
     store = SqliteStore.open(folder, environment=environment)
-    store.set_secret("TOKEN", "value")
+    store.vault.set("TOKEN", "value")
     (key,) = (folder.parent / "config" / "levada" / "keys").iterdir()
     sound = key.read_bytes()
     key.unlink()
     attempts: list[Callable[[], object]] = [
-        lambda: store.secret("TOKEN"),
-        lambda: store.set_secret("OTHER", "value"),
+        lambda: store.vault.get("TOKEN"),
+        lambda: store.vault.set("OTHER", "value"),
     ]
     for attempt in attempts:
         with pytest.raises(StoreError, match="missing") as caught:
@@ -447,13 +447,13 @@ def test_a_missing_or_wrong_key_is_said_with_the_way_out(folder: Path, environme
     key.write_bytes(base64.b64encode(secrets.token_bytes(32)))
     key.chmod(0o600)
     with pytest.raises(StoreError, match="another key"):
-        store.secret("TOKEN")
+        store.vault.get("TOKEN")
     key.write_bytes(sound)
     key.chmod(0o644)
     with pytest.raises(StoreError, match="read by others"):
-        store.secret("TOKEN")
+        store.vault.get("TOKEN")
     key.chmod(0o600)
-    assert store.secret("TOKEN") == "value"
+    assert store.vault.get("TOKEN") == "value"
     store.close()
 
 
@@ -461,45 +461,45 @@ def test_the_key_may_come_from_the_environment(folder: Path, tmp_path: Path) -> 
     """As a value or as the name of a file; what is no key is refused."""
     value = base64.b64encode(secrets.token_bytes(32)).decode()
     store = SqliteStore.open(folder, environment={"LEVADA_MASTER_KEY": value})
-    store.set_secret("TOKEN", "value")
+    store.vault.set("TOKEN", "value")
     store.close()
     file = tmp_path / "mounted-key"
     file.write_text(value)
     file.chmod(0o600)
     store = SqliteStore.open(folder, environment={"LEVADA_KEY_FILE": str(file)})
-    assert store.secret("TOKEN") == "value"
+    assert store.vault.get("TOKEN") == "value"
     store.close()
     store = SqliteStore.open(folder, environment={"LEVADA_MASTER_KEY": "short"})
     with pytest.raises(StoreError, match="not a master key"):
-        store.secret("TOKEN")
+        store.vault.get("TOKEN")
     store.close()
 
 
 def test_a_rotated_key_opens_every_secret_and_the_old_one_none(store: SqliteStore, folder: Path) -> None:
     """Only the wrapping changes, in one transaction."""
-    store.set_secret("A", "one")
-    store.set_secret("B", "two")
+    store.vault.set("A", "one")
+    store.vault.set("B", "two")
     (key,) = (folder.parent / "config" / "levada" / "keys").iterdir()
     old = key.read_bytes()
-    store.rotate_master_key()
+    store.vault.rotate()
     assert key.read_bytes() != old
-    assert (store.secret("A"), store.secret("B")) == ("one", "two")
+    assert (store.vault.get("A"), store.vault.get("B")) == ("one", "two")
     key.write_bytes(old)
     with pytest.raises(StoreError, match="another key"):
-        store.secret("A")
+        store.vault.get("A")
 
 
 def test_a_rotation_that_crashed_before_the_rename_is_finished(store: SqliteStore, folder: Path) -> None:
     """The new key lies beside the old one before any row depends on it."""
-    store.set_secret("A", "one")
+    store.vault.set("A", "one")
     (key,) = (folder.parent / "config" / "levada" / "keys").iterdir()
     old = key.read_bytes()
-    store.rotate_master_key()
+    store.vault.rotate()
     new = key.read_bytes()
     key.with_name(key.name + ".next").write_bytes(new)
     key.with_name(key.name + ".next").chmod(0o600)
     key.write_bytes(old)
-    assert store.secret("A") == "one"
+    assert store.vault.get("A") == "one"
     assert key.read_bytes() == new
 
 
@@ -507,13 +507,13 @@ def test_a_key_of_the_environment_is_rotated_with_the_new_one_at_hand(folder: Pa
     """Levada cannot write it back, so it must be given."""
     old, new = (base64.b64encode(secrets.token_bytes(32)).decode() for _ in range(2))
     store = SqliteStore.open(folder, environment={"LEVADA_MASTER_KEY": old})
-    store.set_secret("A", "one")
+    store.vault.set("A", "one")
     with pytest.raises(StoreError, match="LEVADA_MASTER_KEY"):
-        store.rotate_master_key()
-    store.rotate_master_key(new)
+        store.vault.rotate()
+    store.vault.rotate(new)
     store.close()
     store = SqliteStore.open(folder, environment={"LEVADA_MASTER_KEY": new})
-    assert store.secret("A") == "one"
+    assert store.vault.get("A") == "one"
     store.close()
 
 
@@ -532,8 +532,8 @@ def test_a_key_of_the_environment_is_rotated_with_the_new_one_at_hand(folder: Pa
 def test_tampering_with_the_audit_log_is_found(store: SqliteStore, folder: Path, tampering: str) -> None:
     """Changed, removed from the middle, cut off at the end, added from outside (S26)."""
     for number in range(3):
-        store.note(AuditEntry("2026-03-01T00:00:00.000Z", "ana", "approve", f"plan {number}"))
-    assert store.verify() == []
+        store.audit.note(AuditEntry("2026-03-01T00:00:00.000Z", "ana", "approve", f"plan {number}"))
+    assert store.upkeep.verify() == []
     with closing(sqlite3.connect(folder / FILE)) as connection:
         if not tampering.startswith("insert"):
             with pytest.raises(sqlite3.IntegrityError, match="append-only"):
@@ -543,11 +543,11 @@ def test_tampering_with_the_audit_log_is_found(store: SqliteStore, folder: Path,
             connection.execute(f"drop trigger {trigger}")
         connection.execute(tampering)
         connection.commit()
-    problems = store.verify()
+    problems = store.upkeep.verify()
     assert any("audit" in sentence for sentence in problems)
     assert any("schema" in sentence for sentence in problems)
     with pytest.raises(CorruptedError):
-        store.audit()
+        store.audit.newest()
 
 
 # -- trouble with the disk
@@ -573,7 +573,7 @@ def test_a_closed_store_says_so(folder: Path) -> None:
     store = SqliteStore.open(folder)
     store.close()
     with pytest.raises(StoreError, match="closed"):
-        store.runs()
+        store.runs.newest()
 
 
 # -- sweeping
@@ -584,13 +584,13 @@ def test_a_sweep_takes_plans_that_no_run_names_after_a_day(folder: Path) -> None
     it holds the rows of the model. A run that has been reading for more than a day keeps its own."""
     clock = FakeClock()
     store = SqliteStore.open(folder, clock)
-    store.create_run(store.acquire("slow"), "run_slow", "sync")
+    store.runs.create(store.leases.acquire("slow"), "run_slow", "sync")
     for name, age_hours in (("run_left", 25), ("run_fresh", 23), ("run_slow", 30)):
         plan = folder / "plans" / name
         plan.mkdir(parents=True)
         moment = clock.now().timestamp() - age_hours * 3600
         os.utime(plan, (moment, moment))
-    store.sweep(plans_older_than=clock.now() - timedelta(days=30))
+    store.upkeep.sweep(plans_older_than=clock.now() - timedelta(days=30))
     assert sorted(plan.name for plan in (folder / "plans").iterdir()) == ["run_fresh", "run_slow"]
     store.close()
 
@@ -600,10 +600,10 @@ def test_a_sweep_never_follows_a_folder_out_of_the_plans(store: SqliteStore, fol
     precious = folder.parent / "precious"
     precious.mkdir()
     lease = begun(store)
-    store.update_run(lease, "run_1", phase="closed", status="succeeded", folder="../../precious")
+    store.runs.update(lease, "run_1", phase="closed", status="succeeded", folder="../../precious")
     clock = FakeClock()
     clock.advance(86_400)
-    assert store.sweep(plans_older_than=clock.now()) == 1
+    assert store.upkeep.sweep(plans_older_than=clock.now()) == 1
     assert precious.exists()
 
 
@@ -612,8 +612,8 @@ def test_a_commit_leaves_hard_links_of_other_folders_alone(store: SqliteStore, f
     plan = folder / "plans" / "run_1"
     plan.mkdir(parents=True)
     (plan / "added.parquet").write_bytes(b"rows")
-    os.link(plan / "added.parquet", store.ledger_folder(SYNC) / "old.parquet")
+    os.link(plan / "added.parquet", store.ledgers.folder(SYNC) / "old.parquet")
     lease = begun(store)
-    committed(store, lease, "run_1", replace(store.ledger(SYNC), generation=1))
-    assert not (store.ledger_folder(SYNC) / "old.parquet").exists()
+    committed(store, lease, "run_1", replace(store.ledgers.get(SYNC), generation=1))
+    assert not (store.ledgers.folder(SYNC) / "old.parquet").exists()
     assert (plan / "added.parquet").read_bytes() == b"rows"

@@ -1,6 +1,9 @@
 -- name: approval_read
 select plan_id, sync, approved_by, approved_at, expires_at, checksum from approval where plan_id = ?;
 
+-- name: approval_key
+select 1 from approval indexed by approval_key where plan_id = ?;
+
 -- name: approval_all
 select plan_id, sync, approved_by, approved_at, expires_at, checksum from approval order by plan_id;
 
@@ -15,6 +18,9 @@ delete from approval where plan_id = ?;
 -- name: mark_read
 select sync, name, value, checksum from mark where sync = ? and name = ?;
 
+-- name: mark_key
+select 1 from mark indexed by mark_key where sync = ? and name = ?;
+
 -- name: mark_all
 select sync, name, value, checksum from mark order by sync, name;
 
@@ -28,6 +34,9 @@ delete from mark where sync = ? and name = ?;
 -- name: quota_read
 select account, day, requests, checksum from quota where account = ? and day = ?;
 
+-- name: quota_key
+select 1 from quota indexed by quota_key where account = ? and day = ?;
+
 -- name: quota_all
 select account, day, requests, checksum from quota order by account, day;
 
@@ -40,6 +49,9 @@ delete from quota where account = ? and day = ?;
 
 -- name: pace_read
 select account, boot, next_at, seen_at, checksum from pace where account = ?;
+
+-- name: pace_key
+select 1 from pace indexed by pace_key where account = ?;
 
 -- name: pace_all
 select account, boot, next_at, seen_at, checksum from pace order by account;

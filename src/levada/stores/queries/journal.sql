@@ -43,6 +43,9 @@ delete from journal_head where run_id = ?;
 -- name: hold_read
 select sync, boot, deadline, seconds, checksum from hold where sync = ?;
 
+-- name: hold_key
+select 1 from hold indexed by hold_key where sync = ?;
+
 -- name: hold_all
 select sync, boot, deadline, seconds, checksum from hold order by sync;
 

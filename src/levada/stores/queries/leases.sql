@@ -1,6 +1,9 @@
 -- name: read
 select sync, epoch, owner, beats, beat_at, run_id, checksum from lease where sync = ?;
 
+-- name: key
+select 1 from lease indexed by lease_key where sync = ?;
+
 -- name: all
 select sync, epoch, owner, beats, beat_at, run_id, checksum from lease order by sync;
 

@@ -1,6 +1,9 @@
 -- name: read
 select sync, generation, document, checksum from ledger where sync = ?;
 
+-- name: key
+select 1 from ledger indexed by ledger_key where sync = ?;
+
 -- name: all
 select sync, generation, document, checksum from ledger order by sync;
 

@@ -1,6 +1,6 @@
 -- The store's first schema. Every row carries an XXH3-64 checksum of its content (levada.stores.rows), because
 -- SQLite does not notice a flipped byte inside a value. Tables that are looked up by key are WITHOUT ROWID:
--- the key stands in the row itself, under its checksum, and in no second index that could disagree with it.
+-- the key stands in the row itself, under its checksum.
 
 -- store_id, highest_epoch, commits, audit (entries and last hash), created_at
 create table meta (
