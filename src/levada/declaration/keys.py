@@ -60,12 +60,12 @@ class KeyFacts:
 
 def keys_of(cls: type[BaseModel]) -> tuple[KeyFacts, ...]:
     """The keys that a class takes in a file, in the order of its fields."""
-    return tuple(
-        KeyFacts(
-            field.alias or name, words(_whole(field)), field.is_required(), _default(field), one_line(field.description)
-        )
-        for name, field in cls.model_fields.items()
-    )
+    return tuple(_facts(name, field) for name, field in cls.model_fields.items())
+
+
+def _facts(name: str, field: FieldInfo) -> KeyFacts:
+    meaning = one_line(field.description)
+    return KeyFacts(field.alias or name, words(_whole(field)), field.is_required(), _default(field), meaning)
 
 
 def one_line(text: str | None) -> str:
@@ -143,7 +143,8 @@ def _children(annotation: Any, part: str | int, keys: bool) -> list[Any]:
 
 
 def _whole(field: FieldInfo) -> Any:
-    """A field's annotation with the marks that pydantic took out of it."""
+    """A field's annotation with the marks that pydantic took out of it. (By a function: checkers of types take an
+    `Annotated[…]` that is computed for a mistake.)"""
     return operator.getitem(Annotated, (field.annotation, *field.metadata)) if field.metadata else field.annotation
 
 
