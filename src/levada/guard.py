@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, NonNegativeInt
 
 from levada.change import Counts
 from levada.model import Declaration
@@ -52,7 +52,9 @@ def parse_limit(text: str) -> tuple[float | None, int | None]:
     return None, rows
 
 
-Limit = Annotated[str, BeforeValidator(_as_text), AfterValidator(_is_limit)]
+Limit = Annotated[
+    str, BeforeValidator(_as_text, json_schema_input_type=str | NonNegativeInt), AfterValidator(_is_limit)
+]
 
 
 class GuardDeclaration(Declaration):

@@ -11,19 +11,21 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 
-from levada.model import Declaration
+from levada.model import Shorthand, Takes
 
 Scalar = str | int | float | bool | None
 
 
-class FieldDeclaration(Declaration):
+class FieldDeclaration(Shorthand):
     """Where a field's value comes from. A bare string in the file means `{column: that}`."""
 
-    column: str | None = None
+    bare = "column"
+
+    column: Annotated[str, Takes("a column name", "a constant is {value: …}")] | None = None
     """A column of the model."""
     sql: str | None = None
     """An expression over the model's columns, in DuckDB's dialect: scalar functions only."""
@@ -35,11 +37,6 @@ class FieldDeclaration(Declaration):
     """Transforms, applied in order: normalize_email, sha256, phone_e164, lower, trim, iso_date, …"""
     only_if_empty: bool = False
     """Send the value only where the destination's field is empty, if the destination can."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_column(cls, value: object) -> object:
-        return {"column": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _one_origin(self) -> FieldDeclaration:

@@ -5,20 +5,92 @@ Reading the files, header comments and positions is `levada.project`; running th
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema, core_schema
 
 Personal = Literal["none", "email", "phone", "name", "address", "id", "sensitive"]
 
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_\-]*$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
+
+
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """In an annotation: what is taken, as words that follow `must be`, and what to tell who wrote something else."""
+
+    words: str
+    hint: str | None = None
+
+
+class OneOrMore:
+    """In the annotation of a tuple: one item may stand for a list of it."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        several = handler(source)
+        either = core_schema.union_schema([handler.generate_schema(get_args(source)[0]), several])
+        return core_schema.no_info_before_validator_function(_in_tuple, several, json_schema_input_schema=either)
+
+
+def _in_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str | int | dict) else value
+
+
+class OrNone:
+    """In an annotation: the word `none` may stand for nothing."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        inner = handler(source)
+        either = core_schema.union_schema([inner, core_schema.literal_schema(["none"])])
+        return core_schema.no_info_before_validator_function(_unless_none, inner, json_schema_input_schema=either)
+
+
+def _unless_none(value: object) -> object:
+    return None if value == "none" else value
+
+
+ONE_OR_MORE = OneOrMore()
+OR_NONE = OrNone()
+Name = Annotated[
+    str,
+    Field(pattern=NAME_PATTERN, max_length=100),
+    Takes("a name", "letters, digits, _ and -, beginning with a letter or _"),
+]
+Address = Annotated[
+    str,
+    Field(pattern=r"^https?://"),
+    Takes("a URL that begins with http:// or https://", "for example https://example.com/hook"),
+]
 
 
 class Declaration(BaseModel):
     """The base of all that a project file declares: frozen, and no key that is not known."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
+
+
+class Shorthand(Declaration):
+    """A declaration for which the value of one key may stand alone, as text."""
+
+    bare: ClassVar[str]
+    """The key."""
+    implied: ClassVar[Mapping[str, Any]] = {}
+    """What the text says besides."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_out(cls, value: object) -> object:
+        return {cls.bare: value, **cls.implied} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        whole = handler(core)
+        key = dict(handler.resolve_ref_schema(whole)["properties"][cls.bare])
+        choices = [choice for choice in key.pop("anyOf", [{}]) if choice != {"type": "null"}]
+        kept = {name: item for name, item in key.items() if name not in ("title", "default")}
+        return {"anyOf": [*({**kept, **choice} for choice in choices), whole]}
 
 
 class ColumnFacts(Declaration):
@@ -33,7 +105,7 @@ class Model(Declaration):
 
     source: Name
     """The source whose warehouse answers the query."""
-    key: tuple[str, ...]
+    key: Annotated[tuple[str, ...], ONE_OR_MORE] = Field(json_schema_extra={"minItems": 1})
     """The columns that together identify a row: one name, or a list."""
     query: str | None = None
     """The SELECT statement. In a `.sql` file it is the file's text below the header comment."""
@@ -45,11 +117,6 @@ class Model(Declaration):
     """Facts about columns, by column name."""
     tags: tuple[str, ...] = ()
     """Words to select by: `--select tag:marketing`."""
-
-    @field_validator("key", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _one_origin(self) -> Model:

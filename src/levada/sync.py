@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from levada.guard import GuardDeclaration
 from levada.mapping import FieldDeclaration
-from levada.model import Declaration, Name
+from levada.model import OR_NONE, Declaration, Name, Takes
 from levada.schedule import Schedule
 
 Mode = Literal["insert", "update", "upsert", "mirror", "append", "replace"]
@@ -22,13 +22,17 @@ class Sync(Declaration):
     """The model to read: the name of a file in models/."""
     audience: Name | None = None
     """The audience to read, instead of a model: the name of a file in audiences/."""
-    to: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_\-]*\..+$")]
+    to: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z_][A-Za-z0-9_\-]*\..+$"),
+        Takes("destination.object", "for example crm.contacts"),
+    ]
     """`destination.object`: where the records go. The object of a database is `table` or `schema.table`."""
     mode: Mode = "upsert"
     """What happens to rows that were added, changed or removed: see docs/concepts/modes.md."""
     match: dict[str, str] = Field(default_factory=dict)
     """How a record is found: destination field: model column. By default the model's key, by its own names."""
-    fields: dict[str, FieldDeclaration] | Literal["all"] = "all"
+    fields: Literal["all"] | dict[str, FieldDeclaration] = "all"
     """Destination field: where its value comes from. `all` maps every column by its own name."""
     nulls: Literal["clear", "skip"] = "clear"
     """What a NULL does: `clear` empties the destination's field, `skip` leaves it as it is."""
@@ -39,7 +43,7 @@ class Sync(Declaration):
     and removed as `removed` says once its row has left the model."""
     changed: Literal["send"] | None = None
     """For mode append: `send` sends a row again when it changed."""
-    schedule: Schedule | None = None
+    schedule: Annotated[Schedule | None, OR_NONE] = None
     """When it runs by itself."""
     guard: GuardDeclaration = GuardDeclaration()
     """Limits beyond which a run asks a person first."""
@@ -51,11 +55,6 @@ class Sync(Declaration):
     """For people."""
     delivery: Literal["at_least_once", "at_most_once"] = "at_least_once"
     """For destinations that cannot tell a repeat: what to do when an answer is lost."""
-
-    @field_validator("schedule", mode="before")
-    @classmethod
-    def _none(cls, value: object) -> object:
-        return None if value == "none" else value
 
     @model_validator(mode="after")
     def _agree(self) -> Sync:

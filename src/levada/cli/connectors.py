@@ -34,6 +34,6 @@ def command(invocation: Invocation, name: str | None) -> int:
         terminal.table(
             ("option", "takes", "needed", "what it is"),
             folded=(3,),
-            rows=[(o.name, o.takes, "yes" if o.required else "", o.description) for o in one.options],
+            rows=[(o.name, o.takes, "yes" if o.required else "", o.meaning) for o in one.options],
         )
     return 0

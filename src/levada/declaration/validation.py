@@ -7,20 +7,17 @@ keys and never repeat a value that may be a secret. Not here: what is valid, whi
 from __future__ import annotations
 
 import re
-import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from levada.declaration.keys import KeyFacts, annotations_at, keys_of, mark_of, models_at, plain, words
 from levada.declaration.yaml import KeyPath, Positions
 from levada.errors import ConfigError
-from levada.mapping import FieldDeclaration
-from levada.model import NAME_PATTERN
 from levada.nearest import nearest, nearest_hint
-from levada.sync import Sync
 
 SHOWN_MAX = 60
 """The longest value that a message repeats, in characters."""
@@ -66,8 +63,8 @@ class _Problem:
     tags: tuple[tuple[int, str], ...]
     details: ErrorDetails
     of_key: bool = False
-    #: all branches of a union said no to the shape: what each of them takes
-    takes: tuple[str, ...] = ()
+    #: all branches of a union said no to the shape
+    shapeless: bool = False
 
     @property
     def type(self) -> str:
@@ -98,8 +95,7 @@ def _locate(details: ErrorDetails, value: Any) -> _Problem:
 
 
 def _is_shape(problem: _Problem, point: KeyPath) -> bool:
-    kind = problem.type
-    return problem.path == point and (kind.endswith(("_type", "_parsing")) or kind in ("literal_error", "enum"))
+    return problem.path == point and problem.type.endswith(("_type", "_parsing", "literal_error"))
 
 
 def _narrow(problems: Sequence[_Problem]) -> list[_Problem]:
@@ -119,56 +115,8 @@ def _narrow(problems: Sequence[_Problem]) -> list[_Problem]:
             kept += _narrow(next(iter(branches.values())))
         else:
             first = next(iter(branches.values()))[0]
-            takes = dict.fromkeys(_taken(problem) for found in branches.values() for problem in found)
-            kept.append(replace(first, tags=(), takes=tuple(takes)))
+            kept.append(replace(first, tags=(), shapeless=True))
     return kept
-
-
-_WORDS = {
-    "string": "text",
-    "int": "a whole number",
-    "float": "a number",
-    "decimal": "a number",
-    "bool": "true or false",
-    "list": "a list",
-    "tuple": "a list",
-    "set": "a list",
-    "frozen_set": "a list",
-    "dict": "a mapping",
-    "mapping": "a mapping",
-    "model": "a mapping",
-    "model_attributes": "a mapping",
-    "dataclass": "a mapping",
-    "date": "a date such as 2026-11-20",
-    "date_from_datetime": "a date such as 2026-11-20",
-    "datetime": "a moment such as 2026-11-20T12:00:00Z",
-    "time": "a time such as 12:30",
-    "time_delta": "a duration",
-    "url": "a URL such as https://example.com",
-    "bytes": "text",
-    "uuid": "a UUID",
-    "path": "a path",
-}
-
-
-def _taken(problem: _Problem) -> str:
-    """What the value should have been, as words that follow `must be`."""
-    kind = problem.type
-    context = problem.details.get("ctx", {})
-    if kind in ("literal_error", "enum"):
-        return _or([f"`{word}`" for word in _choices(context)])
-    for ending in ("_type", "_parsing", "_from_float", "_parsing_size"):
-        if kind.endswith(ending) and (words := _WORDS.get(kind[: -len(ending)])):
-            return words
-    return _plain(problem.details["msg"]).removeprefix("must be ")
-
-
-def _choices(context: Mapping[str, Any]) -> list[str]:
-    return re.findall(r"'((?:[^'\\]|\\.)*)'", str(context.get("expected", "")))
-
-
-def _or(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _plain(message: str) -> str:
@@ -205,38 +153,36 @@ def _explain(
         )
     found = _value_at(whole, path)
     where = positions.key(*path) if problem.of_key else positions.at(*path)
-    if found is None and (problem.takes or _is_shape(problem, path)):
+    allowed = annotations_at(cls, path, of_key=problem.of_key)
+    if found is None and (problem.shapeless or _is_shape(problem, path)):
         return ConfigError(
             f"{name} has no value", code="config.wrong_type", where=where, hint="give it one, or remove the key"
         )
-    if problem.takes:
-        return ConfigError(f"{name} must be {_or(problem.takes)}", code="config.wrong_type", where=where)
-    if kind in ("literal_error", "enum"):
-        known = _choices(problem.details.get("ctx", {}))
+    if kind == "literal_error" and not problem.shapeless:
+        known = [plain(choice) for each in allowed if get_origin(each) is Literal for choice in get_args(each)]
         return ConfigError(
             f"{name} must be {'one of ' if len(known) > 1 else ''}{', '.join(known)}{_not(found, secret)}",
             code="config.wrong_value",
             where=where,
             hint=nearest_hint(found, known) if isinstance(found, str) and nearest(found, known) else None,
         )
-    if kind == "string_pattern_mismatch":
-        return _pattern(problem, name, found, positions, secret)
     if kind in ("value_error", "assertion_error"):
         return _own_words(problem, whole, positions, secret)
-    if FieldDeclaration in _types_at(cls, path) and kind in ("model_type", "model_attributes_type"):
-        message = f"{name} must be the name of a column, or a mapping"
-        return ConfigError(message, code="config.wrong_type", where=where, hint="a constant is {value: …}")
-    words = _taken(problem)
-    if words == _plain(problem.details["msg"]):
-        return ConfigError(f"{name}: {words}", code="config.wrong_value", where=where)
-    wrong_type = _is_shape(problem, path) or kind.endswith(("_from_float", "_parsing_size"))
-    code = "config.wrong_type" if wrong_type else "config.wrong_value"
-    hint = None
-    if words == "text" and isinstance(found, int | float):
-        hint = "put it in quotes"
-    elif words == "a list" and isinstance(found, str):
-        hint = "write [a, b], also for a single one"
-    return ConfigError(f"{name} must be {words}{_not(found, secret)}", code=code, where=where, hint=hint)
+    mark = next((mark for each in allowed if (mark := mark_of(each))), None)
+    if problem.shapeless or kind.endswith(("_type", "_parsing", "_from_float", "_parsing_size")):
+        hint = mark.hint if mark else None
+        if kind == "string_type" and isinstance(found, int | float) and not isinstance(found, bool):
+            hint = "put it in quotes"
+        elif kind == "tuple_type" and isinstance(found, str):
+            hint = "write [a, b], also for a single one"
+        message = f"{name} must be {words(*allowed)}{_not(found, secret)}"
+        return ConfigError(message, code="config.wrong_type", where=where, hint=hint)
+    if kind == "string_pattern_mismatch" and mark:
+        message = f"{name} must be {words(*allowed)}{_not(found, secret)}"
+        return ConfigError(message, code="config.wrong_value", where=where, hint=mark.hint)
+    message = _plain(problem.details["msg"])
+    shown = f"{name} {message}{_not(found, secret)}" if message.startswith("must be ") else f"{name}: {message}"
+    return ConfigError(shown, code="config.wrong_value", where=where)
 
 
 def _with_description(error: ConfigError, cls: type[BaseModel], problem: _Problem, whole: Any) -> ConfigError:
@@ -246,12 +192,20 @@ def _with_description(error: ConfigError, cls: type[BaseModel], problem: _Proble
     ruled = problem.type == "value_error" and isinstance(_value_at(whole, path), Mapping)
     if error.hint is None and keys and not ruled:
         last = path[keys[-1]]
-        for model in _models_at(cls, path[: keys[-1]]):
-            for name, field in model.model_fields.items():
-                if last in (name, field.alias) and field.description:
-                    error.hint = f"`{last}`: {first_sentence(field.description)}"
-                    return error
+        if facts := _facts(cls, path[: keys[-1] + 1]):
+            error.hint = f"`{last}`: {facts.brief}"
     return error
+
+
+def _facts(cls: type[BaseModel], path: KeyPath) -> KeyFacts | None:
+    """What is declared of the key at the end of a path, if it says what it is for."""
+    known = (key for model in models_at(cls, path[:-1]) for key in keys_of(model))
+    return next((key for key in known if key.name == path[-1] and key.meaning), None)
+
+
+def _names(cls: type[BaseModel], path: KeyPath) -> list[str]:
+    """The keys that the mapping at a path takes."""
+    return [key.name for model in models_at(cls, path) for key in keys_of(model)]
 
 
 def _not(found: Any, secret: bool) -> str:
@@ -264,7 +218,7 @@ def _not(found: Any, secret: bool) -> str:
 def _unknown_key(
     problem: _Problem, cls: type[BaseModel], whole: Mapping[str, Any], positions: Positions, also: Sequence[str]
 ) -> ConfigError:
-    known = [key for model in _models_at(cls, problem.path[:-1]) for key in keys_of(model)]
+    known = _names(cls, problem.path[:-1])
     if len(problem.path) == 1:
         known += also
     word = str(problem.path[-1])
@@ -283,44 +237,19 @@ def _is_misspelt(problem: _Problem, cls: type[BaseModel], whole: Mapping[str, An
     if problem.type != "missing":
         return False
     present = _value_at(whole, problem.path[:-1])
-    known = [key for model in _models_at(cls, problem.path[:-1]) for key in keys_of(model)]
+    known = _names(cls, problem.path[:-1])
     unknown = [key for key in present if key not in known] if isinstance(present, Mapping) else []
     return any(nearest(key, [name for name in known if name not in present]) == problem.path[-1] for key in unknown)
 
 
 def _missing_hint(cls: type[BaseModel], path: KeyPath) -> str | None:
     """What the missing key is for."""
-    for model in _models_at(cls, path[:-1]):
-        for name, field in model.model_fields.items():
-            if path[-1] in (name, field.alias) and field.description:
-                meaning = first_sentence(field.description)
-                lower = meaning[:1].lower() if meaning[1:2].islower() or meaning[1:2] == " " else meaning[:1]
-                return f"add `{path[-1]}:` ({lower}{meaning[1:]})"
-    return None
-
-
-def first_sentence(text: str) -> str:
-    """The first sentence of a docstring, on one line, without its full stop."""
-    return re.split(r"(?<=[^.])\.(?:\s|$)", " ".join(text.split()), maxsplit=1)[0].rstrip(".")
-
-
-_TO_PATTERN = next(
-    str(item.pattern) for item in Sync.model_fields["to"].metadata if getattr(item, "pattern", None) is not None
-)
-_PATTERNS: dict[str, tuple[str, str | None]] = {
-    r"^https?://": ("a URL that begins with http:// or https://", "for example https://example.com/hook"),
-    NAME_PATTERN: ("a name", "letters, digits, _ and -, beginning with a letter or _"),
-    _TO_PATTERN: ("destination.object", "for example crm.contacts"),
-}
-
-
-def _pattern(problem: _Problem, name: str, found: Any, positions: Positions, secret: bool) -> ConfigError:
-    pattern = str(problem.details.get("ctx", {}).get("pattern"))
-    words, hint = _PATTERNS.get(pattern, (f"of the form {pattern}", None))
-    where = positions.key(*problem.path) if problem.of_key else positions.at(*problem.path)
-    return ConfigError(
-        f"{name} must be {words}{_not(found, secret)}", code="config.wrong_value", where=where, hint=hint
-    )
+    facts = _facts(cls, path)
+    if facts is None:
+        return None
+    brief = facts.brief
+    lower = brief[:1].lower() if brief[1:2].islower() or brief[1:2] == " " else brief[:1]
+    return f"add `{facts.name}:` ({lower}{brief[1:]})"
 
 
 def _own_words(problem: _Problem, whole: Mapping[str, Any], positions: Positions, secret: bool) -> ConfigError:
@@ -346,49 +275,3 @@ def _value_at(value: Any, path: KeyPath) -> Any:
         except (KeyError, IndexError, TypeError):
             return None
     return value
-
-
-# -- the classes along a path
-
-
-def keys_of(model: type[BaseModel]) -> list[str]:
-    """The keys that a class takes in a file, in the order of its fields."""
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def members(annotation: Any) -> list[Any]:
-    """The alternatives of an annotation: unions and Annotated taken apart, None left out."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return members(get_args(annotation)[0])
-    if origin in (Union, types.UnionType):
-        return [member for argument in get_args(annotation) for member in members(argument)]
-    if hasattr(annotation, "__value__"):  # type X = …
-        return members(annotation.__value__)
-    return [] if annotation in (None, type(None)) else [annotation]
-
-
-def _children(annotation: Any, part: str | int) -> list[Any]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        for name, field in annotation.model_fields.items():
-            if part in (name, field.alias):
-                return members(field.annotation)
-        return []
-    arguments = get_args(annotation)
-    origin = get_origin(annotation)
-    if origin is Literal or not arguments:
-        return []
-    if isinstance(part, int):
-        return members(arguments[0])
-    return members(arguments[-1]) if len(arguments) == 2 else []
-
-
-def _types_at(cls: type[BaseModel], path: KeyPath) -> list[Any]:
-    found: list[Any] = [cls]
-    for part in path:
-        found = [child for annotation in found for child in _children(annotation, part)]
-    return found
-
-
-def _models_at(cls: type[BaseModel], path: KeyPath) -> list[type[BaseModel]]:
-    return [found for found in _types_at(cls, path) if isinstance(found, type) and issubclass(found, BaseModel)]

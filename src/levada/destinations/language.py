@@ -8,17 +8,17 @@ are no conditions, no loops, no inheritance and no names of classes. What it can
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from levada.change import Verb
 from levada.destinations.questions import Discovery, LookUp, Read, RequestDeclaration, Send
 from levada.destinations.reading import Reading, Scalar
-from levada.destinations.signing import ADDRESS, AuthDeclaration
+from levada.destinations.signing import AuthDeclaration, BaseAddress
 from levada.limits import Limits
 from levada.mapping import FieldType
-from levada.model import Declaration, Name
+from levada.model import ONE_OR_MORE, OR_NONE, Declaration, Name, Shorthand
 from levada.outcome import Effect
 
 VERBS: tuple[Verb, ...] = get_args(Verb)
@@ -64,8 +64,10 @@ class Job(Declaration):
     """Where the outcomes are; without it, `outcomes` of the verb reads the last state."""
 
 
-class Action(RequestDeclaration):
+class Action(RequestDeclaration, Shorthand):
     """What a verb sends, and how its answer is read. A bare string is its `send`."""
+
+    bare = "send"
 
     record: Any = None
     """How one record looks: a template. By default `{fields_all}`; `{fields}` for update; `{match}` for removals."""
@@ -84,14 +86,11 @@ class Action(RequestDeclaration):
     class_: HttpClass | None = Field(default=None, alias="class")
     """What may be done when its answer is lost; without it, as the connector says, or by what the verb means."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_send(cls, value: object) -> object:
-        return {"send": value} if isinstance(value, str) else value
 
-
-class FieldFacts(Declaration):
+class FieldFacts(Shorthand):
     """What is known of a field. A bare word is its type."""
+
+    bare = "type"
 
     type: FieldType = "any"
     """What it takes."""
@@ -119,11 +118,6 @@ class FieldFacts(Declaration):
     """The most digits after the point."""
     choices: tuple[str, ...] | None = None
     """The values that it takes."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_type(cls, value: object) -> object:
-        return {"type": value} if isinstance(value, str) else value
 
 
 class Verbs(Declaration):
@@ -172,7 +166,7 @@ class Object(Verbs):
 
     title: str = ""
     """For people."""
-    match: tuple[str, ...] | None = None
+    match: Annotated[tuple[str, ...], ONE_OR_MORE] | None = None
     """The fields by which a record can be found; without it, any."""
     fields: dict[str, FieldFacts] = Field(default_factory=dict)
     """Its fields; without them, and without discovery, every field is taken."""
@@ -181,18 +175,13 @@ class Object(Verbs):
     constants: dict[str, Scalar] = Field(default_factory=dict)
     """Names for templates: `{path: contacts}` makes `{path}` stand for contacts."""
 
-    @field_validator("match", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
-
 
 class HttpOptions(Declaration):
     """A destination of `type: http`, and the greater part of a connector's file."""
 
-    base_url: str = Field(pattern=ADDRESS)
+    base_url: BaseAddress
     """Where all paths begin: `https://api.example.com/v1`."""
-    auth: AuthDeclaration | None = None
+    auth: Annotated[AuthDeclaration | None, OR_NONE] = None
     """How requests are signed; `none` for not at all."""
     headers: dict[str, str] = Field(default_factory=dict)
     """Headers of every request."""
@@ -224,11 +213,6 @@ class HttpOptions(Declaration):
     """A request that proves the credential and changes nothing: `GET /me`."""
     discover: Discovery = Discovery()
     """How the account is asked for its objects and fields."""
-
-    @field_validator("auth", mode="before")
-    @classmethod
-    def _none(cls, value: object) -> object:
-        return None if value == "none" else value
 
     @model_validator(mode="after")
     def _has_objects(self) -> HttpOptions:
@@ -282,8 +266,10 @@ class CaseAnswer(Declaration):
     """Headers."""
 
 
-class CaseRequest(Declaration):
+class CaseRequest(Shorthand):
     """A request that a case expects. A bare string is its method and path."""
+
+    bare = "send"
 
     send: str
     """Method, path and query, as sent: `DELETE /contacts/ada%40example.com`."""
@@ -293,11 +279,6 @@ class CaseRequest(Declaration):
     """The body as text, instead."""
     headers: dict[str, str] = Field(default_factory=dict)
     """Headers that must be among those sent."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare(cls, value: object) -> object:
-        return {"send": value} if isinstance(value, str) else value
 
 
 class Case(Declaration):
@@ -323,7 +304,7 @@ class Case(Declaration):
     """The object that entries are added to."""
     records: tuple[dict[str, Any], ...]
     """The records, by field name."""
-    match: tuple[str, ...] | None = None
+    match: Annotated[tuple[str, ...], ONE_OR_MORE] | None = None
     """The match fields; by default the object's."""
     kind: Literal["added", "changed", "removed"] | None = None
     """What happened to the records; by default what suits the verb."""
@@ -335,7 +316,7 @@ class Case(Declaration):
     """What the sync says of NULL."""
     identifiers: tuple[str | None, ...] | None = None
     """The tool's own ids of the records, where known."""
-    sends: tuple[CaseRequest, ...] = ()
+    sends: Annotated[tuple[CaseRequest, ...], ONE_OR_MORE] = ()
     """The requests expected, in order: one or a list."""
     answer: CaseAnswer | None = None
     """The answer, where there is one request."""
@@ -343,18 +324,8 @@ class Case(Declaration):
     """The answers, in order."""
     outcomes: tuple[str, ...]
     """The end of each record: `delivered`, `rejected: its words`, `unknown`."""
-    effects: tuple[Effect, ...] | None = None
+    effects: Annotated[tuple[Effect, ...], ONE_OR_MORE] | None = None
     """What became of the records at the tool: one of `created`, `updated`, `same`, `gone` and `untold`, or a list."""
-
-    @field_validator("sends", mode="before")
-    @classmethod
-    def _one_request(cls, value: object) -> object:
-        return (value,) if isinstance(value, dict | str) else value
-
-    @field_validator("match", "effects", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _one_verb(self) -> Case:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, overload
+from typing import Annotated, Any, Final, overload
 
 from pydantic import Field
 
@@ -46,7 +46,7 @@ from levada.destinations.signing import AuthDeclaration
 from levada.errors import ConfigError, DestinationError, LevadaError
 from levada.limits import Limits
 from levada.mapping import digest
-from levada.model import Declaration
+from levada.model import Declaration, Takes
 from levada.outcome import FUNCTION_FAILED, Outcome, Outcomes, shortened
 from levada.template import json_bytes
 
@@ -251,7 +251,11 @@ def destination(
 class PythonOptions(Declaration):
     """A function in a file of the project."""
 
-    function: str = Field(pattern=r"^[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$")
+    function: Annotated[
+        str,
+        Field(pattern=r"^[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$"),
+        Takes("FILE.py:FUNCTION", "for example connectors/loyalty.py:loyalty"),
+    ]
     """The file, relative to the project's folder, and the name of a decorated function in it."""
     options: dict[str, str] = Field(default_factory=dict, repr=False)
     """What the function finds in `batch.options`."""

@@ -10,9 +10,13 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from levada.mapping import FieldType
-from levada.model import Declaration
+from levada.model import Declaration, Takes
 
-Send = Annotated[str, Field(pattern=r"^(GET|POST|PUT|PATCH|DELETE) (/|https?://|\{)\S*$")]
+Send = Annotated[
+    str,
+    Field(pattern=r"^(GET|POST|PUT|PATCH|DELETE) (/|https?://|\{)\S*$"),
+    Takes("a request such as `POST /contacts`"),
+]
 """A method and a path below the base URL: `POST /contacts/batch`."""
 
 

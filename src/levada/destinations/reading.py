@@ -5,11 +5,12 @@ What the words do is in `answers`; where they may stand is in `language`.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from levada.model import Declaration
+from levada.model import ONE_OR_MORE, Declaration, Shorthand
 
 Scalar = str | int | float | bool | None
 End = Literal["delivered", "rejected", "suppressed", "not_applied", "unknown"]
@@ -19,8 +20,11 @@ NOT_OURS = frozenset({"401", "403", "408", "425", "429"})
 """Statuses that delivery answers by itself, like every 5xx."""
 
 
-class Expectation(Declaration):
+class Expectation(Shorthand):
     """What a place in an answer must be. A bare path means: it must be `true`."""
+
+    bare = "path"
+    implied: ClassVar[Mapping[str, Any]] = {"equals": True}
 
     path: str
     """The place: `data.items[0].ok`; empty for the whole answer."""
@@ -32,11 +36,6 @@ class Expectation(Declaration):
     """It must be an empty list, object or text, or null; if it is absent, nothing is known."""
     absent: Literal[True] | None = None
     """It must be absent, null or empty."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_path(cls, value: object) -> object:
-        return {"path": value, "equals": True} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Expectation:
@@ -50,13 +49,8 @@ class Created(Expectation):
 
     path: str = ""
     """The place, in the answer, that says it."""
-    status: tuple[int, ...] = ()
+    status: Annotated[tuple[int, ...], ONE_OR_MORE] = ()
     """Instead of a place: the statuses of an answer that says it; every other 2xx says that the record was there."""
-
-    @field_validator("status", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: object) -> object:
-        return (value,) if isinstance(value, int) else value
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Created:
@@ -136,9 +130,9 @@ class Reading(Declaration):
 
     statuses: dict[str, StatusEnd] = Field(default_factory=dict)
     """What a status means for all records of the request, whatever the body says: `{409: suppressed}`."""
-    success: tuple[Expectation, ...] = ()
+    success: Annotated[tuple[Expectation, ...], ONE_OR_MORE] = ()
     """What a 2xx must say to be one: an expectation or a list of them, which must all hold."""
-    refused: tuple[Refused, ...] = ()
+    refused: Annotated[tuple[Refused, ...], ONE_OR_MORE] = ()
     """Records that were refused: a list of the answer, or several. All others count as taken."""
     accepted: Accepted | None = None
     """Records that were taken. All others are unknown, unless they were refused."""
@@ -173,11 +167,6 @@ class Reading(Declaration):
             if status in NOT_OURS or status.startswith("5"):
                 raise ValueError(f"{status} is answered by delivery itself: it waits, signs in again, or settles")
         return value
-
-    @field_validator("success", "refused", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: object) -> object:
-        return (value,) if isinstance(value, dict | str) else value
 
     @property
     def lists(self) -> tuple[Entries, ...]:

@@ -7,13 +7,12 @@ test fails when they are stale. What stands above the mark is written by hand.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
+from levada.declaration.keys import keys_of
+from levada.declaration.pages import cell, table
 from levada.destinations import language, questions, reading, signing
 from levada.limits import Limits
 
@@ -58,69 +57,16 @@ def tables() -> str:
 
 
 def _section(cls: type[BaseModel]) -> str:
-    lead = f"{_line(cls.__doc__)}\n\n" if cls.__doc__ and cls is not Limits else ""
-    return lead + "\n".join(_table(cls)) + "\n"
+    lead = f"{cell(cls.__doc__)}\n\n" if cls.__doc__ and cls is not Limits else ""
+    return lead + _table(cls)
 
 
-def _table(cls: type[BaseModel]) -> Iterator[str]:
+def _table(cls: type[BaseModel]) -> str:
     """The class's own words; those of the class that it extends stand in that one's section."""
-    yield "| word | takes | default | meaning |"
-    yield "|---|---|---|---|"
-    parent = cls.__base__
-    inherited = next((each.model_fields for _, each in SECTIONS if each is parent), {})
-    for name, field in cls.model_fields.items():
-        if name not in inherited:
-            takes = _or(field.annotation).replace("|", "\\|")
-            yield f"| `{field.alias or name}` | {takes} | {_default(field)} | {_line(field.description)} |"
-    if inherited:
-        title = next(title for title, each in SECTIONS if each is parent)
-        yield ""
-        yield f"And the words of *{title}*."
-
-
-_WORDS: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "any value"}
-
-
-def _or(annotation: Any) -> str:
-    parts = [part for part in _members(annotation) if part is not type(None)]
-    return " or ".join(dict.fromkeys(_takes(part) for part in parts))
-
-
-def _members(annotation: Any) -> tuple[Any, ...]:
-    inner = get_args(annotation)
-    if inner and get_origin(annotation) not in (Literal, dict, tuple, list) and not hasattr(annotation, "__metadata__"):
-        return tuple(each for part in inner for each in _members(part))
-    return (annotation,)
-
-
-def _takes(annotation: Any) -> str:
-    if annotation in _WORDS:
-        return _WORDS[annotation]
-    if hasattr(annotation, "__metadata__"):
-        return "method and path" if annotation == questions.Send else _or(annotation.__origin__)
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return ", ".join(f"`{str(each).lower() if isinstance(each, bool) else each}`" for each in inner)
-    if origin is dict:
-        return f"mapping to {_or(inner[1])}"
-    if origin is tuple:
-        return f"list of {_or(inner[0])}"
-    return "mapping"
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "needed"
-    value = field.default
-    if value is None or value in ("", (), {}) or field.default_factory is not None or isinstance(value, BaseModel):
-        return ""
-    if isinstance(value, tuple):
-        return ", ".join(f"`{each}`" for each in value)
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
-
-
-def _line(text: str | None) -> str:
-    return " ".join((text or "").split()).replace("|", "\\|")
+    title, parent = next(((title, each) for title, each in SECTIONS if each is cls.__base__), ("", None))
+    inherited = parent.model_fields if parent else {}
+    own = [key for key, name in zip(keys_of(cls), cls.model_fields, strict=True) if name not in inherited]
+    return table(own, "word") + (f"\nAnd the words of *{title}*.\n" if parent else "")
 
 
 if __name__ == "__main__":

@@ -5,13 +5,18 @@ What the words do is in `auth`; where they may stand is in `language`.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from levada.model import Declaration
+from levada.model import Declaration, Takes
 
-ADDRESS = r"^(https?://|\{options\.)\S+$"
+BaseAddress = Annotated[
+    str,
+    Field(pattern=r"^(https?://|\{options\.)\S+$"),
+    Takes("a URL that begins with http:// or https://", "for example https://api.example.com/v1"),
+]
+"""In a connector it may also begin with one of its options."""
 
 
 class Basic(Declaration):
@@ -22,7 +27,7 @@ class Basic(Declaration):
 
 
 class OAuth2(Declaration):
-    token_url: str = Field(pattern=ADDRESS)
+    token_url: BaseAddress
     """Where tokens are asked for."""
     client_id: str
     """The client's id."""

@@ -39,7 +39,7 @@ from levada.destinations.reading import Reading
 from levada.destinations.requests import idempotency_key
 from levada.errors import DestinationError
 from levada.limits import Limits
-from levada.model import Declaration
+from levada.model import Address, Declaration
 from levada.outcome import Outcomes
 from levada.template import Node, parse, placeholders
 
@@ -57,7 +57,7 @@ _TEMPLATES: Final[Mapping[str, Node]] = {
 class WebhookOptions(Declaration):
     """A receiver of webhooks. Any name is an object: it is the first half of the event's type."""
 
-    url: str = Field(pattern=r"^https?://")
+    url: Address
     """Where events are sent."""
     secret: str = Field(repr=False)
     """What events are signed with: `whsec_` and base64, or any text."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from levada.declaration.keys import either
 from levada.errors import ConfigError, Where
 from levada.model import NAME_PATTERN
 
@@ -154,12 +155,8 @@ def _note_unread(listing: Listing, kind: Kind, path: Path, is_folder: bool) -> N
     if is_folder:
         message = f"the folder is not read: files stand directly in {FOLDERS[kind]}/"
     else:
-        message = f"the file is not read: a {kind} is a file {_or(_ENDINGS[kind])}"
+        message = f"the file is not read: a {kind} is a file {either(_ENDINGS[kind])}"
     listing.notices.append(FileNotice("project.unread_file", message, Where(shown)))
-
-
-def _or(endings: tuple[str, ...]) -> str:
-    return f"{', '.join(endings[:-1])} or {endings[-1]}"
 
 
 def _note_unavailable(listing: Listing) -> None:

@@ -6,18 +6,14 @@ and destination are in their own pages and come in from outside.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
-from levada.declaration.validation import members
-from levada.guard import GuardDeclaration
-from levada.mapping import FieldDeclaration
+from levada.declaration.keys import alternatives, keys_of
+from levada.declaration.pages import cell, table
 from levada.model import Model
 from levada.project.files import Common, Options
 from levada.project.settings import Settings
@@ -128,20 +124,20 @@ def write_page(
 
 def _kind(title: str, cls: type[BaseModel], note: str) -> Iterator[str]:
     yield f"## {title}\n"
-    yield f"{_text(cls.__doc__)}\n"
+    yield f"{cell(cls.__doc__)}\n"
     if note:
         yield note
-    yield _table(cls)
+    yield _all(cls)
     yield from _inner(cls, title, set())
 
 
 def _accounts(title: str, text: str, options: Mapping[str, Options]) -> Iterator[str]:
     yield f"## {title}\n"
     yield f"{text} Every type has these keys; the others depend on it.\n"
-    yield _table(Common)
+    yield _all(Common)
     for name, cls in options.items():
         yield f"### type: {name}\n"
-        yield _table(cls, without=tuple(Common.model_fields))
+        yield _own(cls)
         yield from _inner(cls, f"type: {name}", set())
 
 
@@ -151,18 +147,18 @@ def _inner(cls: type[BaseModel], title: str, shown: set[type[BaseModel]]) -> Ite
         for inner in _models(field.annotation):
             if inner not in shown:
                 shown.add(inner)
-                many = "." if inner in members(field.annotation) else ".*."
+                many = "." if inner in alternatives(field.annotation) else ".*."
                 path = f"{key}{many}".rstrip(".")
                 yield f"### {title}: {path}\n"
                 if inner.__doc__:
-                    yield f"{_text(inner.__doc__)}\n"
-                yield _table(inner)
+                    yield f"{cell(inner.__doc__)}\n"
+                yield _all(inner)
                 yield from _inner(inner, f"{title}: {path}", shown)
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
     found: list[type[BaseModel]] = []
-    for member in members(annotation):
+    for member in alternatives(annotation):
         if isinstance(member, type) and issubclass(member, BaseModel):
             found.append(member)
         elif get_origin(member) is not Literal:
@@ -170,78 +166,10 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return found
 
 
-def _table(cls: type[BaseModel], without: tuple[str, ...] = ()) -> str:
-    rows = ["| key | takes | default | meaning |", "|---|---|---|---|"]
-    for name, field in cls.model_fields.items():
-        if name not in without:
-            key = field.alias or name
-            rows.append(
-                f"| `{key}` | {_cell(_takes(cls, name, field))} | {_default(field)} | {_text(field.description)} |"
-            )
-    return "\n".join(rows) + "\n" if len(rows) > 2 else "No further keys.\n"
+def _all(cls: type[BaseModel]) -> str:
+    return table(keys_of(cls), "key")
 
 
-_EXTRA_SHAPES: dict[tuple[type[BaseModel], str], str] = {
-    (Sync, "fields"): "`all`, or a mapping from fields to columns' names or mappings",
-    (Model, "key"): "text or a list of text",
-    (Sync, "schedule"): "a mapping or `none`",
-    **{(GuardDeclaration, name): "text or a whole number" for name in GuardDeclaration.model_fields if "_max" in name},
-}
-"""What a class accepts beside its annotation, by a validator of its own."""
-
-_TYPE_WORDS: Mapping[Any, str] = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    Any: "any value",
-    Path: "a path",
-}
-
-
-def _takes(cls: type[BaseModel], name: str, field: FieldInfo) -> str:
-    return _EXTRA_SHAPES.get((cls, name)) or _or([_words(member) for member in members(field.annotation)])
-
-
-def _words(annotation: Any) -> str:
-    if annotation in _TYPE_WORDS:
-        return _TYPE_WORDS[annotation]
-    if annotation is FieldDeclaration:
-        return "the name of a column, or a mapping"
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return "a mapping"
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return ", ".join(f"`{_plain(choice)}`" for choice in arguments)
-    if origin is dict:
-        inner = _or([_words(member) for member in members(arguments[1])])
-        return "a mapping" if arguments[1] is Any else f"a mapping to {inner.replace('a mapping', 'mappings')}"
-    if origin in (tuple, list, frozenset, set):
-        inner = _or([_words(member) for member in members(arguments[0])])
-        return f"a list of {inner.replace('a mapping', 'mappings')}"
-    return "text"
-
-
-def _or(words: list[str]) -> str:
-    return " or ".join(dict.fromkeys(words))
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    value = field.get_default(call_default_factory=True, validated_data={})
-    if value is None or value is PydanticUndefined or value in ("", (), [], {}) or isinstance(value, BaseModel):
-        return ""
-    return f"`{_plain(value)}`"
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _text(text: str | None) -> str:
-    return _cell(" ".join((text or "").split()))
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def _own(cls: type[BaseModel]) -> str:
+    keys = [key for key in keys_of(cls) if key.name not in Common.model_fields]
+    return table(keys, "key") if keys else "No further keys.\n"

@@ -12,10 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, models_json_schema
-from pydantic_core import core_schema
+from pydantic.json_schema import models_json_schema
 
-from levada.guard import GuardDeclaration
 from levada.mapping import FieldDeclaration
 from levada.model import Model
 from levada.project.files import Common, Options
@@ -27,34 +25,6 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
 
 _REFERENCE: Schema = {"type": "string", "pattern": r"\$\{[^{}]+\}", "description": "A reference: ${NAME}."}
-
-
-class _WithShorthands(GenerateJsonSchema):
-    """Where a class turns a shorthand into its own form first, values of other shapes are taken as shorthands.
-
-    An editor that marks what is right is worse than one that misses what is wrong.
-    """
-
-    def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> Schema:
-        inner = super().function_before_schema(schema)
-        shapes = sorted(_shapes(inner))
-        if not shapes or schema["schema"]["type"] == "model-fields":
-            return inner  # of a whole class: see model_schema
-        return {"anyOf": [inner, {"not": {"type": shapes}}]}
-
-    def model_schema(self, schema: core_schema.ModelSchema) -> Schema:
-        inner = super().model_schema(schema)
-        if schema["schema"]["type"] != "function-before":
-            return inner
-        return {"description": inner.pop("description", ""), "anyOf": [inner, {"not": {"type": ["object"]}}]}
-
-
-def _shapes(schema: Schema) -> set[str]:
-    if "anyOf" in schema:
-        return {shape for choice in schema["anyOf"] for shape in _shapes(choice)}
-    if "$ref" in schema:
-        return {"object"}
-    return {schema["type"]} if isinstance(schema.get("type"), str) else set()
 
 
 def schemas(source_options: Mapping[str, Options], destination_options: Mapping[str, Options]) -> dict[str, Schema]:
@@ -79,14 +49,12 @@ def _finished(schema: Schema, title: str) -> Schema:
 def _settings() -> Schema:
     schema = _of(Settings)
     _schedule(schema["$defs"])
-    _guard(schema["$defs"])
     return _finished(schema, "levada.yml")
 
 
 def _model() -> Schema:
     """The `.yml` form; the header of a `.sql` file is the same without `query` and `table`."""
     schema = _of(Model)
-    _one_or_list(schema["properties"]["key"])
     _without(schema, "query", "table")
     return _finished({**schema, "oneOf": [{"required": ["table"]}, {"required": ["query"]}]}, "a file in models/")
 
@@ -94,19 +62,11 @@ def _model() -> Schema:
 def _sync() -> Schema:
     schema = _of(Sync)
     definitions = schema["$defs"]
-    field = definitions[FieldDeclaration.__name__]
+    *_, field = definitions[FieldDeclaration.__name__]["anyOf"]
     origins = ("column", "sql", "value", "template")
     _without(field, "column", "sql", "template")
     field["oneOf"] = [{"required": [origin]} for origin in origins]
-    bare = {"type": "string", "description": "The name of a column of the model."}
-    definitions[FieldDeclaration.__name__] = {
-        "description": field.pop("description", ""),
-        "anyOf": [bare, field],
-    }
     _schedule(definitions)
-    _guard(definitions)
-    schedule = schema["properties"]["schedule"]
-    schedule["anyOf"] = [{"$ref": f"#/$defs/{Schedule.__name__}"}, {"enum": ["none", None]}]
     _without(schema, "model", "audience")
     return _finished({**schema, "oneOf": [{"required": ["model"]}, {"required": ["audience"]}]}, "a file in syncs/")
 
@@ -116,13 +76,6 @@ def _schedule(definitions: Schema) -> None:
     ways = ("every", "cron", "after")
     _without(schedule, *ways)
     schedule["oneOf"] = [{"required": [way]} for way in ways]
-
-
-def _guard(definitions: Schema) -> None:
-    """A limit is text (10%) or, where it is a number of rows, a number."""
-    for name, prop in definitions[GuardDeclaration.__name__]["properties"].items():
-        if name.endswith("_max"):
-            prop["anyOf"] = [{"type": "string"}, {"type": "integer", "minimum": 0}]
 
 
 def _without(schema: Schema, *names: str) -> None:
@@ -135,11 +88,6 @@ def _without(schema: Schema, *names: str) -> None:
         prop.pop("default", None)
 
 
-def _one_or_list(prop: Schema) -> None:
-    several = {key: prop.pop(key) for key in ("type", "items") if key in prop}
-    prop["anyOf"] = [{"type": "string"}, {**several, "minItems": 1}]
-
-
 def _by_type(title: str, options: Mapping[str, Options]) -> Schema:
     """One branch for each type, told apart by the constant in `type`."""
     common = _of(Common)["properties"]
@@ -148,13 +96,11 @@ def _by_type(title: str, options: Mapping[str, Options]) -> Schema:
     references, whole = models_json_schema(
         [(cls, "validation") for cls in dict.fromkeys(options.values())],
         ref_template="#/$defs/{model}",
-        schema_generator=_WithShorthands,
     )
     definitions = whole.get("$defs", {})
     branches: list[Schema] = []
     for name, cls in options.items():
         branch = copy.deepcopy(definitions[references[(cls, "validation")]["$ref"].rpartition("/")[2]])
-        branch = branch if "properties" in branch else branch["anyOf"][0]
         own = {key: item for key, item in branch.get("properties", {}).items() if key != "type"}
         kind = {"const": name, "description": common["type"]["description"]}
         extras = {key: item for key, item in common.items() if key not in ("type", *own)}

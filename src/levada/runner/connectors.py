@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
+from levada.declaration.keys import KeyFacts, keys_of
 from levada.errors import ConfigError
 
 if TYPE_CHECKING:
     from levada.destination import DestinationType
-
-
-@dataclass(frozen=True, slots=True)
-class OptionView:
-    """One option of a type, as a form or a page shows it."""
-
-    name: str
-    takes: str
-    required: bool
-    default: Any
-    description: str
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "takes": self.takes,
-            "required": self.required,
-            "default": self.default,
-            "description": self.description,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +22,7 @@ class Connector:
     title: str
     docs: str
     own: bool
-    options: tuple[OptionView, ...]
+    options: tuple[KeyFacts, ...]
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -81,53 +58,13 @@ def connectors(root: Path | None, name: str | None = None) -> tuple[Connector, .
     for source_name in sources:
         source = source_type(source_name)
         assert source is not None
-        found.append(Connector("source", source_name, source.title, source.docs, False, options_of(source.options)))
+        found.append(Connector("source", source_name, source.title, source.docs, False, keys_of(source.options)))
     for type_name in destinations:
         kind = find_destination_type(root, type_name)
         assert kind is not None
-        options = options_of(kind.options)
+        options = keys_of(kind.options)
         found.append(Connector("destination", type_name, kind.title, kind.docs, type_name in own, options))
     return tuple(found)
-
-
-def options_of(options: type[BaseModel]) -> tuple[OptionView, ...]:
-    """The options of a type, from the class that validates them."""
-    return tuple(
-        OptionView(
-            name=field.alias or name,
-            takes=_words(field.annotation),
-            required=field.is_required(),
-            default=_default(field),
-            description=" ".join((field.description or "").split()),
-        )
-        for name, field in options.model_fields.items()
-    )
-
-
-def _default(field: FieldInfo) -> Any:
-    if field.is_required() or field.default_factory is not None:
-        return None
-    value = field.default
-    return value if isinstance(value, str | int | float | bool | None) else None
-
-
-def _words(annotation: Any) -> str:
-    """A type as people say it: `text`, `text or number`, `one of csv, jsonl`, `list`, `mapping`."""
-    if annotation is None or annotation is type(None):
-        return ""
-    origin = typing.get_origin(annotation)
-    if origin is Literal:
-        return f"one of {', '.join(str(choice) for choice in typing.get_args(annotation))}"
-    if origin is typing.Annotated:
-        return _words(typing.get_args(annotation)[0])
-    if origin in (list, tuple, set, frozenset):
-        return "list"
-    if origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-        return "mapping"
-    if origin is not None:
-        return " or ".join(dict.fromkeys(words for part in typing.get_args(annotation) if (words := _words(part))))
-    simple = {str: "text", int: "whole number", float: "number", bool: "true or false"}
-    return simple.get(annotation, "value")
 
 
 def find_destination_type(root: Path | None, name: str) -> DestinationType | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 
-from levada.declaration.yaml import parse
-from levada.model import Declaration
+from levada.declaration.validation import validate
+from levada.declaration.yaml import Positions, parse
+from levada.model import ONE_OR_MORE, OR_NONE, Declaration, Shorthand
 from levada.project.schema import DIALECT, schemas
 from unit.project.folders import DESTINATIONS, GOOD, SOURCES
 from unit.project.test_files import INTERFACE
@@ -96,14 +97,13 @@ def test_a_schema_without_types_still_names_the_common_keys(tmp_path: Path) -> N
     assert set(schemas({}, {})["source"]["properties"]) == {"type", "description", "tags"}
 
 
-class Rate(Declaration):
-    per_second: int
-    """How many a second."""
+class Call(Shorthand):
+    bare = "path"
 
-    @model_validator(mode="before")
-    @classmethod
-    def _bare(cls, value: object) -> object:
-        return {"per_second": value} if isinstance(value, int) else value
+    path: Annotated[str, Field(pattern="^/")]
+    """Where to."""
+    again: bool = True
+    """Once more?"""
 
 
 class ShorthandOptions(Declaration):
@@ -111,30 +111,35 @@ class ShorthandOptions(Declaration):
 
     url: str = Field(pattern="^https?://")
     """Where."""
-    rate: Rate | None = None
-    """How fast: a mapping, or the number a second."""
-    match: tuple[str, ...] = ()
+    call: Annotated[Call | None, OR_NONE] = None
+    """A mapping, a path alone, or `none`."""
+    match: Annotated[tuple[str, ...], ONE_OR_MORE] = ()
     """By what: a list, or one."""
-
-    @field_validator("match", mode="before")
-    @classmethod
-    def _one(cls, value: object) -> object:
-        return [value] if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize(
     ("text", "right"),
     [
         ("type: x\nurl: https://x\n", True),
-        ("type: x\nurl: ${URL}\nrate: 5\nmatch: email\n", True),
-        ("type: x\nurl: https://x\nrate: {per_second: 5}\nmatch: [a, b]\n", True),
+        ("type: x\nurl: ${URL}\ncall: /a\nmatch: email\n", True),
+        ("type: x\nurl: https://x\ncall: {path: /a, again: false}\nmatch: [a, b]\n", True),
+        ("type: x\nurl: https://x\ncall: none\n", True),
         ("type: x\nurl: ftp://x\n", False),
-        ("type: x\nurl: https://x\nrate: {per_secnd: 5}\n", False),
+        ("type: x\nurl: https://x\ncall: {pth: /a}\n", False),
+        ("type: x\nurl: https://x\ncall: a\n", False),
+        ("type: x\nurl: https://x\ncall: [/a]\n", False),
+        ("type: x\nurl: https://x\nmatch: 5\n", False),
         ("type: x\nurl: https://x\nmatch: [{a: b}]\n", False),
     ],
 )
-def test_shorthands_of_options_are_taken_and_their_long_forms_checked(text: str, right: bool) -> None:
-    """Whatever a class turns into its own form first is not marked as wrong in an editor."""
+def test_shorthands_of_options_are_taken_and_checked_like_their_long_forms(text: str, right: bool) -> None:
+    """An editor marks what the reader refuses, and nothing else."""
     schema = schemas({}, {"x": ShorthandOptions})["destination"]
     Draft202012Validator.check_schema(schema)
-    assert Draft202012Validator(schema).is_valid(parse(text, "f.yml").value) is right
+    value = parse(text, "f.yml").value
+    assert Draft202012Validator(schema).is_valid(value) is right
+    if "${" not in text:
+        found, _ = validate(
+            ShorthandOptions, {key: item for key, item in value.items() if key != "type"}, Positions("")
+        )
+        assert (found is not None) is right
