@@ -1,7 +1,7 @@
 """Takes secrets out of whatever is shown, logged or stored: errors, destinations' answers, events.
 
 A secret is found as it stands and in the forms in which libraries and destinations quote it: URL-encoded, as
-JSON (also JSON inside JSON), HTML-escaped, in hex, and in base64, alone or inside a longer text such as the
+JSON (also JSON inside JSON), HTML-escaped, in hex, and in base64 and base32, alone or inside a longer text such as the
 `user:secret` of basic authentication. A long secret is also found in other letter case, with spaces or line breaks
 in it, and in every mixture of percent-encoding, entities and escapes (`levada.unwritten`), up to LAYERS of them.
 Besides the known secrets, credentials in an Authorization header and in a URL (`//user:password@host`) are always
@@ -9,8 +9,9 @@ taken out, and characters that a terminal obeys are shown as escapes.
 
 The rule for short secrets, which are also everyday words: from SHORT_MIN characters up to LONG_MIN they are
 masked as whole words only, below SHORT_MIN not at all. Whoever shortens a text before it is cleaned may cut a secret in
-the middle: the beginning of a long one at the end of a text is masked as well. `without_echo` is for what is no secret,
-but nobody's business: the values of rows that a destination repeats. What is not here: knowing what the secrets are.
+the middle: the beginning of a long one at the end of a text, or before `****` or `…`, is masked as well.
+`without_echo` is for what is no secret, but nobody's business: the values of rows that a destination repeats. What is
+not here: knowing what the secrets are.
 """
 
 from __future__ import annotations
@@ -48,9 +49,13 @@ ESCAPE_MAX = 20
 """The longest escape that may be cut off in the middle."""
 
 _CORE_MIN = 6
+_CORE32_MIN = 10
+"""Base32 has fewer letters: what is shorter may be a word."""
+_CUT_OFF = re.compile(r"\*{4,}|•{3,}|…")
+"""What tools put in place of a secret's rest. MASK is none of them: what stands before it is not cut off."""
 _LINE_MIN = 16
 _BASE64 = string.ascii_letters + string.digits + "+/-_"
-_BROKEN = re.compile(r"(?:%[0-9a-f]?|\\+(?:u[0-9a-f]{0,3}|x[0-9a-f]?)?|&(?:\#?x?[0-9a-z]{0,8})?)\Z")
+_BROKEN = re.compile(r"(?:%[0-9a-f]?|\\+(?:u[0-9a-f]{0,7}|x[0-9a-f]?|[0-3][0-7]?)?|&(?:\#?x?[0-9a-z]{0,8})?)\Z")
 """An escape that is cut off in the middle."""
 _WORD_START = r"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{2})|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4}))"
 _ALWAYS = re.compile(
@@ -67,6 +72,7 @@ class Redactor:
         self._anywhere: set[str] = set()
         self._words: set[str] = set()
         self._cores: set[str] = set()
+        self._cores32: set[str] = set()
         self._folded: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
         self._rewritten: re.Pattern[str] | None = None
@@ -87,7 +93,9 @@ class Redactor:
             if len(part) < SHORT_MIN:
                 continue
             (self._anywhere if len(part) >= LONG_MIN else self._words).update(_written_forms(part))
-            self._cores.update(_base64_cores(part.encode("utf-8", "surrogatepass")))
+            data = part.encode("utf-8", "surrogatepass")
+            self._cores.update(_base64_cores(data))
+            self._cores32.update(_base32_cores(data))
             if len(unseen_removed(part)) >= LONG_MIN:
                 self._folded.update(_bare_forms(part))
         self._pattern = None
@@ -139,8 +147,8 @@ class Redactor:
             start = match.start()
             if match.lastgroup == "word" and not words:
                 continue
-            # The character before a base64 core holds some bits of the secret's first byte.
-            if match.lastgroup == "core" and start and text[start - 1] in _BASE64:
+            # The character before a core holds some bits of the secret's first byte.
+            if match.lastgroup in ("core", "core32") and start and text[start - 1] in _BASE64:
                 start -= 1
             yield start, match.end()
 
@@ -168,8 +176,9 @@ class Redactor:
         if self._rewritten is not None:
             yield from (match.span() for match in self._rewritten.finditer(bare))
         yield from self._exact(text, words=False)
-        if cut := self._cut(bare):
-            yield len(bare) - cut, len(bare)
+        for at in (*(match.start() for match in _CUT_OFF.finditer(bare)), len(bare)):
+            if cut := self._cut(bare[max(0, at - CUT_MAX) : at]):
+                yield at - cut, at
 
     def _cut(self, bare: str) -> int:
         """How many characters at the end are the beginning of a long secret, that somebody has cut off."""
@@ -197,7 +206,7 @@ class Redactor:
 
     def _compiled(self) -> re.Pattern[str]:
         parts: list[str] = []
-        self._long = sorted(self._anywhere | self._cores)
+        self._long = sorted(self._anywhere | self._cores | self._cores32)
         self._long_folded = sorted(self._folded)
         self._pieces = {one[at : at + CUT_MIN] for one in self._folded for at in range(len(one))}
         self._rewritten = re.compile(_alternatives(self._folded)) if self._folded else None
@@ -205,6 +214,8 @@ class Redactor:
             parts.append(f"(?P<anywhere>{_alternatives(self._anywhere)})")
         if self._cores:
             parts.append(f"(?P<core>{_alternatives(self._cores)})[A-Za-z0-9+/_-]?={{0,2}}")
+        if self._cores32:
+            parts.append(f"(?P<core32>{_alternatives(self._cores32)})[A-Za-z2-7]?={{0,6}}")
         if self._words:
             parts.append(f"(?P<word>{_WORD_START}{_alternatives(self._words)}(?!\\w))")
         return re.compile("|".join(parts))
@@ -272,8 +283,10 @@ def _written_forms(secret: str) -> Iterator[str]:
     """The secret as text, in every form that keeps its characters in order."""
     yield secret
     data = secret.encode("utf-8", "surrogatepass")
-    yield data.hex()
-    yield data.hex().upper()
+    for separator in ("", ":", "-"):
+        digits = data.hex(separator) if separator else data.hex()
+        yield digits
+        yield digits.upper()
     for encoded in (quote(data, safe=""), quote(data), quote_plus(data), quote_plus(data, safe="/")):
         yield encoded
         yield re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), encoded)
@@ -310,6 +323,16 @@ def _base64_cores(data: bytes) -> Iterator[str]:
         if len(core) >= _CORE_MIN:
             yield core
             yield core.replace("+", "-").replace("/", "_")
+
+
+def _base32_cores(data: bytes) -> Iterator[str]:
+    """The same of base32, in five alignments and both letter cases."""
+    for before in range(5):
+        encoded = base64.b32encode(bytes(before) + data).decode("ascii")
+        core = encoded[-(-before * 8 // 5) : (before + len(data)) * 8 // 5]
+        if len(core) >= _CORE32_MIN:
+            yield core
+            yield core.lower()
 
 
 def _alternatives(words: set[str]) -> str:

@@ -35,7 +35,7 @@ class Sync(Declaration):
     fields: Literal["all"] | dict[str, FieldDeclaration] = "all"
     """Destination field: where its value comes from. `all` maps every column by its own name."""
     nulls: Literal["clear", "skip"] = "clear"
-    """What a NULL does: `clear` empties the destination's field, `skip` leaves it as it is."""
+    """What a NULL does: `clear` empties the destination's field, `skip` leaves it: see docs/concepts/modes.md."""
     removed: Removal | None = None
     """What happens to a record whose row left the model; `ignore` unless the mode says otherwise."""
     adopt: bool = True

@@ -1,9 +1,9 @@
 """A text with one layer of writing taken off, and where each of its characters came from.
 
-Tools quote what they were sent in writings of their own: percent-encoded, with entities of HTML, with `\\u0041` or
-`\\x41`, broken over lines, in other letter case. Whoever looks for a text in their words looks in what these stand
-for, and finds out which part of the words it was. What is not here: encodings in which no character stands for
-itself (base64, hex), which `levada.redaction` looks for as they are.
+Tools quote what they were sent in writings of their own: percent-encoded, with entities of HTML, with `\\u0041`,
+`\\U00000041`, `\\x41` or `\\101`, broken over lines, in other letter case. Whoever looks for a text in their words
+looks in what these stand for, and finds out which part of the words it was. What is not here: encodings in which no
+character stands for itself (base64, base32, hex), which `levada.redaction` looks for as they are.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ _UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u20
 _LAYER = re.compile(
     r"(?P<percent>(?:%[0-9A-Fa-f]{2})+)"
     r"|(?P<entity>&(?:\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?)"
-    r"|(?P<escape>(?<!\\)(?:\\+u(?:[0-9A-Fa-f]{4}|\{[0-9A-Fa-f]{1,6}\}))+)"
+    r"|(?P<escape>(?<!\\)(?:\\+(?:u[0-9A-Fa-f]{4}|u\{[0-9A-Fa-f]{1,6}\}|U[0-9A-Fa-f]{8}))+)"
     r"|(?P<bytes>(?<!\\)(?:\\+x[0-9A-Fa-f]{2})+)"
+    r"|(?P<octal>(?<!\\)(?:\\+[0-3][0-7]{2})+)"
     r"|(?<!\\)\\+(?P<plain>[\"'\\/&%])"
 )
-_ESCAPE = re.compile(r"\\+u\{?([0-9A-Fa-f]{1,6})\}?")
+_ESCAPE = re.compile(r"\\+[uU]\{?([0-9A-Fa-f]{1,8})\}?")
 _BYTE = re.compile(r"(?:%|\\+x)([0-9A-Fa-f]{2})")
+_OCTAL = re.compile(r"\\+([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,9 @@ def _meant(match: re.Match[str]) -> str:
     whole = match[0]
     match match.lastgroup:
         case "percent" | "bytes":
-            data = bytes(int(digits, 16) for digits in _BYTE.findall(whole))
-            try:
-                return data.decode("utf-8")
-            except UnicodeDecodeError:
-                return data.decode("latin-1")
+            return _text(bytes(int(digits, 16) for digits in _BYTE.findall(whole)))
+        case "octal":
+            return _text(bytes(int(digits, 8) for digits in _OCTAL.findall(whole)))
         case "entity":
             return unescape(whole)
         case "escape":
@@ -111,3 +111,10 @@ def _meant(match: re.Match[str]) -> str:
             return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         case _:
             return match["plain"]
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")

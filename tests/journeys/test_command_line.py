@@ -320,14 +320,16 @@ def test_records_that_are_not_in_a_run_are_named_where_they_are(tmp_path: Path) 
 def test_one_record_is_one_record(tmp_path: Path) -> None:
     """No count is followed by the wrong form of its word."""
     folder = small_project(tmp_path, rows=1)
-    said = [
-        levada(folder, *command) for command in (["check"], ["plan"], ["run"], ["status"], ["preview", "customers"])
-    ]
+    commands = (["check"], ["plan"], ["run"], ["status"], ["preview", "customers"], ["doctor"])
+    said = [levada(folder, *command) for command in commands]
+    (folder / "syncs/customers_to_crm.yml").write_text("model: customers\nto: crm.contacts\nmod: mirror\n")
+    said.append(levada(folder, "doctor"))
     text = "\n".join(one.out + one.talk for one in said)
-    assert (
-        re.findall(r"\b1 (?:\w+ )?(?:records|rows|requests|operations|fields|syncs|runs|findings|keys)\b", text) == []
-    )
+    words = "record|row|request|operation|field|sync|run|finding|key|source|model|destination|error"
+    assert re.findall(rf"\b1 (?:\w+ )?(?:{words})s\b", text) == []
     assert "1 record" in text
+    assert "1 source, 1 model, 1 destination, 1 sync\n" in text
+    assert "1 error in its files" in text
 
 
 def test_wrong_usage_ends_with_2_and_names_what_was_probably_meant(tmp_path: Path) -> None:

@@ -36,6 +36,11 @@ FORMS: dict[str, Callable[[str], str]] = {
     "basic auth": lambda secret: "Basic " + base64.b64encode(f"user:{secret}".encode()).decode(),
     "basic auth, other user": lambda secret: "Basic " + base64.b64encode(f"user1:{secret}".encode()).decode(),
     "basic auth, third user": lambda secret: "Basic " + base64.b64encode(f"user12:{secret}".encode()).decode(),
+    "hex with colons": lambda secret: secret.encode().hex(":"),
+    "upper hex with dashes": lambda secret: secret.encode().hex("-").upper(),
+    "base32": lambda secret: base64.b32encode(secret.encode()).decode(),
+    "base32 in lower case": lambda secret: base64.b32encode(secret.encode()).decode().lower(),
+    "base32 of a pair": lambda secret: base64.b32encode(f"user:{secret}:rest".encode()).decode(),
     "url-safe pair": lambda secret: base64.urlsafe_b64encode(f"key:{secret}:rest".encode()).decode(),
 }
 
@@ -66,6 +71,8 @@ def test_a_long_secret_is_masked_in_every_form_and_surrounding(form: str, secret
         base64.b64encode(secret.encode()).decode()[4:-4],
         base64.urlsafe_b64encode(secret.encode()).decode()[4:-4],
         quote(secret, safe=""),
+        base64.b32encode(secret.encode()).decode()[8:-8],
+        secret.encode().hex(":"),
     )
     for rest in bare:
         assert len(rest) < 8 or rest not in cleaned
@@ -162,6 +169,32 @@ def test_a_secret_that_was_cut_is_masked_at_the_end(form: str) -> None:
             assert written[start : start + 6] not in cleaned
 
 
+@pytest.mark.parametrize("rest", ["****", "********cdef", "…", "•••• and so on"])
+@pytest.mark.parametrize("write", [str, str.upper, lambda text: quote(text, safe=""), lambda text: f"'{text}"])
+def test_the_beginning_of_a_secret_before_asterisks_is_masked(write: Callable[[str], str], rest: str) -> None:
+    """As tools show a key that they refuse, amid their words; what is shorter tells nothing."""
+    redactor = Redactor(["sk/live-0123456789abcdef"])
+    written = write("sk/live-0123")
+    cleaned = redactor.clean(f"wrong key {written}{rest}: see the manual")
+    assert "live" not in cleaned.lower()
+    assert "0123" not in cleaned
+    assert cleaned.startswith("wrong key ")
+    assert cleaned.endswith(f"{MASK}{rest}: see the manual")
+    assert redactor.clean(f"wrong key sk/l{rest}!") == f"wrong key sk/l{rest}!"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the live ones****", "sk/livery is closed…", "Bearer *** is refused", "2 **** hotels", "C:\\101\\163",
+        "12:34:56:78:9a:bc", "MFRGGZDFMZTWQ2LK", "a\\U0001F511b", "correct… horse… battery****", "…", "****",
+    ],
+)  # fmt: skip
+def test_nothing_else_before_asterisks_or_in_such_writings_is_masked(text: str) -> None:
+    """Neither words that begin as a secret does and go on otherwise, nor digits that could be a writing."""
+    assert Redactor(["sk/live-0123456789abcdef", "bearer-of-good-news"]).clean(text) == text
+
+
 def test_words_repeat_nothing_that_the_request_carried() -> None:
     """Values of rows become an ellipsis, whole or word by word; names of fields and other words stay."""
     body = '{"inputs": [{"email": "Ann.Lee@x.org", "name": "Li Wu", "note": "of course"}]}'
@@ -190,6 +223,13 @@ REWRITTEN: dict[str, Callable[[str], str]] = {
     "unicode escapes": _every_character(lambda code: f"\\u{code:04x}"),
     "unicode escapes in JSON in JSON": _every_character(lambda code: f"\\\\u{code:04X}"),
     "braced escapes": _every_character(lambda code: f"\\u{{{code:x}}}"),
+    "long unicode escapes": _every_character(lambda code: f"\\U{code:08X}"),
+    "octal bytes": _every_byte(lambda byte: f"\\{byte:03o}"),
+    "octal bytes in JSON": _every_byte(lambda byte: f"\\\\{byte:03o}"),
+    "hex with spaces": lambda secret: secret.encode().hex(" "),
+    "base32 over lines": lambda secret: "\n".join(
+        base64.b32encode(secret.encode()).decode()[at : at + 8] for at in range(0, len(secret) * 2, 8)
+    ),
     "bytes of C": _every_byte(lambda byte: f"\\x{byte:02x}"),
     "entities in percent": lambda secret: quote(_every_character(lambda code: f"&#{code};")(secret), safe=""),
     "a space after each": lambda secret: " ".join(secret),

@@ -64,7 +64,7 @@ def counts_lines(
         if name == "changed" and fields_changed:
             most = sorted(fields_changed.items(), key=lambda pair: (-pair[1], pair[0]))
             listed = ", ".join(f"{shown(field, 30)} {number:,}" for field, number in most[:5])
-            more = f", {len(most) - 5} more fields" if len(most) > 5 else ""
+            more = f", {plural(len(most) - 5, 'more field')}" if len(most) > 5 else ""
             line.append(f"    {listed}{more}", style="dim")
         if name == "left":
             line.append(f"    {left_means}", style="dim")

@@ -25,6 +25,7 @@ from levada.redaction import without_echo
 from levada.retry import RETRY_AFTER_MAX_SECONDS, RetryPolicy, retry_after_seconds
 from levada.run import PauseReason
 from levada.store import Limits, Vault
+from levada.wording import plural
 
 T = TypeVar("T")
 
@@ -307,7 +308,8 @@ class Account:
             day = self._clock.now().date().isoformat()
             used = await asyncio.to_thread(self._shared.use_quota, self._name, day, 1)
             if used > self._limits.requests_per_day:
-                raise Paused("quota", f"the daily quota of {self._limits.requests_per_day:,} requests is used up")
+                quota = plural(self._limits.requests_per_day, "request")
+                raise Paused("quota", f"the daily quota of {quota} is used up")
         if wait > 1.0:
             self._listener(events.DeliveryWaiting(self._sync, "rate", wait))
         if wait > 0:

@@ -25,6 +25,7 @@ from levada.plan import Plan
 from levada.run import Wait
 from levada.sql.connection import connect
 from levada.sql.text import literal, quoted
+from levada.wording import plural
 
 if TYPE_CHECKING:
     import duckdb
@@ -67,7 +68,7 @@ class Held:
     def wait(self, destination: str, spec: DestinationSpec, operations: int, seconds: float) -> Wait:
         """What is told of the wait: why, how long, how many of `operations` records, and what shortens it."""
         records = operations if self.sequences is None else len(self.sequences)
-        which = "1 record waits" if records == 1 else f"{records:,} records wait"
+        which = plural(records, "record waits", "records wait")
         options = ["max_server_seconds", *(["index_lag_seconds"] if spec.index_lag_seconds else [])]
         says = "say" if len(options) > 1 else "says"
         named = " and ".join(f"`{option}: {getattr(spec, option):g}`" for option in options)

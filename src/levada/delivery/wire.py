@@ -139,7 +139,7 @@ class HttpWire:
         except aiohttp.ConnectionTimeoutError as error:
             raise NotSent("no connection within the time allowed") from error
         except TimeoutError as error:
-            raise Lost(f"no answer within {outgoing.timeout_seconds:g} seconds") from error
+            raise Lost(f"no answer within {outgoing.timeout_seconds:g} s") from error
         except aiohttp.ServerDisconnectedError as error:
             raise Lost("the connection was closed before an answer came") from error
         except aiohttp.ClientPayloadError as error:

@@ -257,7 +257,7 @@ class Story:
             parts.append(f"{result.tally.rejected:,} refused")
         if result.counts.invalid:
             parts.append(f"{result.counts.invalid:,} invalid")
-        parts.append(f"{result.tally.requests} request{'' if result.tally.requests == 1 else 's'}")
+        parts.append(plural(result.tally.requests, "request"))
         self.say(f"{result.sync}: {result.status} · {' · '.join(parts)} · {_seconds(result.seconds)}")
         if result.error is not None:
             self.say(f"  {result.error.message}")

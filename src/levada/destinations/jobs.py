@@ -17,6 +17,7 @@ from levada.destinations.questions import RequestDeclaration
 from levada.destinations.requests import Address, Values, address, record_of
 from levada.outcome import Outcomes
 from levada.template import Names
+from levada.wording import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class JobTalk:
                 return batch.refused(answer_words(state, self.reader.reading.message), code="job_failed")
             if any(same(value, each) for each in self.job.until.done):
                 return (yield from self._read(batch, number, values, state))
-        return batch.unknown(f"job {number} is still running after {self.job.polls_max} polls")
+        return batch.unknown(f"job {number} is still running after {plural(self.job.polls_max, 'poll')}")
 
     def _read(self, batch: Batch, number: str, values: Values, state: Response) -> Talk[Outcomes]:
         if self.results is None or self.job.results is None:

@@ -12,6 +12,7 @@ from levada.planners.engine import Engine
 from levada.planners.ledgers import Shape, key_changed
 from levada.planners.mapped import key_name
 from levada.planners.values import INTEGER_BITS
+from levada.wording import plural
 
 WIDEST = "DECIMAL(38,0)"
 WHOLE = {*INTEGER_BITS, WIDEST}
@@ -74,5 +75,6 @@ def check_rewritten(engine: Engine, ledger: Ledger, shape: Shape, rows: str) -> 
         )
         if count:
             name, kind = changed[0]
-            why = f"{count:,} known keys are written in another way, and would be removed and added as others"
+            keys_are = plural(count, "known key is", "known keys are")
+            why = f"{keys_are} written in another way, and would be removed and added anew"
             raise key_changed(ledger, name, columns[f"key.{name}"], kind, why)

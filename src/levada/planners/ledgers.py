@@ -18,6 +18,7 @@ from levada.planners.engine import Engine
 from levada.planners.mapped import after_name, hash_of, input_name, key_name, late_part
 from levada.sql.text import json_of
 from levada.sql.types import type_of
+from levada.wording import plural
 
 CREATED = "created"
 """Of a segment or a plan's file: did this sync make the record?"""
@@ -211,7 +212,8 @@ class LedgerView:
                 f"SELECT count(*) FROM {self._scan(segment)} WHERE {back} IS DISTINCT FROM {column}"
             )
             if lost:
-                raise key_changed(self.ledger, name, stored, kind, f"{lost:,} known keys are no such values")
+                why = plural(lost, "known key is no such value", "known keys are no such values")
+                raise key_changed(self.ledger, name, stored, kind, why)
 
     def _state(self, index: int) -> str:
         sure = "'unknown'" if index < self.doubted else "'confirmed'"

@@ -321,10 +321,9 @@ def _notices(found: Difference) -> tuple[str, ...]:
     if found.collapsed:
         rows = plural(found.collapsed, "row of the model is", "rows of the model are")
         notices.append(f"{rows} equal to another row in key and values; each is sent once")
-    if found.not_ours == 1:
-        notices.append(f"1 record whose row left the model is kept: {NOT_OURS} it")
-    elif found.not_ours:
-        notices.append(f"{found.not_ours:,} records whose rows left the model are kept: {NOT_OURS} them")
+    if found.not_ours:
+        kept = plural(found.not_ours, "record whose row left the model is", "records whose rows left the model are")
+        notices.append(f"{kept} kept: {NOT_OURS} {'it' if found.not_ours == 1 else 'them'}")
     return tuple(notices)
 
 

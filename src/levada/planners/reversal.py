@@ -22,6 +22,7 @@ from levada.planners.folding import shape_of_recipe, still_ours
 from levada.planners.identity import plan_id
 from levada.planners.ledgers import CREATED, LedgerView
 from levada.planners.mapped import after_name, before_name, hash_of, input_name, key_name
+from levada.wording import plural
 
 REASONS = {
     "touched": "no longer as the run left it: changed by a later run, or taken back already",
@@ -298,8 +299,7 @@ class Reversal:
             f"SELECT code, count(*) FROM {sql.parquet(self.folder / 'left.parquet')} GROUP BY code ORDER BY code"
         )
         return tuple(
-            f"{'1 record is' if count == 1 else f'{count:,} records are'} left alone: {REASONS[code]}"
-            for code, count in counted
+            f"{plural(count, 'record is', 'records are')} left alone: {REASONS[code]}" for code, count in counted
         )
 
     def _hash(self, sign: str) -> str:

@@ -18,6 +18,7 @@ from levada.planners.limits import NAIVE, ZONED, calendar, finite, no_nul_inside
 from levada.planners.sql import listed, text
 from levada.sql.text import json_of, text_of
 from levada.sql.types import type_of
+from levada.wording import plural
 
 INTEGER_BITS = {
     "TINYINT": (8, True), "SMALLINT": (16, True), "INTEGER": (32, True), "BIGINT": (64, True), "HUGEINT": (128, True),
@@ -242,7 +243,7 @@ def _decimal(case: _Case) -> Coerced:
     wanted = f"DECIMAL({digits},{scale})"
     cast = f"TRY_CAST({value} AS {wanted})"
     present = f"{value} IS NOT NULL"
-    precise = f"more than {scale} decimal places"
+    precise = f"more than {plural(scale, 'decimal place')}"
     if own:
         found = Coerced(cast, wanted)
         if own[1] > scale:
@@ -270,7 +271,7 @@ def _decimal(case: _Case) -> Coerced:
     return found.but(
         f"{present} AND {found.sql} IS NULL",
         "too_large",
-        f"a number of more than {digits - scale} digits before the point",
+        f"a number of more than {plural(digits - scale, 'digit')} before the point",
     )
 
 
@@ -305,8 +306,9 @@ def _many_digits(case: _Case) -> Coerced:
     before = f"length(ltrim(regexp_extract({shown}, '^[+-]?([0-9]*)', 1), '0'))"
     plain = f"regexp_full_match({shown}, {text(DECIMAL_TEXT)})"
     found = Coerced(shown, "VARCHAR").but(f"NOT {plain}", "not_a_number", "text that is not a plain decimal number")
-    found = found.but(f"{places} > {scale}", "too_precise", f"more than {scale} decimal places")
-    return found.but(f"{before} > {whole}", "too_large", f"a number of more than {whole} digits before the point")
+    found = found.but(f"{places} > {scale}", "too_precise", f"more than {plural(scale, 'decimal place')}")
+    most = plural(whole, "digit")
+    return found.but(f"{before} > {whole}", "too_large", f"a number of more than {most} before the point")
 
 
 def _number(case: _Case) -> Coerced:

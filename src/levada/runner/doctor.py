@@ -52,12 +52,13 @@ def doctor(world: World | None, clock: Clock | None = None) -> tuple[Diagnosis, 
         return (*found, Diagnosis("project", "notice", "no project here", hint))
     files = world.files
     summary = (
-        f"{files.settings.name or world.root.name}: {len(files.sources)} sources, {len(files.models)} models, "
-        f"{len(files.destinations)} destinations, {len(files.syncs)} syncs"
+        f"{files.settings.name or world.root.name}: {plural(len(files.sources), 'source')}, "
+        f"{plural(len(files.models), 'model')}, {plural(len(files.destinations), 'destination')}, "
+        f"{plural(len(files.syncs), 'sync')}"
     )
     found.append(Diagnosis("project", "ok", summary))
     if files.errors:
-        message = f"{len(files.errors)} errors in its files, the first: {files.errors[0].message}"
+        message = f"{plural(len(files.errors), 'error')} in its files, the first: {files.errors[0].message}"
         found.append(Diagnosis("files", "wrong", message, "`levada check` names them all"))
     return (*found, _disk(world), *_state(world), *_shifted(world))
 

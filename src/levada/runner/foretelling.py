@@ -13,6 +13,7 @@ from levada.planner import Ledger
 from levada.runner import refused
 from levada.runner.doubt import is_doubted
 from levada.runner.ordered import ordered
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.runner.resolved import Resolved
@@ -46,14 +47,14 @@ def _words(found: Outlook, sync: str, resumes: str) -> Iterator[str]:
     if resumes:
         yield f"run {resumes} is not finished, and goes on first; what it delivers is not in this plan's figures"
     if found.waiting:
-        were = "1 of these was" if found.waiting == 1 else f"{found.waiting:,} of these were"
+        were = plural(found.waiting, "of these was", "of these were")
         wait = "waits for its turn" if found.waiting == 1 else "wait for their turn"
         yield f"{were} refused before and {wait}: `levada retry {sync}` sends {_them(found.waiting)} now"
     if found.suppressed:
-        had = "1 of these had" if found.suppressed == 1 else f"{found.suppressed:,} of these had"
+        had = plural(found.suppressed, "of these had", "of these had")
         yield f"{had} no effect before, and {'is' if found.suppressed == 1 else 'are'} not sent"
     if found.in_doubt:
-        are = "1 of these is" if found.in_doubt == 1 else f"{found.in_doubt:,} of these are"
+        are = plural(found.in_doubt, "of these is", "of these are")
         they = _they(found.in_doubt)
         yield f"{are} in doubt: an earlier request was not answered, so that {they} not sent before that is settled"
     if found.wait is not None:

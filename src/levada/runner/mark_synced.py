@@ -109,5 +109,6 @@ def _told(forgotten: int, keys: tuple[Any, ...]) -> tuple[str, ...]:
     if not forgotten:
         return ()
     shown = ", ".join(str(key) for key in keys) + (", …" if forgotten > len(keys) else "")
-    records = "1 record that has" if forgotten == 1 else f"{forgotten:,} records that have"
-    return (f"{records} left the model stay at the destination and are forgotten: {shown}",)
+    records = plural(forgotten, "record that has", "records that have")
+    stay = "stays at the destination and is" if forgotten == 1 else "stay at the destination and are"
+    return (f"{records} left the model {stay} forgotten: {shown}",)

@@ -29,6 +29,7 @@ from levada.runner.resolved import Resolved
 from levada.runner.sample import InvalidRow, Sampled, sample, sample_invalid
 from levada.runner.sending import Sending, sendings
 from levada.runner.target import check_target
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.runner.world import World
@@ -158,7 +159,7 @@ def _already(resolved: Resolved, made: Plan, folder: Path, ledger: Ledger) -> tu
     found = destination.already(order, _records(folder / made.files["added"].name, resolved.schema))
     if not found.there:
         return ()
-    there = "1 of these is" if found.there == 1 else f"{found.there:,} of these are"
+    there = plural(found.there, "of these is", "of these are")
     others = f", {found.differing:,} with other values" if found.differing else ", with the same values"
     return (f"{there} at the destination already{others}",)
 

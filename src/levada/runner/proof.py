@@ -26,6 +26,7 @@ from levada.runner.ordered import read_order
 from levada.runner.unremembered import still_unremembered, unremembered
 from levada.store import Lease, RunRecord
 from levada.sync import Mode, Removal
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.runner.resolved import Resolved
@@ -143,14 +144,14 @@ def _taken_away(place: Place, ledger: Ledger, proof: Proof, seen: Seen | None) -
     this stops nothing."""
     if place.mode not in TAKEN_AWAY or not proof.exists or not proof.empty or seen is None or seen.empty:
         return ()
-    were = "1 record is" if ledger.rows == 1 else f"{ledger.rows:,} records are"
+    were = plural(ledger.rows, "record is", "records are")
     all_again = f"`levada resync {place.sync} --rebuild` sends all"
     found = f"{place.to} is empty, and {were} there by the ledger"
     return (f"{found}: mode {place.mode} does not send again what was taken away ({all_again})",)
 
 
 def _another(world: World, place: Place, ledger: Ledger, why: str) -> ConfigError:
-    held = "1 record" if ledger.rows == 1 else f"{ledger.rows:,} records"
+    held = plural(ledger.rows, "record")
     rebuild = " --rebuild" if place.mode in TAKEN_AWAY else ""
     hint = f"`levada resync {place.sync}{rebuild}` sends all of the model again"
     if why != GONE or rebuild:

@@ -12,6 +12,7 @@ from levada.guard import GuardReason
 from levada.plan import Plan
 from levada.runner.target import is_target_of_ledger
 from levada.runner.unremembered import unremembered_rows
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.runner.resolved import Resolved
@@ -43,7 +44,7 @@ def rebuilt_reason(world: World, resolved: Resolved, plan: Plan) -> GuardReason 
     # a state that was lost begins anew, too: there are rows of the sync's, and they were not counted yet
     if world.store.memory.recall(resolved.name, MEMORY) is None and unremembered_rows(world, resolved.name) != (None,):
         return None
-    what = "1 record would be" if added == 1 else f"{added:,} records would be"
+    what = plural(added, "record would be", "records would be")
     message = (
         f"{what} created, whether {resolved.sync.destination} has them or not: the ledger was begun anew. "
         f"`levada mark-synced {resolved.name}` takes them as there already"

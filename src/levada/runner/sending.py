@@ -38,6 +38,8 @@ class Sending:
     path: str | None = None
     table: str | None = None
     sends: tuple[str, ...] | None = None
+    #: with nulls: skip: in place of a NULL goes the value that was last confirmed, over whatever is there by now
+    null_as_confirmed: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """As `--json` shows it."""
@@ -49,6 +51,7 @@ class Sending:
             "path": self.path,
             "table": self.table,
             "fields": None if self.sends is None else list(self.sends),
+            "null_as_confirmed": self.null_as_confirmed,
         }
 
     def __str__(self) -> str:
@@ -60,24 +63,30 @@ class Sending:
         begin += f", class {self.delivery_class}"
         if self.sends is None:
             return f"{begin}; what it sends is up to its function"
-        return f"{begin}; sends {', '.join(self.sends) or 'no field'}"
+        null = ", and for a NULL the value that was last confirmed" if self.null_as_confirmed else ""
+        return f"{begin}; sends {', '.join(self.sends) or 'no field'}{null}"
 
 
 def sendings(resolved: Resolved) -> tuple[Sending, ...]:
     """What each kind of change becomes, for the kinds that the sync plans."""
     fields = [mapped.field for mapped in resolved.mapping.fields]
     match = resolved.mapping.match
+    skips = resolved.mapping.nulls == "skip"
     found: list[Sending] = []
     for kind in planned(resolved.verbs, resolved.policy):
         verb, letter = resolved.verbs[kind], resolved.delivery_class(kind)
         if isinstance(resolved.destination, TableDestination):
             sent = match if verb in _REMOVALS else fields
-            found.append(Sending(kind, verb, letter, table=resolved.sync.object, sends=tuple(sent)))
+            again = skips and kind == "changed"
+            found.append(
+                Sending(kind, verb, letter, table=resolved.sync.object, sends=tuple(sent), null_as_confirmed=again)
+            )
         elif isinstance(resolved.destination, Naming):
             facts = resolved.destination.facts(resolved.sync.object, verb)
             held = _held(facts.held, fields) | _by_match(facts.held, match)
             sent = [name for name in fields if name in held]
-            found.append(Sending(kind, verb, letter, facts.method, facts.path, sends=tuple(sent)))
+            again = skips and kind == "changed" and _unchanged(facts.held, match)
+            found.append(Sending(kind, verb, letter, facts.method, facts.path, None, tuple(sent), again))
         else:
             found.append(Sending(kind, verb, letter))
     return tuple(found)
@@ -238,6 +247,14 @@ def _held(places: Iterable[Placeholder], fields: Iterable[str]) -> set[str]:
         if place.source in ("fields", "fields_all"):
             found.update([place.name] if place.name else fields)
     return found
+
+
+def _unchanged(places: Iterable[Placeholder], match: Sequence[str]) -> bool:
+    """Do the requests hold fields beside the match fields whether they changed or not?"""
+    return any(
+        place.source == "fields_all" or (place.source == "fields" and place.name and place.name not in match)
+        for place in places
+    )
 
 
 def _by_match(places: Iterable[Placeholder], match: Sequence[str]) -> set[str]:

@@ -170,7 +170,7 @@ def _sentence(found: list[SyncStatus]) -> str:
     needy = sum(one.needs_you for one in found)
     if needy:
         number = NUMBERS[needy] if needy < len(NUMBERS) else f"{needy:,}"
-        words = f"{number} sync{'' if needy == 1 else 's'} need{'s' if needy == 1 else ''} you"
+        words = f"{number} {'sync needs' if needy == 1 else 'syncs need'} you"
         return "; ".join([words, *under_way]) + "."
     if all(one.state == "never" for one in found):
         return "No sync has run yet."

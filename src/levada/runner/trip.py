@@ -17,6 +17,7 @@ from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
 from levada.run import PauseReason, RunResult, Status, Tally
 from levada.store import Lease
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.runner.world import World
@@ -127,7 +128,7 @@ def taken_over(order: DeliveryOrder, tally: Tally) -> tuple[str, ...]:
     count = tally.taken_over
     if not count or order.plan.purpose != "sync":
         return ()
-    were = "1 record was" if count == 1 else f"{count:,} records were"
+    were = plural(count, "record was", "records were")
     if "removed" not in order.verbs:
         return (f"{were} there before",)
     if not order.adopt:

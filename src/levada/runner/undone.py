@@ -17,6 +17,7 @@ from levada.errors import LevadaError
 from levada.guard import GuardReason
 from levada.plan import Plan
 from levada.sql.connection import connect
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.runner.world import World
@@ -59,7 +60,7 @@ def undone_reason(world: World, plan: Plan, folder: Path, lease: Lease | None) -
     if not standing:
         return None
     total = sum(repeated.values())
-    changes = "1 of these changes was" if total == 1 else f"{total:,} of these changes were"
+    changes = plural(total, "of these changes was", "of these changes were")
     message = (
         f"{changes} taken back by {', '.join(standing)}, and the model still says {'it' if total == 1 else 'them'}"
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from levada.destination import WriteOrder
 from levada.planner import Ledger
 from levada.proof import Countable, Proof
+from levada.wording import plural
 
 if TYPE_CHECKING:
     from levada.runner.resolved import Resolved
@@ -73,7 +74,7 @@ def unremembered_rows(world: World, sync: str) -> tuple[int | None] | None:
 
 def sentence(sync: str, to: str, rows: int | None) -> str:
     """What a person is told."""
-    what = f"rows of {to}" if rows is None else f"{rows:,} rows of {to}" if rows != 1 else f"1 row of {to}"
+    what = f"{'rows' if rows is None else plural(rows, 'row')} of {to}"
     return (
         f"{what} may be of earlier runs of {sync} that nobody remembers: its marks lie beside the table, its ledger "
         f"held nothing. What left the model since then is not removed by any run: delete it by hand, or let "

@@ -26,6 +26,7 @@ from levada.stores.ledgers import SqliteLedgers, file_problem
 from levada.stores.machine import Machine, Owner
 from levada.stores.rows import Row, holds, sealed
 from levada.stores.runs import RunRows, numbered
+from levada.wording import plural
 
 CANCELLED = "the store was rolled back; what this run had sent counts as unknown"
 _PAGE_ROWS = 500
@@ -153,7 +154,8 @@ class Acceptance:
                 yield f"the ledger of {ledger.sync} starts empty: {broken[0]}"
             else:
                 self.ledgers.write(replace(ledger, generation=generation, distrusted=True))
-                yield f"the ledger of {ledger.sync} keeps its {ledger.rows} keys, and every value counts as unknown"
+                known = plural(ledger.rows, "key")
+                yield f"the ledger of {ledger.sync} keeps {known}, and every value counts as unknown"
 
     def _drop_damaged(self) -> Iterator[str]:
         for table, statement, keys in (

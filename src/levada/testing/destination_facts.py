@@ -24,6 +24,7 @@ from levada.testing.destination_bench import (
     several,
     shown,
 )
+from levada.wording import plural
 
 TYPE_NAME = re.compile(r"^(python:)?[A-Za-z_][A-Za-z0-9_]*$")
 GATEWAYS = frozenset({502, 504})
@@ -275,7 +276,7 @@ def check_a_look_up_finds_what_is_there(bench: ConnectorBench) -> None:
     lacking = [index for index in range(len(batch)) if not found.identifiers.get(index)]
     expect(
         not lacking,
-        f"{len(batch)} records found",
+        f"{plural(len(batch), 'record')} found",
         f"not found: {lacking}",
         "return Found({index: id}) for each record of the answer",
     )
@@ -338,7 +339,8 @@ def check_an_absent_record_needs_no_deletion(bench: ConnectorBench) -> None:
 def check_its_cases_hold(bench: ConnectorBench) -> None:
     """Every case of its file passes, as in `levada test`."""
     failed = [f"{each.case}: {each.failure}" for each in bench.cases if not each.passed]
-    expect(not failed, f"{len(bench.cases)} cases that pass", "; ".join(failed), "mend the request, or the case")
+    wanted = plural(len(bench.cases), "case that passes", "cases that pass")
+    expect(not failed, wanted, "; ".join(failed), "mend the request, or the case")
 
 
 @needs(is_declared)

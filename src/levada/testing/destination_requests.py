@@ -29,6 +29,7 @@ from levada.testing.destination_bench import (
     shown,
     signs_in,
 )
+from levada.wording import plural
 
 KEY_HEADER = re.compile(r"idempoten|webhook-id|request-id|dedup", re.IGNORECASE)
 ENVELOPE_BYTES = 1_000
@@ -230,13 +231,16 @@ def check_a_full_batch_is_sent_whole(bench: ConnectorBench) -> None:
     missing = [row[bench.match[0]] for row in batch.records if _plain_value(row[bench.match[0]]) not in text]
     expect(
         not missing,
-        f"{len(batch)} records sent",
+        f"{plural(len(batch), 'record')} sent",
         f"not sent: {missing[:5]}",
         "send the whole batch, or lower records_per_request",
     )
     lacking = [index for index, end in enumerate(ends(outcomes, len(batch))) if end != "delivered"]
     expect(
-        not lacking, f"{len(batch)} records delivered", f"not delivered: {lacking[:5]}", "read the answer to its end"
+        not lacking,
+        f"{plural(len(batch), 'record')} delivered",
+        f"not delivered: {lacking[:5]}",
+        "read the answer to its end",
     )
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from levada.wording import plural
+
 pytest.register_assert_rewrite("levada.testing")
 
 NOTED = "levada conformance"
@@ -33,7 +35,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         return
     terminalreporter.section("levada conformance")
     for bench, (count, others) in found.items():
-        terminalreporter.write_line(f"{bench}: {count} checks apply, {len(others)} do not")
+        terminalreporter.write_line(
+            f"{bench}: {plural(count, 'check applies', 'checks apply')}, {plural(len(others), 'does not', 'do not')}"
+        )
     alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for bench, (_, others) in found.items():
         reasons: dict[str, list[str]] = {}

@@ -275,11 +275,12 @@ def test_check_and_plan_say_what_each_kind_of_change_becomes(tmp_path: Path) -> 
         view = project.plan("s").as_dict()["sending"]
         checked = next(each for each in project.check(["s"]).as_dict()["checks"] if each["subject"] == "sync s")
     fields = ["id", "email", "name", "city"]
-    put = {"verb": "upsert", "class": "A", "method": "PUT", "path": "/t/{id}", "table": None, "fields": fields}
+    put = {"verb": "upsert", "class": "A", "method": "PUT", "fields": fields}
+    always = {"path": "/t/{id}", "table": None, "null_as_confirmed": False}
     assert view == [
-        {"kind": "added", **put},
-        {"kind": "changed", **put},
-        {"kind": "removed", **put, "verb": "delete", "method": "DELETE", "fields": ["id"]},
+        {"kind": "added", **put, **always},
+        {"kind": "changed", **put, **always},
+        {"kind": "removed", **put, **always, "verb": "delete", "method": "DELETE", "fields": ["id"]},
     ]
     assert checked["sending"] == view
     (tmp_path / "destinations" / "api.yml").write_text("type: sqlite\npath: t.db\ncreate_tables: true\n")
@@ -338,3 +339,27 @@ def test_discovered_objects_are_held_to_the_same(tmp_path: Path, verbs: str, syn
         with Project.open(tmp_path) as project:
             shown = str(sendings(resolve(project.world, "s"))[0])
         assert shown == "added → upsert POST /things, class A; sends id, name, city"
+
+
+@pytest.mark.parametrize(
+    ("things", "said"),
+    [
+        ('upsert: {send: "PUT /t/{id}", record: {id: "{id}", name: "{name}", city: "{city}"}}', True),
+        ('upsert: {send: "PUT /t/{id}"}', True),
+        ('upsert: {send: "PUT /t/{id}", record: "{fields}"}', False),
+        ('create: POST /t, update: {send: "PATCH /t/{id}"}', False),
+    ],
+)
+def test_what_is_sent_in_place_of_a_null_that_is_skipped_is_said(tmp_path: Path, things: str, said: bool) -> None:
+    """Where the requests for a change hold what did not change, the value that was last confirmed goes along."""
+    with answering(lambda method, path, body: (200, {})) as tool:
+        http_project(tmp_path, f"objects: {{things: {{{things}}}}}", ROWS, f"nulls: skip\n{FIELDS}", tool.url)
+        with Project.open(tmp_path) as project:
+            found = {each.kind: each for each in sendings(resolve(project.world, "s"))}
+            project.run("s")
+        (tmp_path / "data" / "m.csv").write_text(ROWS.replace("Ann,Oslo", "Anna,"))
+        with Project.open(tmp_path) as project:
+            project.run("s")
+    assert (found["added"].null_as_confirmed, found["changed"].null_as_confirmed) == (False, said)
+    assert str(found["changed"]).endswith(", and for a NULL the value that was last confirmed") is said
+    assert ("Oslo" in tool.asked[-1][2]) is said
