@@ -45,7 +45,7 @@ class RunRecord:
     plan_id: str = ""
     epoch: int = 0
     purpose: str = "sync"
-    #: name of the plan's folder below the store's `plans` folder; empty once retention took it
+    #: the plan's name in `Snapshots`; empty once retention took it
     folder: str = ""
     finished_at: str = ""
     result: Mapping[str, Any] | None = None
@@ -210,8 +210,6 @@ class Ledgers(Protocol):
         """
         ...
 
-    def folder(self, sync: str) -> Path: ...
-
     def commit(
         self,
         lease: Lease,
@@ -249,6 +247,35 @@ class Fact:
     sync: str
     name: str
     value: str
+
+
+class Snapshots(Protocol):
+    """The files of plans and ledgers, each in a folder of this machine while somebody works with it.
+
+    Where a store keeps them elsewhere, it brings a folder's files as the folder is asked for. It takes a plan's over
+    when a run names their folder, pauses or is closed (`Runs.update`, `Ledgers.commit`), and a ledger's with its
+    pointer (`Ledgers.commit`): whatever has to outlive this machine is there by then.
+    """
+
+    def create(self, name: str) -> Path:
+        """A folder for the files of a plan, for its owner only. One that is there is taken as it is."""
+        ...
+
+    def plan(self, name: str) -> Path:
+        """The folder of a plan, with its files; it is not there if retention took it, or nobody has made it yet."""
+        ...
+
+    def plans(self) -> Mapping[str, datetime]:
+        """The names of all plans' folders, and when anything in each was last added or taken away."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Delete a plan's folder with all that is in it, if it is there. Never follows a link out of it."""
+        ...
+
+    def ledger(self, sync: str) -> Path:
+        """The folder of a sync's segments, with the committed ones; made if missing. No two syncs have the same."""
+        ...
 
 
 class Memory(Protocol):
@@ -376,6 +403,9 @@ class Store(Protocol):
 
     @property
     def ledgers(self) -> Ledgers: ...
+
+    @property
+    def snapshots(self) -> Snapshots: ...
 
     @property
     def memory(self) -> Memory: ...
