@@ -22,6 +22,8 @@ LEASE_SECONDS = 60.0
 """An owner that gave no sign of life for so long is given up, even if its process still exists."""
 HEARTBEAT_SECONDS = 10.0
 """How often whoever holds a lease calls `renew`, from a thread of its own."""
+WITHOUT_LEASE = frozenset({"attempt", "swept"})
+"""The facts that no run makes: a start of a sync that came to no run, and the day of the last sweep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,15 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """Something small about a sync that is no part of its ledger."""
+
+    sync: str
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """After a lost answer: nothing newer may be sent for the records concerned before `seconds_left` have passed.
 
@@ -106,41 +117,6 @@ class AuditEntry:
     action: str
     subject: str
     detail: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Journal(Protocol):
-    """The batches of one open run."""
-
-    def intend(self, intents: Sequence[Intent]) -> None:
-        """Batches that may be sent once this has returned; one durable write for all of them."""
-        ...
-
-    def doubt(self, numbers: Sequence[int], hold_seconds: float) -> None:
-        """An attempt at these batches was lost: one more attempt, doubtful, and the run's doubtful batches may still
-        be applied for so long."""
-        ...
-
-    def settle(self, outcomes: Sequence[tuple[int, Outcomes]]) -> None:
-        """The final outcomes of these batches; one durable write for all of them."""
-        ...
-
-    def entries(self) -> Iterable[JournalEntry]:
-        """Every batch that was ever intended, by number."""
-        ...
-
-
-class Journals(Protocol):
-    """What was sent, batch by batch, and until when what was not answered may still be applied."""
-
-    def open(self, lease: Lease, run_id: str) -> Journal:
-        """The journal of a run of the lease's sync that is not closed."""
-        ...
-
-    def entries(self, run_id: str) -> Iterable[JournalEntry]:
-        """For reading a run's history, without a lease."""
-        ...
-
-    def hold(self, sync: str) -> Hold | None: ...
 
 
 class Leases(Protocol):
@@ -199,6 +175,41 @@ class Runs(Protocol):
         ...
 
 
+class Journal(Protocol):
+    """The batches of one open run."""
+
+    def intend(self, intents: Sequence[Intent]) -> None:
+        """Batches that may be sent once this has returned; one durable write for all of them."""
+        ...
+
+    def doubt(self, numbers: Sequence[int], hold_seconds: float) -> None:
+        """An attempt at these batches was lost: one more attempt, doubtful, and the run's doubtful batches may still
+        be applied for so long."""
+        ...
+
+    def settle(self, outcomes: Sequence[tuple[int, Outcomes]]) -> None:
+        """The final outcomes of these batches; one durable write for all of them."""
+        ...
+
+    def entries(self) -> Iterable[JournalEntry]:
+        """Every batch that was ever intended, by number."""
+        ...
+
+
+class Journals(Protocol):
+    """What was sent, batch by batch, and until when what was not answered may still be applied."""
+
+    def open(self, lease: Lease, run_id: str) -> Journal:
+        """The journal of a run of the lease's sync that is not closed."""
+        ...
+
+    def entries(self, run_id: str) -> Iterable[JournalEntry]:
+        """For reading a run's history, without a lease."""
+        ...
+
+    def hold(self, sync: str) -> Hold | None: ...
+
+
 class Ledgers(Protocol):
     """What is confirmed of each sync: a pointer to immutable segment files."""
 
@@ -234,19 +245,6 @@ class Ledgers(Protocol):
         cancelled. Removals that were pending are forgotten with the keys.
         """
         ...
-
-
-WITHOUT_LEASE = frozenset({"attempt", "swept"})
-"""The facts that no run makes: a start of a sync that came to no run, and the day of the last sweep."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """Something small about a sync that is no part of its ledger."""
-
-    sync: str
-    name: str
-    value: str
 
 
 class Snapshots(Protocol):
