@@ -22,6 +22,8 @@ LEASE_SECONDS = 60.0
 """An owner that gave no sign of life for so long is given up, even if its process still exists."""
 HEARTBEAT_SECONDS = 10.0
 """How often whoever holds a lease calls `renew`, from a thread of its own."""
+WITHOUT_LEASE = frozenset({"attempt", "swept"})
+"""The facts that no run makes: a start of a sync that came to no run, and the day of the last sweep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class RunRecord:
     plan_id: str = ""
     epoch: int = 0
     purpose: str = "sync"
-    #: name of the plan's folder below the store's `plans` folder; empty once retention took it
+    #: the plan's name in `Snapshots`; empty once retention took it
     folder: str = ""
     finished_at: str = ""
     result: Mapping[str, Any] | None = None
@@ -89,6 +91,15 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """Something small about a sync that is no part of its ledger."""
+
+    sync: str
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """After a lost answer: nothing newer may be sent for the records concerned before `seconds_left` have passed.
 
@@ -106,41 +117,6 @@ class AuditEntry:
     action: str
     subject: str
     detail: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Journal(Protocol):
-    """The batches of one open run."""
-
-    def intend(self, intents: Sequence[Intent]) -> None:
-        """Batches that may be sent once this has returned; one durable write for all of them."""
-        ...
-
-    def doubt(self, numbers: Sequence[int], hold_seconds: float) -> None:
-        """An attempt at these batches was lost: one more attempt, doubtful, and the run's doubtful batches may still
-        be applied for so long."""
-        ...
-
-    def settle(self, outcomes: Sequence[tuple[int, Outcomes]]) -> None:
-        """The final outcomes of these batches; one durable write for all of them."""
-        ...
-
-    def entries(self) -> Iterable[JournalEntry]:
-        """Every batch that was ever intended, by number."""
-        ...
-
-
-class Journals(Protocol):
-    """What was sent, batch by batch, and until when what was not answered may still be applied."""
-
-    def open(self, lease: Lease, run_id: str) -> Journal:
-        """The journal of a run of the lease's sync that is not closed."""
-        ...
-
-    def entries(self, run_id: str) -> Iterable[JournalEntry]:
-        """For reading a run's history, without a lease."""
-        ...
-
-    def hold(self, sync: str) -> Hold | None: ...
 
 
 class Leases(Protocol):
@@ -199,6 +175,41 @@ class Runs(Protocol):
         ...
 
 
+class Journal(Protocol):
+    """The batches of one open run."""
+
+    def intend(self, intents: Sequence[Intent]) -> None:
+        """Batches that may be sent once this has returned; one durable write for all of them."""
+        ...
+
+    def doubt(self, numbers: Sequence[int], hold_seconds: float) -> None:
+        """An attempt at these batches was lost: one more attempt, doubtful, and the run's doubtful batches may still
+        be applied for so long."""
+        ...
+
+    def settle(self, outcomes: Sequence[tuple[int, Outcomes]]) -> None:
+        """The final outcomes of these batches; one durable write for all of them."""
+        ...
+
+    def entries(self) -> Iterable[JournalEntry]:
+        """Every batch that was ever intended, by number."""
+        ...
+
+
+class Journals(Protocol):
+    """What was sent, batch by batch, and until when what was not answered may still be applied."""
+
+    def open(self, lease: Lease, run_id: str) -> Journal:
+        """The journal of a run of the lease's sync that is not closed."""
+        ...
+
+    def entries(self, run_id: str) -> Iterable[JournalEntry]:
+        """For reading a run's history, without a lease."""
+        ...
+
+    def hold(self, sync: str) -> Hold | None: ...
+
+
 class Ledgers(Protocol):
     """What is confirmed of each sync: a pointer to immutable segment files."""
 
@@ -209,8 +220,6 @@ class Ledgers(Protocol):
         names what is wrong and how to rebuild it.
         """
         ...
-
-    def folder(self, sync: str) -> Path: ...
 
     def commit(
         self,
@@ -238,17 +247,33 @@ class Ledgers(Protocol):
         ...
 
 
-WITHOUT_LEASE = frozenset({"attempt", "swept"})
-"""The facts that no run makes: a start of a sync that came to no run, and the day of the last sweep."""
+class Snapshots(Protocol):
+    """The files of plans and ledgers, each in a folder of this machine while somebody works with it.
 
+    Where a store keeps them elsewhere, it brings a folder's files as the folder is asked for. It takes a plan's over
+    when a run names their folder, pauses or is closed (`Runs.update`, `Ledgers.commit`), and a ledger's with its
+    pointer (`Ledgers.commit`): whatever has to outlive this machine is there by then.
+    """
 
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """Something small about a sync that is no part of its ledger."""
+    def create(self, name: str) -> Path:
+        """A folder for the files of a plan, for its owner only. One that is there is taken as it is."""
+        ...
 
-    sync: str
-    name: str
-    value: str
+    def plan(self, name: str) -> Path:
+        """The folder of a plan, with its files; it is not there if retention took it, or nobody has made it yet."""
+        ...
+
+    def plans(self) -> Mapping[str, datetime]:
+        """The names of all plans' folders, and when anything in each was last added or taken away."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Delete a plan's folder with all that is in it, if it is there. Never follows a link out of it."""
+        ...
+
+    def ledger(self, sync: str) -> Path:
+        """The folder of a sync's segments, with the committed ones; made if missing. No two syncs have the same."""
+        ...
 
 
 class Memory(Protocol):
@@ -376,6 +401,9 @@ class Store(Protocol):
 
     @property
     def ledgers(self) -> Ledgers: ...
+
+    @property
+    def snapshots(self) -> Snapshots: ...
 
     @property
     def memory(self) -> Memory: ...

@@ -54,7 +54,7 @@ def intents(count: int, first: int = 0) -> list[Intent]:
 
 def with_segment(store: Store, ledger: Ledger, name: str, content: bytes = b"rows of a segment") -> Ledger:
     """The next generation of a ledger: one more segment, whose file is there."""
-    (store.ledgers.folder(ledger.sync) / name).write_bytes(content)
+    (store.snapshots.ledger(ledger.sync) / name).write_bytes(content)
     file = PlanFile(name, 3, len(content), xxh3_128_hexdigest(content))
     segment = Segment(file, "upsert", "mapping", "hash")
     return replace(

@@ -29,7 +29,7 @@ def a_sync_without_commits_has_an_empty_ledger(bench: StoreBench) -> None:
     store = bench.open()
     ledger = store.ledgers.get(SYNC)
     assert (ledger.exists, ledger.segments, ledger.rows) == (False, (), 0)
-    assert ledger.folder == store.ledgers.folder(SYNC)
+    assert ledger.folder == store.snapshots.ledger(SYNC)
     assert ledger.folder.is_dir()
 
 
@@ -53,7 +53,7 @@ def a_commit_deletes_segments_that_nothing_refers_to(bench: StoreBench) -> None:
     lease = begun(store)
     first = with_segment(store, store.ledgers.get(SYNC), "one.parquet")
     committed(store, lease, "run_1", first)
-    other = store.ledgers.folder("other") / "one.parquet"
+    other = store.snapshots.ledger("other") / "one.parquet"
     other.write_bytes(b"theirs")
     store.runs.create(lease, "run_2", "sync")
     second = with_segment(store, replace(first, segments=()), "two.parquet")
@@ -69,7 +69,7 @@ def a_run_that_begins_deletes_what_a_crash_left_beside_the_ledger(bench: StoreBe
     lease = begun(store)
     ledger = with_segment(store, store.ledgers.get(SYNC), "one.parquet")
     committed(store, lease, "run_1", ledger)
-    other = store.ledgers.folder("other") / "theirs.parquet.partial"
+    other = store.snapshots.ledger("other") / "theirs.parquet.partial"
     other.write_bytes(b"theirs")
     for name in ("old.parquet", "two.parquet", "two.parquet.partial"):
         (ledger.folder / name).write_bytes(b"rows")
@@ -88,7 +88,7 @@ def a_run_that_begins_deletes_nothing_beside_a_damaged_ledger(bench: StoreBench)
     store = bench.open()
     lease = begun(store)
     committed(store, lease, "run_1", with_segment(store, store.ledgers.get(SYNC), "one.parquet"))
-    folder = store.ledgers.folder(SYNC)
+    folder = store.snapshots.ledger(SYNC)
     (folder / "one.parquet").rename(folder / "elsewhere.parquet")
     store.runs.create(lease, "run_2", "sync")
     assert [path.name for path in folder.iterdir()] == ["elsewhere.parquet"]
@@ -98,7 +98,7 @@ def a_missing_segment_is_named_with_the_way_out(bench: StoreBench) -> None:
     """A ledger without its file is never taken for an empty one (6.27)."""
     store = bench.open()
     committed(store, begun(store), "run_1", with_segment(store, store.ledgers.get(SYNC), "one.parquet"))
-    (store.ledgers.folder(SYNC) / "one.parquet").unlink()
+    (store.snapshots.ledger(SYNC) / "one.parquet").unlink()
     with pytest.raises(CorruptedError) as caught:
         store.ledgers.get(SYNC)
     assert "one.parquet" in caught.value.message
@@ -109,7 +109,7 @@ def a_truncated_segment_is_named(bench: StoreBench) -> None:
     """The size is compared at every look; the content by the planner and by `verify`."""
     store = bench.open()
     committed(store, begun(store), "run_1", with_segment(store, store.ledgers.get(SYNC), "one.parquet"))
-    (store.ledgers.folder(SYNC) / "one.parquet").write_bytes(b"row")
+    (store.snapshots.ledger(SYNC) / "one.parquet").write_bytes(b"row")
     with pytest.raises(CorruptedError, match=r"one\.parquet"):
         store.ledgers.get(SYNC)
 
@@ -156,7 +156,7 @@ def a_rebuilt_ledger_holds_nothing_and_closes_the_open_run(bench: StoreBench) ->
     committed(store, lease, "run_1", with_segment(store, store.ledgers.get(SYNC), "one.parquet"))
     store.runs.create(lease, "run_2", "sync")
     store.runs.update(lease, "run_2", phase="delivering")
-    (store.ledgers.folder(SYNC) / "one.parquet").unlink()
+    (store.snapshots.ledger(SYNC) / "one.parquet").unlink()
     rebuilt = store.ledgers.rebuild(lease, SYNC)
     assert (rebuilt.generation, rebuilt.segments) == (2, ())
     assert store.ledgers.get(SYNC) == rebuilt
@@ -185,8 +185,8 @@ def an_accepted_rollback_trusts_no_ledger(bench: StoreBench) -> None:
 def names_of_syncs_stay_inside_the_folder(bench: StoreBench) -> None:
     """A name is a name, not a path."""
     store = bench.open()
-    home = store.ledgers.folder("plain").parent
-    found = {store.ledgers.folder(name) for name in ("..", ".", "../x", "a/b", ".hidden", "ü ü")}
+    home = store.snapshots.ledger("plain").parent
+    found = {store.snapshots.ledger(name) for name in ("..", ".", "../x", "a/b", ".hidden", "ü ü")}
     assert len(found) == 6
     assert {folder.resolve().parent for folder in found} == {home.resolve()}
 
@@ -202,6 +202,34 @@ def an_approval_comes_back_expired_or_not(bench: StoreBench) -> None:
     store.approvals.put(approval)
     store.approvals.put(replace(approval, approved_by="bo"))
     assert bench.open().approvals.get(approval.plan_id) == replace(approval, approved_by="bo")
+
+
+def the_folder_of_a_plan_is_found_by_its_name(bench: StoreBench) -> None:
+    """By every process, with what was put into it, until it is deleted; to delete it again is no mistake."""
+    store, other = bench.open(), bench.open()
+    assert not store.snapshots.plan("run_1").exists()
+    assert "run_1" not in store.snapshots.plans()
+    folder = store.snapshots.create("run_1")
+    (folder / "plan.json").write_bytes(b"{}")
+    assert (other.snapshots.plan("run_1") / "plan.json").read_bytes() == b"{}"
+    assert (other.snapshots.create("run_1") / "plan.json").exists()
+    assert list(other.snapshots.plans()) == ["run_1"]
+    other.snapshots.delete("run_1")
+    other.snapshots.delete("run_1")
+    assert not store.snapshots.plan("run_1").exists()
+    assert dict(store.snapshots.plans()) == {}
+
+
+def nothing_but_a_plan_is_deleted_as_one(bench: StoreBench) -> None:
+    """Neither all of them, nor what a name leads to outside of them, nor what a link leads to."""
+    store = bench.open()
+    kept = store.snapshots.create("run_1")
+    segments = store.snapshots.ledger(SYNC)
+    (kept.parent / "link").symlink_to(segments)
+    for name in ("", ".", "..", f"../{segments.parent.name}", "link"):
+        store.snapshots.delete(name)
+    assert kept.is_dir()
+    assert segments.is_dir()
 
 
 def a_remembered_fact_is_recalled_until_forgotten(bench: StoreBench) -> None:
@@ -334,7 +362,7 @@ def a_changed_segment_is_found_by_verify(bench: StoreBench) -> None:
     """One flipped bit is enough."""
     store = bench.open()
     committed(store, begun(store), "run_1", with_segment(store, store.ledgers.get(SYNC), "one.parquet"))
-    path = store.ledgers.folder(SYNC) / "one.parquet"
+    path = store.snapshots.ledger(SYNC) / "one.parquet"
     content = bytearray(path.read_bytes())
     content[5] ^= 1
     path.write_bytes(content)

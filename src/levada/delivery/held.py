@@ -122,7 +122,7 @@ def _sent_by(store: Store, run_id: str, plan: Plan, connection: duckdb.DuckDBPyC
     record = store.runs.get(run_id)
     if record.status == "cancelled" or not record.folder:
         raise _UntoldError  # a plan that was dropped: nobody knows what its answered requests changed
-    folder = store.folder / "plans" / record.folder
+    folder = store.snapshots.plan(record.folder)
     earlier = Plan.read(folder)
     if earlier.match != plan.match or earlier.keys != plan.keys:
         raise _UntoldError

@@ -221,7 +221,7 @@ def _begun(world: World, place: Place, proof: Proof, seen: Seen | None, begun: R
 
 def still_stands(world: World, begun: RunRecord, lease: Lease) -> bool:
     """May a run that was begun be gone on with, as far as its destination tells?"""
-    folder = world.store.folder / "plans" / begun.folder
+    folder = world.store.snapshots.plan(begun.folder)
     plan = Plan.read(folder, begun.plan_id)
     order, name, schema = read_order(begun.sync, begun.run_id, plan, folder)
     place = Place.of_order(order, world.destination(name), schema)

@@ -159,7 +159,7 @@ def found_run(
             )
         if not record.folder:
             raise _without_plan(store, record)
-        folder = plan_folder(store, record)
+        folder = store.snapshots.plan(record.folder)
         return record, folder, Plan.read(folder)
     found = (latest_with_records(store, sync, outcome) if outcome else None) or latest_with_records(store, sync)
     if found is None:
@@ -174,7 +174,7 @@ def latest_with_records(
     for record in store.runs.newest(sync, RUNS_SEARCHED_MAX):
         if not record.folder or (outcome is not None and not _counts(record, outcome)):
             continue
-        folder = plan_folder(store, record)
+        folder = store.snapshots.plan(record.folder)
         plan = Plan.read(folder)
         if plan.counts.operations or plan.counts.invalid or plan.left is not None:
             return record, folder, plan
@@ -210,10 +210,6 @@ def _none_of(sync: str) -> ConfigError:
         code="usage.no_records",
         hint=f"`levada run {sync}` makes one, `levada runs {sync}` lists what there is",
     )
-
-
-def plan_folder(store: Store, record: RunRecord) -> Path:
-    return store.folder / "plans" / record.folder
 
 
 def _listed(

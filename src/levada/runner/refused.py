@@ -52,7 +52,7 @@ def waiting(
     if named is None or not plan.counts.operations:
         return NOTHING
     run, _, digest = named.partition("/")
-    path = store.folder / "plans" / run / FILE
+    path = store.snapshots.plan(run) / FILE
     if (only_just and run not in just) or not path.exists() or digest_of(path) != digest:
         return NOTHING
     again = int(run in just)

@@ -6,7 +6,6 @@ thrown away: it is resumed by the next start of its sync, unless nothing of it c
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -24,7 +23,7 @@ from levada.delivery.order import DeliveryOrder, DeliveryReport
 from levada.delivery.pauses import as_destination_error
 from levada.delivery.settled import figures
 from levada.destination import Destination, TableDestination
-from levada.durable import private_folder, system_error
+from levada.durable import system_error
 from levada.errors import (
     ConfigError,
     CorruptedError,
@@ -50,7 +49,7 @@ from levada.runner.resolve import resolve
 from levada.runner.resolved import Resolved
 from levada.runner.shifted import remember_beginning, remember_end
 from levada.runner.target import check_target, remember_target
-from levada.runner.trip import Trip, close, ended, pause_of, result_of, taken_over, was_begun
+from levada.runner.trip import Trip, close, drop_files, ended, pause_of, result_of, taken_over, was_begun
 from levada.runner.undone import forget_undone, undone_runs
 from levada.runner.unremembered import without_guess
 from levada.store import Lease, RunRecord
@@ -162,7 +161,7 @@ def _settle(world: World, resolved: Resolved, lease: Lease, entitled: Callable[[
         trip = _trip(world, resolved, lease, entitled, "settle")
         asked = resolved.planner.unanswered(ledger, trip.folder, resolved.mapping.match, wanted, start)
         if asked is None:
-            shutil.rmtree(trip.folder)
+            store.snapshots.delete(trip.run_id)
             break
         plan, start = asked
         store.runs.create(lease, trip.run_id, "settle")
@@ -182,8 +181,7 @@ def _trip(world: World, resolved: Resolved, lease: Lease, entitled: Callable[[],
     """A run that begins, with a folder that is its own."""
     clock = world.clock
     run_id = clock.new_id("run")
-    folder = world.store.folder / "plans" / run_id
-    private_folder(folder)
+    folder = world.store.snapshots.create(run_id)
     return Trip(world, resolved.name, run_id, lease, folder, clock.now(), clock.monotonic(), purpose, entitled=entitled)
 
 
@@ -201,13 +199,13 @@ def _fresh(
 ) -> RunResult:
     store, clock = world.store, world.clock
     run_id = clock.new_id("run")
-    folder = store.folder / "plans" / run_id
+    folder = store.snapshots.plan(run_id)
     began, told = (clock.now(), clock.monotonic()), resolved.notices
     trip = Trip(world, resolved.name, run_id, lease, folder, *began, purpose, told, entitled, finished)
     store.runs.create(lease, run_id, purpose)
     world.listener(events.RunStarted(resolved.name, run_id))
     try:
-        private_folder(folder)
+        store.snapshots.create(run_id)
         ledger = store.ledgers.get(resolved.name)
         check_target(world, resolved, ledger)
         place = Place.of(resolved)
@@ -320,7 +318,7 @@ def _skipped(trip: Trip, resolved: Resolved, ledger: Ledger) -> RunResult:
     folded = resolved.planner.confirmed(_request(trip, resolved, ledger))
     notice = f"first_run: skip took {plural(folded.rows, 'row')} as already synced and sent nothing"
     result = trip.result("succeeded", counts=Counts(unchanged=folded.rows), notices=(*trip.notices, notice))
-    shutil.rmtree(trip.folder, ignore_errors=True)
+    drop_files(trip)
     trip.world.store.ledgers.commit(trip.lease, trip.run_id, folded, status="succeeded", result=result.as_dict())
     renew_proof(trip.world, Place.of(resolved), trip.lease, folded)
     return result
@@ -393,7 +391,7 @@ def _paused(trip: Trip, plan: Plan, report: DeliveryReport) -> RunResult:
 def _resume(world: World, record: RunRecord, lease: Lease, entitled: Callable[[], bool]) -> RunResult:
     """Finish a run that an earlier process left open: the same plan, from where its journal ends (G5)."""
     clock = world.clock
-    folder = world.store.folder / "plans" / record.folder
+    folder = world.store.snapshots.plan(record.folder)
     trip = Trip(world, record.sync, record.run_id, lease, folder, clock.now(), clock.monotonic())
     plan = Plan.read(folder, record.plan_id)
     order, destination_name, schema = read_order(trip.sync, trip.run_id, plan, folder)

@@ -61,7 +61,7 @@ def _later(world: World, undone: RunRecord) -> Iterator[tuple[RunRecord, Plan, P
         if record.folder and record.purpose != "settle" and record.status != "blocked":
             found.append(record)
     for record in reversed(found):
-        place = world.store.folder / "plans" / record.folder
+        place = world.store.snapshots.plan(record.folder)
         try:
             yield record, Plan.read(place), place
         except LevadaError:

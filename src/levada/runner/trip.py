@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from levada.change import Counts
 from levada.clock import isoformat
 from levada.delivery.order import DeliveryOrder
-from levada.errors import AuthError, FullError, LevadaError, UnavailableError, UnreachableError
+from levada.errors import AuthError, FullError, LevadaError, StoreError, UnavailableError, UnreachableError
 from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
 from levada.run import PauseReason, RunResult, Status, Tally
@@ -89,7 +89,13 @@ def close(trip: Trip, result: RunResult, plan: Plan | None = None) -> None:
         result=result.as_dict(),
     )
     if plan is None:
-        shutil.rmtree(trip.folder, ignore_errors=True)
+        drop_files(trip)
+
+
+def drop_files(trip: Trip) -> None:
+    """Delete the run's folder, of which nothing is needed any more. If that fails now, a sweep does it."""
+    with suppress(StoreError):
+        trip.world.store.snapshots.delete(trip.folder.name)
 
 
 def ended(trip: Trip, error: LevadaError, plan: Plan | None = None) -> RunResult:

@@ -28,7 +28,6 @@ from levada.runner.approval import standing_approval
 from levada.runner.guarding import decide
 from levada.runner.ordered import read_order
 from levada.runner.plan import SAMPLE_DEFAULT, PlanView, request
-from levada.runner.records import plan_folder
 from levada.runner.resolve import resolve
 from levada.runner.resolved import Resolved
 from levada.runner.run import Errand, run
@@ -73,7 +72,7 @@ class Undo:
                 code="usage.run_without_plan",
                 hint="it sent nothing, or retention took its details; `levada runs` lists the others",
             )
-        folder = plan_folder(world.store, record)
+        folder = world.store.snapshots.plan(record.folder)
         plan = Plan.read(folder)
         if record.status == "blocked":
             raise ConfigError(

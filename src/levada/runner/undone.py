@@ -76,7 +76,7 @@ def _repeated(world: World, plan: Plan, folder: Path, run_id: str) -> int:
         entries = list(world.stored.journals.entries(record.run_id))
         if not entries:
             return 0  # nothing was sent
-        undo_folder = world.stored.folder / "plans" / record.folder
+        undo_folder = world.stored.snapshots.plan(record.folder)
         undo = Plan.read(undo_folder)
     except LevadaError:
         return 0

@@ -196,10 +196,8 @@ class World:
         if self._opened.store is None:
             from levada.stores.sqlite import SqliteStore
 
-            # a folder with remains of a store is opened as if to make one, which says what was lost
-            lost = any((self.state_folder / "ledgers").glob("*/*")) or (self.state_folder / "high-water").exists()
             try:
-                self._opened.store = SqliteStore.open(self.state_folder, self.clock, create=lost)
+                self._opened.store = SqliteStore.open(self.state_folder, self.clock, create=False)
             except StoreError as error:
                 if error.code == "store.missing":
                     return None
@@ -209,7 +207,7 @@ class World:
     def ledger(self, sync: str) -> Ledger:
         """What is confirmed of a sync; an empty ledger where there is no store yet."""
         store = self.stored
-        return store.ledgers.get(sync) if store is not None else Ledger(sync, self.state_folder / "ledgers" / sync)
+        return store.ledgers.get(sync) if store is not None else Ledger(sync, self.state_folder)
 
     @property
     def spool(self) -> Path:

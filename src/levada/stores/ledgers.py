@@ -12,23 +12,21 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from xxhash import xxh3_128
 
-from levada.durable import private_folder, sync_path
+from levada.durable import sync_path
 from levada.errors import CorruptedError, StoreError
 from levada.plan import PlanFile
 from levada.planner import Ledger, Segment
 from levada.run import Status
-from levada.store import Lease
+from levada.store import Lease, Snapshots
 from levada.stores.database import Database, translated
 from levada.stores.highwater import Meta
 from levada.stores.leases import SqliteLeases
 from levada.stores.rows import REBUILD_HINT, Row, sealed, sought, verified
 from levada.stores.runs import RunRows
 
-FOLDER = "ledgers"
 _READ_BYTES = 1 << 20
 REBUILT = "the sync's ledger was rebuilt; what this run had sent counts as unknown"
 
@@ -36,29 +34,21 @@ REBUILT = "the sync's ledger was rebuilt; what this run had sent counts as unkno
 class SqliteLedgers:
     """Fulfils `levada.store.Ledgers`; what else it has is for the other parts of this store."""
 
-    def __init__(self, database: Database, meta: Meta, leases: SqliteLeases, runs: RunRows, folder: Path) -> None:
+    def __init__(
+        self, database: Database, meta: Meta, leases: SqliteLeases, runs: RunRows, snapshots: Snapshots
+    ) -> None:
         self._database = database
         self._meta = meta
         self._leases = leases
         self._runs = runs
-        self._folder = folder
-
-    def folder(self, sync: str) -> Path:
-        """Where the sync's segments are; made if missing."""
-        name = quote(sync, safe="")
-        folder = self._folder / FOLDER / (f"%2E{name[1:]}" if name.startswith(".") else name)
-        with translated(folder):
-            if not folder.is_dir():
-                private_folder(self._folder / FOLDER)
-                private_folder(folder)
-        return folder
+        self._snapshots = snapshots
 
     def get(self, sync: str) -> Ledger:
         """See `Ledgers.get`."""
         self._meta.compare()
         with self._database.read():
             found = self.stored(sync)
-        folder = self.folder(sync)
+        folder = self._snapshots.ledger(sync)
         for segment in found.segments:
             problem = missing(folder, segment.file)
             if problem:
@@ -71,7 +61,7 @@ class SqliteLedgers:
         """The ledger's row, without a look at its files."""
         what, hint = _words(sync)
         row = sought(self._database, "ledgers.", "ledger", sync, what=what, hint=hint)
-        return Ledger(sync, self.folder(sync)) if row is None else self.from_row(row)
+        return Ledger(sync, self._snapshots.ledger(sync)) if row is None else self.from_row(row)
 
     def all(self) -> list[Ledger]:
         found = []
@@ -96,7 +86,7 @@ class SqliteLedgers:
         )
         return Ledger(
             sync=sync,
-            folder=self.folder(sync),
+            folder=self._snapshots.ledger(sync),
             generation=generation,
             segments=segments,
             rows=data["rows"],
@@ -140,7 +130,7 @@ class SqliteLedgers:
             held = self._leases.fence(lease)
             row = self._database.row("ledgers.read", sync)
             generation = row[1] if row is not None and isinstance(row[1], int) else 0
-            ledger = Ledger(sync, self.folder(sync), generation=max(0, generation) + 1)
+            ledger = Ledger(sync, self._snapshots.ledger(sync), generation=max(0, generation) + 1)
             self.write(ledger)
             found = self._runs.find(held.run_id) if held.run_id else None
             if found is not None:
@@ -163,7 +153,7 @@ class SqliteLedgers:
         """Delete the files of the sync's folder that its ledger does not name; returns how many."""
         kept = {segment.file.name for segment in ledger.segments}
         dropped = 0
-        for path in self.folder(ledger.sync).iterdir():
+        for path in self._snapshots.ledger(ledger.sync).iterdir():
             if path.name not in kept and path.is_file() and not path.is_symlink():
                 path.unlink(missing_ok=True)
                 dropped += 1
@@ -184,7 +174,7 @@ class SqliteLedgers:
         self.write(ledger)
 
     def _prove_durable(self, ledger: Ledger) -> None:
-        folder = self.folder(ledger.sync)
+        folder = self._snapshots.ledger(ledger.sync)
         with translated(folder):
             for segment in ledger.segments:
                 problem = missing(folder, segment.file)
@@ -193,7 +183,7 @@ class SqliteLedgers:
             sync_path(folder)
 
     def _finish(self, ledger: Ledger) -> None:
-        with translated(self._folder):
+        with translated(ledger.folder):
             self._meta.raise_mark()
             self.drop_unreferenced(ledger)
 

@@ -2,9 +2,9 @@
 
     .levada/state.sqlite     the database (WAL, synchronous=FULL)
     .levada/high-water       how far it had got; see levada.stores.highwater
-    .levada/ledgers/<sync>/  segment files, written by the planner
-    .levada/plans/<folder>/  plan files, written by the planner
     .levada/backups/         the database as it was before a migration
+
+and the files of plans and ledgers: see levada.stores.snapshots.
 
 Everything is private to its owner (0700, 0600). May be used by several threads and processes.
 What is not here: the tables' own rules, each of which has a module beside this one.
@@ -26,12 +26,12 @@ from levada.stores.facts import SqliteApprovals, SqliteLimits, SqliteMemory
 from levada.stores.highwater import LOCK, HighWater, Meta, read_mark
 from levada.stores.journal import Holds, SqliteJournals
 from levada.stores.leases import SqliteLeases
-from levada.stores.ledgers import FOLDER as LEDGERS
 from levada.stores.ledgers import SqliteLedgers
 from levada.stores.machine import THIS_MACHINE, Machine
 from levada.stores.moments import MachineMoments
 from levada.stores.rows import ACCEPT_HINT
 from levada.stores.runs import RunRows, SqliteRuns
+from levada.stores.snapshots import LEDGERS, LocalSnapshots
 from levada.stores.upkeep import SqliteUpkeep
 from levada.stores.vault import SqliteVault
 
@@ -52,7 +52,8 @@ class SqliteStore:
         self._meta = Meta(database, folder)
         self.leases = leases = SqliteLeases(database, self._meta, clock, machine, self._me)
         rows = RunRows(database, leases, clock)
-        self.ledgers = SqliteLedgers(database, self._meta, leases, rows, folder)
+        self.snapshots = LocalSnapshots(folder)
+        self.ledgers = SqliteLedgers(database, self._meta, leases, rows, self.snapshots)
         self.runs = SqliteRuns(database, rows, leases, self.ledgers, clock)
         self.journals = SqliteJournals(database, leases, rows, Holds(database, clock, machine))
         self.memory = SqliteMemory(database, leases)
@@ -61,7 +62,9 @@ class SqliteStore:
         self.moments = MachineMoments(clock, machine)
         self.vault = SqliteVault(database, self._meta, environment)
         self.audit = SqliteAudit(database, self._meta)
-        self.upkeep = SqliteUpkeep(database, self._meta, leases, rows, self.ledgers, self.audit, clock, machine, folder)
+        self.upkeep = SqliteUpkeep(
+            database, self._meta, leases, rows, self.ledgers, self.audit, clock, machine, self.snapshots, folder
+        )
 
     @staticmethod
     def open(
@@ -84,10 +87,10 @@ class SqliteStore:
         path = folder / FILE
         with translated(folder):
             present = path.exists() and path.stat().st_size > 0
-            if not present and not create:
-                raise StoreError(f"there is no store in {folder}", code="store.missing", hint="`levada run` makes one")
             if not present and check:
                 _refuse_remains(folder)
+            if not present and not create:
+                raise StoreError(f"there is no store in {folder}", code="store.missing", hint="`levada run` makes one")
             private_folder(folder)
             with locked(folder / LOCK):
                 database = Database.open(path)

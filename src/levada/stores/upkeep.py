@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -11,10 +10,10 @@ from pathlib import Path
 from levada.clock import Clock, isoformat
 from levada.errors import CorruptedError, LevadaError
 from levada.run import OPEN_PHASES
-from levada.store import AuditEntry, Fact, RunRecord
+from levada.store import AuditEntry, Fact, RunRecord, Snapshots
 from levada.stores.acceptance import Acceptance
 from levada.stores.audit import SqliteAudit
-from levada.stores.database import Database, translated
+from levada.stores.database import Database
 from levada.stores.highwater import Meta
 from levada.stores.journal import entry_problem, head
 from levada.stores.leases import SqliteLeases
@@ -23,7 +22,6 @@ from levada.stores.machine import Machine
 from levada.stores.rows import ACCEPT_HINT, holds
 from levada.stores.runs import RunRows, numbered
 
-PLANS = "plans"
 APPROVAL_HOURS = 24
 """A plan that waits for an approval is kept at least so long, and so is a plan that no run names."""
 _PAGE_ROWS = 500
@@ -53,6 +51,7 @@ class SqliteUpkeep:
     audit: SqliteAudit
     clock: Clock
     machine: Machine
+    snapshots: Snapshots
     folder: Path
 
     def verify(self) -> Sequence[str]:
@@ -179,24 +178,20 @@ class SqliteUpkeep:
             if run.folder:
                 self.runs.save(found.number, replace(found.run, folder=""))
         if run.folder:
-            self._remove(self.folder / PLANS / run.folder)
+            self.snapshots.delete(run.folder)
         return int(had_journal or bool(run.folder))
 
     def _sweep_folders(self, kept: set[str], older_than: datetime) -> None:
         """Those that no run names: what a process that died while it read the model left, the model's rows included."""
-        plans = self.folder / PLANS
-        if not plans.is_dir():
-            return
+        plans = self.snapshots.plans()
         with self.database.read():
             # A run may have taken up a folder since the runs were read.
             kept = kept | {numbered(row).run.folder for row in self.database.rows("runs.newest", _PAGE_ROWS)}
             # A run that is still reading has one of its own name, in which nothing may have moved for long.
             kept |= {held.run_id for held in self.leases.all()}
-        with translated(plans):
-            for folder in plans.iterdir():
-                changed = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
-                if folder.name not in kept and changed < older_than:
-                    self._remove(folder)
+        for name, changed in plans.items():
+            if name not in kept and changed < older_than:
+                self.snapshots.delete(name)
 
     def _sweep_facts(self, older_than: datetime) -> None:
         day = older_than.astimezone(UTC).date().isoformat()
@@ -207,11 +202,6 @@ class SqliteUpkeep:
             for row in self.database.rows("facts.quota_all"):
                 if holds("quota", row) and row[1] < day:
                     self.database.change("facts.quota_delete", (row[0], row[1]))
-
-    def _remove(self, folder: Path) -> None:
-        with translated(folder):
-            if folder.parent == self.folder / PLANS and folder.is_dir() and not folder.is_symlink():
-                shutil.rmtree(folder)
 
 
 def _expired(run: RunRecord, older_than: datetime, recent: datetime) -> bool:

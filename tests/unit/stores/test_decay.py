@@ -190,6 +190,21 @@ def test_a_store_with_a_damaged_key_can_be_gone_on_with(full: Path, table: str) 
     store.close()
 
 
+def test_a_ledger_behind_a_damaged_key_can_be_rebuilt(full: Path) -> None:
+    """As the error says; `verify` names the row that nobody finds any more."""
+    damage_key(full, "ledger", SYNC.encode())
+    store = SqliteStore.open(full, FakeClock())
+    with pytest.raises(CorruptedError) as caught:
+        store.ledgers.get(SYNC)
+    assert f"resync {SYNC} --rebuild" in str(caught.value.hint)
+    lease = store.leases.acquire(SYNC)
+    store.ledgers.rebuild(lease, SYNC)
+    assert store.ledgers.get(SYNC).generation == 1
+    store.leases.release(lease)
+    assert any("the ledger of" in problem for problem in store.upkeep.verify())
+    store.close()
+
+
 @pytest.mark.parametrize("damaged", [False, True])
 def test_a_store_from_before_there_were_copies_of_its_keys_opens(full: Path, damaged: bool) -> None:
     """They are made from its tables, which are read through once: what was damaged before is not taken as it is."""

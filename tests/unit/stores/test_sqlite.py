@@ -209,7 +209,7 @@ def test_an_older_copy_of_the_store_is_noticed(folder: Path, tmp_path: Path) -> 
         store.ledgers.get(SYNC)
     assert store.upkeep.accept_rollback("ana")
     assert store.ledgers.get(SYNC).distrusted
-    assert [path.name for path in store.ledgers.folder(SYNC).iterdir()] == ["one.parquet"]
+    assert [path.name for path in store.snapshots.ledger(SYNC).iterdir()] == ["one.parquet"]
     assert store.audit.newest()[0].action == "store.accept_rollback"
     assert store.upkeep.verify() == []
     store.close()
@@ -612,8 +612,8 @@ def test_a_commit_leaves_hard_links_of_other_folders_alone(store: SqliteStore, f
     plan = folder / "plans" / "run_1"
     plan.mkdir(parents=True)
     (plan / "added.parquet").write_bytes(b"rows")
-    os.link(plan / "added.parquet", store.ledgers.folder(SYNC) / "old.parquet")
+    os.link(plan / "added.parquet", store.snapshots.ledger(SYNC) / "old.parquet")
     lease = begun(store)
     committed(store, lease, "run_1", replace(store.ledgers.get(SYNC), generation=1))
-    assert not (store.ledgers.folder(SYNC) / "old.parquet").exists()
+    assert not (store.snapshots.ledger(SYNC) / "old.parquet").exists()
     assert (plan / "added.parquet").read_bytes() == b"rows"
