@@ -248,8 +248,8 @@ text; `{{` and `}}` are literal braces. Placeholders: `{fields}` (the object of 
 nested), `{fields.NAME}` or `{NAME}` (one field), `{match}` and `{match.NAME}` (match fields), `{key}` and
 `{key_field}` (the only match field and its name), `{before}`, `{before.NAME}`, `{destination_id}`, `{operation}`,
 `{kind}`, `{verb}`, `{object}`, `{sync}`. `fields_all` in place of `fields` sends every field, not just those that
-changed. The exact rules, the parsed form (`parse` takes either form) and a rendering to measure by are in
-`levada.template`.
+changed; `fields_but_match` and `fields_all_but_match` leave out the match fields. The exact rules, the parsed form
+(`parse` takes either form) and a rendering in Python are in `levada.template`.
 """
 
 

@@ -13,6 +13,7 @@ The rules:
   fields. Dots and `[n]` in names make nested objects and arrays (`field_tree`). Under `nulls: skip` a field
   that is NULL is left out; an object of which every field is left out is left out with them. An array is
   sent whole, NULLs and unchanged items included, if any of its fields is sent.
+* `{fields_but_match}` and `{fields_all_but_match}` are the same without the match fields.
 * `{NAME}` and `{fields.NAME}` are one field, changed or not. Alone as an object's member, it is left out
   under `nulls: skip` when it is NULL.
 * `{match}`, `{match.NAME}` and `{key}` (of the only match field, whose name is `{key_field}`) are the values
@@ -47,8 +48,8 @@ from levada.errors import ConfigError
 from levada.nearest import nearest
 
 Source = Literal[
-    "fields", "fields_all", "match", "before", "key", "key_field", "destination_id", "operation",
-    "kind", "verb", "object", "sync", "other",
+    "fields", "fields_all", "fields_but_match", "fields_all_but_match", "match", "before", "key", "key_field",
+    "destination_id", "operation", "kind", "verb", "object", "sync", "other",
 ]  # fmt: skip
 """`other` is a name that only the caller of `parse` knows (`records`, `job`); no column of a batch has it."""
 
@@ -56,6 +57,8 @@ SIMPLE: frozenset[str] = frozenset(
     {"key", "key_field", "destination_id", "operation", "kind", "verb", "object", "sync"}
 )
 GROUPS: frozenset[str] = frozenset({"fields", "fields_all", "match", "before"})
+WITHOUT_MATCH: frozenset[str] = frozenset({"fields_but_match", "fields_all_but_match"})
+"""Groups of fields that are only sent whole."""
 OWN = "levada"
 """`{levada.kind}` is the same as `{kind}`, for whoever also has a field of that name."""
 PER_BATCH: frozenset[str] = frozenset({"key_field", "kind", "verb", "object", "sync"})
@@ -181,13 +184,13 @@ def parse_text(template: str, names: Names = ANY_FIELD) -> Constant | Placeholde
 
 def _named(name: str, names: Names) -> Placeholder | Constant:
     own, _, word = name.partition(".")
-    if own == OWN and (word in SIMPLE or word in GROUPS or word in names.others):
+    if own == OWN and (word in SIMPLE | GROUPS | WITHOUT_MATCH or word in names.others):
         return Placeholder("other", word) if word in names.others else Placeholder(word)  # type: ignore[arg-type]
     if name in names.constants:
         return Constant(names.constants[name])
     if name in names.others:
         return Placeholder("other", name)
-    if name in SIMPLE or name in GROUPS:
+    if name in SIMPLE | GROUPS | WITHOUT_MATCH:
         return Placeholder(name)  # type: ignore[arg-type]
     group, dot, rest = name.partition(".")
     if dot and rest and group in GROUPS:
@@ -201,7 +204,7 @@ def _named(name: str, names: Names) -> Placeholder | Constant:
 
 
 def _nearest(name: str, names: Names) -> str:
-    known = sorted({*SIMPLE, *GROUPS, *names.others, *names.constants, *(names.fields or ())})
+    known = sorted({*SIMPLE, *GROUPS, *WITHOUT_MATCH, *names.others, *names.constants, *(names.fields or ())})
     meant = nearest(name, known)
     return f"did you mean {{{meant}}}?" if meant else f"known are {', '.join(known)}"
 
@@ -399,6 +402,8 @@ def _of(place: Placeholder, record: Record) -> Any:
     match place.source:
         case "fields" | "fields_all":
             return record.fields[name] if name else _nested(field_tree(list(record.fields)), record.fields)
+        case "fields_but_match" | "fields_all_but_match":
+            return _nested(field_tree([each for each in record.fields if each not in record.match]), record.fields)
         case "match":
             return record.match[name] if name else _nested(field_tree(list(record.match)), record.match)
         case "before":

@@ -13,9 +13,10 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from levada.batch import Batch
 from levada.destination import UNREAD_ERROR, FieldSpec, Found, Page, Request, Response, Talk, not_looked_up
-from levada.destinations.answers import record_texts
+from levada.destinations.answers import holds, record_texts
 from levada.destinations.paths import MISSING, answer_words, document, look, steps, text_at
 from levada.destinations.questions import FieldsDiscovery, LookUp, Next, ObjectsDiscovery, Read
+from levada.destinations.reading import Truth
 from levada.destinations.requests import Address, Unaddressable, Unsendable, Values, address, record_of
 from levada.destinations.signs import asked_at_most, failure, more_pages
 from levada.errors import ConfigError, DestinationError
@@ -285,13 +286,14 @@ def _field(entry: Any, declared: FieldsDiscovery) -> FieldSpec:
     )
 
 
-def _truth(entry: Any, place: str | None, *, default: bool) -> bool:
-    if place is None:
+def _truth(entry: Any, declared: Truth | None, *, default: bool) -> bool:
+    """What an entry does not tell is as by default."""
+    if declared is None:
         return default
-    value = look(entry, place.removeprefix("!"))
-    if not isinstance(value, bool):
+    if isinstance(declared.equals, bool) and not isinstance(look(entry, declared.path), bool):
         return default
-    return not value if place.startswith("!") else value
+    told = holds(declared, entry)
+    return default if told is None else told
 
 
 def _body(declared: Any) -> bytes | None:

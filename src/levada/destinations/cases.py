@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -26,10 +26,11 @@ from levada.destinations.declared import DeclaredDestination
 from levada.destinations.example import example_batch
 from levada.destinations.language import VERBS, Case, CaseAnswer, CaseRequest, Connector
 from levada.destinations.paths import read_json, same
-from levada.errors import LevadaError, Where
+from levada.errors import ConfigError, LevadaError, Where
 from levada.mapping import FieldType
+from levada.nearest import nearest_hint
 from levada.outcome import Effect, Outcomes
-from levada.template import as_text, json_bytes, json_text
+from levada.template import as_text, field_steps, json_bytes, json_text
 
 REQUESTS_MAX = 1_000
 """A case that makes more requests than this has gone astray."""
@@ -219,10 +220,19 @@ def _verb_of(case: Case) -> tuple[Verb, str]:
 
 
 def batch_of(destination: DeclaredDestination, case: Case, verb: Verb, object_name: str) -> Batch:
-    """A case's records as the batch that delivery would make of them."""
-    declared = destination.options.objects.get(object_name)
-    facts = declared.fields if declared is not None else {}
-    types: dict[str, FieldType] = {name: each.type for name, each in facts.items()}
+    """A case's records as the batch that delivery would make of them.
+
+    Raises ConfigError for an object that there cannot be, and for a field that a sync could not map.
+    """
+    options = destination.options
+    declared = options.shape(object_name)
+    if declared is None:
+        raise _unknown("object", object_name, destination.name, options.objects)
+    closed = options.closed(object_name)
+    for name in dict.fromkeys(name for record in case.records for name in record):
+        if closed is not None and not {name, field_steps(name)[0]} & closed:
+            raise _unknown("field", name, f"{destination.name}.{object_name}", closed)
+    types: dict[str, FieldType] = {name: each.type for name, each in declared.fields.items()}
 
     def row(values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: typed(value, types.get(name, "any")) for name, value in values.items()}
@@ -231,7 +241,7 @@ def batch_of(destination: DeclaredDestination, case: Case, verb: Verb, object_na
         [row(record) for record in case.records],
         object_name=object_name,
         verb=verb,
-        match=case.match or (declared.match if declared is not None else None) or tuple(case.records[0])[:1],
+        match=case.match or declared.match or tuple(case.records[0])[:1],
         template=destination.template(object_name, verb),
         kind=case.kind,
         changed=case.changed,
@@ -240,6 +250,11 @@ def batch_of(destination: DeclaredDestination, case: Case, verb: Verb, object_na
         nulls=case.nulls,
         embedded=frozenset(name for name, type_ in types.items() if type_ == "json"),
     )
+
+
+def _unknown(what: str, name: str, of: str, known: Iterable[str]) -> ConfigError:
+    hint = nearest_hint(name, list(known))
+    return ConfigError(f"{of} has no {what} {name}: {hint}", code=f"config.unknown_{what}", hint=hint)
 
 
 def typed(value: Any, type_: FieldType) -> Any:

@@ -30,8 +30,9 @@ from levada.destinations import asking, feasibility, jobs
 from levada.destinations.answers import Reader
 from levada.destinations.auth import auth_from
 from levada.destinations.identifiers import OWN_ID, filled, identified
-from levada.destinations.language import VERBS, Action, FieldFacts, HttpOptions, Object
+from levada.destinations.language import VERBS, Action, HttpOptions, Object
 from levada.destinations.paths import answer_words
+from levada.destinations.questions import FieldFacts
 from levada.destinations.reading import Scalar
 from levada.destinations.requests import Sender, Unsendable, address, scalars, sender
 from levada.errors import ConfigError, DestinationError
@@ -85,21 +86,21 @@ class DeclaredDestination:
             known = yield from self.objects()
             if object_name not in known:
                 raise self._unknown(object_name, known)
-        facts = declared.fields if declared is not None else {}
-        fields = {name: _field_spec(name, each) for name, each in facts.items()}
+        shape = self.options.shape(object_name)
+        assert shape is not None, "a name that is known is declared, or was discovered"
+        fields = {name: _field_spec(name, each) for name, each in shape.fields.items()}
         discovery = self.options.discover.fields
-        if discovery is not None:
+        if discovery is not None and self.options.asks_fields(object_name):
             names = replace(self._names(object_name), fields=frozenset())
             where = address(discovery, names, self.options.headers)
             found = yield from asking.fields(where, discovery, object_name, self.base_url)
             fields = {**{each.name: each for each in found}, **fields}
-        is_open = declared.open if declared is not None else None
         return ObjectSpec(
             object_name,
             tuple(fields.values()),
-            open=not fields if is_open is None else is_open,
+            open=not fields if shape.open is None else shape.open,
             verbs=tuple(verb for verb in VERBS if self.options.action(object_name, verb) is not None),
-            match=declared.match if declared is not None else None,
+            match=shape.match,
             title=declared.title if declared is not None else "",
         )
 
@@ -249,7 +250,7 @@ class DeclaredDestination:
         for object_name in self.options.objects:
             self._check(object_name, object_name, self.options.objects[object_name].fields)
         if self.options.discover.objects is not None:
-            self._check("{object}", "verbs", ())
+            self._check("{object}", "verbs", self.options.discover.objects.fields)
         return self
 
     def _check(self, object_name: str, shown: str, fields: Iterable[str]) -> None:
@@ -309,9 +310,7 @@ class DeclaredDestination:
     def _names(self, object_name: str) -> Names:
         """Fields that a template may name: those declared, where the object takes no others."""
         declared = self.options.objects.get(object_name)
-        closed = declared is not None and declared.fields and not declared.open and self.options.discover.fields is None
-        fields = frozenset(declared.fields) if declared is not None and closed else None
-        return Names(fields, constants=self._constants(declared))
+        return Names(self.options.closed(object_name), constants=self._constants(declared))
 
     def _constants(self, declared: Object | None) -> dict[str, Scalar]:
         own = declared.constants if declared is not None else {}

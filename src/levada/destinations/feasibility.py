@@ -15,7 +15,7 @@ from levada.destinations.questions import LookUp, RequestDeclaration
 from levada.destinations.reading import Reading, Scalar
 from levada.destinations.requests import Sender
 from levada.errors import ConfigError
-from levada.template import GROUPS, OWN, Items, Members, Node, Placeholder, Text, placeholders, written
+from levada.template import GROUPS, OWN, WITHOUT_MATCH, Items, Members, Node, Placeholder, Text, placeholders, written
 
 NEW: Final[frozenset[Verb]] = frozenset({"create", "upsert", "append", "add"})
 """Verbs whose record may be new to the tool, and then has no id there."""
@@ -35,6 +35,8 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "operation": "the id of this change",
     "fields": "the fields that changed",
     "fields_all": "all fields",
+    "fields_but_match": "the fields that changed, without those of match",
+    "fields_all_but_match": "all fields without those of match",
     "match": "the match fields",
     "before": "the values last confirmed",
     "idempotency_key": "the key of the request",
@@ -72,7 +74,7 @@ def always(sender: Sender) -> tuple[Placeholder, ...]:
         # a member that is left out is an empty cell in CSV
         csv = sender.encoding == "csv"
         fields += placeholders(sender.template) if csv else _always(sender.template)
-    return tuple(place for place in fields if place.source in ("fields", "fields_all"))
+    return tuple(place for place in fields if place.source in WITHOUT_MATCH or place.source in ("fields", "fields_all"))
 
 
 def _always(node: Node) -> Iterator[Placeholder]:

@@ -13,11 +13,18 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from levada.change import Verb
-from levada.destinations.questions import Discovery, LookUp, Read, RequestDeclaration, Send
+from levada.destinations.questions import (
+    Discovery,
+    FieldFacts,
+    LookUp,
+    ObjectsDiscovery,
+    Read,
+    RequestDeclaration,
+    Send,
+)
 from levada.destinations.reading import Reading, Scalar
 from levada.destinations.signing import AuthDeclaration, BaseAddress
 from levada.limits import Limits
-from levada.mapping import FieldType
 from levada.model import ONE_OR_MORE, OR_NONE, Declaration, Name, Shorthand
 from levada.outcome import Effect
 
@@ -87,39 +94,6 @@ class Action(RequestDeclaration, Shorthand):
     """What may be done when its answer is lost; without it, as the connector says, or by what the verb means."""
 
 
-class FieldFacts(Shorthand):
-    """What is known of a field. A bare word is its type."""
-
-    bare = "type"
-
-    type: FieldType = "any"
-    """What it takes."""
-    native: str = ""
-    """The tool's own name of the type."""
-    required: bool = False
-    """Must it be sent?"""
-    writable: bool = True
-    """Can it be written?"""
-    unique: bool = False
-    """Is it unique?"""
-    nullable: bool = True
-    """Can it be emptied with null?"""
-    description: str = ""
-    """For people."""
-    text_characters: int | None = Field(default=None, gt=0)
-    """The most characters."""
-    text_bytes: int | None = Field(default=None, gt=0)
-    """The most bytes in UTF-8."""
-    integer_bits: int | None = Field(default=None, gt=0)
-    """Integers from -2^(bits-1) to 2^(bits-1)-1."""
-    decimal_digits: int | None = Field(default=None, gt=0)
-    """The most digits."""
-    decimal_scale: int | None = Field(default=None, ge=0)
-    """The most digits after the point."""
-    choices: tuple[str, ...] | None = None
-    """The values that it takes."""
-
-
 class Verbs(Declaration):
     """What can be done with records."""
 
@@ -167,7 +141,7 @@ class Object(Verbs):
     title: str = ""
     """For people."""
     match: Annotated[tuple[str, ...], ONE_OR_MORE] | None = None
-    """The fields by which a record can be found; without it, any."""
+    """The field by which a record can be found, or a list of them; without it, any."""
     fields: dict[str, FieldFacts] = Field(default_factory=dict)
     """Its fields; without them, and without discovery, every field is taken."""
     open: bool | None = None
@@ -228,6 +202,23 @@ class HttpOptions(Declaration):
         declared = self.objects.get(object_name or "")
         found: Action | None = getattr(declared if declared is not None and declared.declared else self.verbs, verb)
         return found
+
+    def shape(self, object_name: str) -> Object | ObjectsDiscovery | None:
+        """What is declared of an object's fields; None of one that there cannot be."""
+        return self.objects.get(object_name) or self.discover.objects
+
+    def asks_fields(self, object_name: str) -> bool:
+        """Is the account asked for the object's fields?"""
+        shape = self.shape(object_name)
+        own = isinstance(shape, ObjectsDiscovery) and shape.fields
+        return self.discover.fields is not None and not own
+
+    def closed(self, object_name: str) -> frozenset[str] | None:
+        """The fields of an object that takes no others, where they are all declared."""
+        shape = self.shape(object_name)
+        if shape is None or not shape.fields or shape.open or self.asks_fields(object_name):
+            return None
+        return frozenset(shape.fields)
 
     def look_up(self, object_name: str | None) -> LookUp | None:
         """The object's own, or the connector's."""
@@ -305,7 +296,7 @@ class Case(Declaration):
     records: tuple[dict[str, Any], ...]
     """The records, by field name."""
     match: Annotated[tuple[str, ...], ONE_OR_MORE] | None = None
-    """The match fields; by default the object's."""
+    """The match field, or a list of them; by default the object's."""
     kind: Literal["added", "changed", "removed"] | None = None
     """What happened to the records; by default what suits the verb."""
     changed: tuple[str, ...] | None = None

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from levada.destinations.reading import Truth
 from levada.mapping import FieldType
-from levada.model import Declaration, Takes
+from levada.model import ONE_OR_MORE, Declaration, Shorthand, Takes
 
 Send = Annotated[
     str,
@@ -92,6 +93,39 @@ class LookUp(RequestDeclaration):
         return self
 
 
+class FieldFacts(Shorthand):
+    """What is known of a field. A bare word is its type."""
+
+    bare = "type"
+
+    type: FieldType = "any"
+    """What it takes."""
+    native: str = ""
+    """The tool's own name of the type."""
+    required: bool = False
+    """Must it be sent?"""
+    writable: bool = True
+    """Can it be written?"""
+    unique: bool = False
+    """Is it unique?"""
+    nullable: bool = True
+    """Can it be emptied with null?"""
+    description: str = ""
+    """For people."""
+    text_characters: int | None = Field(default=None, gt=0)
+    """The most characters."""
+    text_bytes: int | None = Field(default=None, gt=0)
+    """The most bytes in UTF-8."""
+    integer_bits: int | None = Field(default=None, gt=0)
+    """Integers from -2^(bits-1) to 2^(bits-1)-1."""
+    decimal_digits: int | None = Field(default=None, gt=0)
+    """The most digits."""
+    decimal_scale: int | None = Field(default=None, ge=0)
+    """The most digits after the point."""
+    choices: tuple[str, ...] | None = None
+    """The values that it takes."""
+
+
 class ObjectsDiscovery(RequestDeclaration):
     """The objects of this account."""
 
@@ -101,12 +135,18 @@ class ObjectsDiscovery(RequestDeclaration):
     """The place, in an entry, of the object's name; empty for the entry itself."""
     title: str | None = None
     """The place, in an entry, of its title."""
+    match: Annotated[tuple[str, ...], ONE_OR_MORE] | None = None
+    """The field by which a record of theirs can be found, or a list of them; without it, any."""
+    fields: dict[str, FieldFacts] = Field(default_factory=dict)
+    """Their fields. Where they stand here, `discover.fields` is not asked of these objects."""
+    open: bool | None = None
+    """Do they take fields that are not listed, too?"""
     next: Next | None = None
     """How the next page is asked for; without it, a page that is not the last is an error."""
 
 
 class FieldsDiscovery(RequestDeclaration):
-    """The fields of an object. Places beginning with `!` are read as their opposite."""
+    """The fields of an object."""
 
     list: str = ""
     """The place of the list in the answer."""
@@ -116,12 +156,12 @@ class FieldsDiscovery(RequestDeclaration):
     """The place of its type."""
     types: dict[str, FieldType] = Field(default_factory=dict)
     """The tool's types, in our words; a type that is not listed is `any`."""
-    required: str | None = None
-    """The place of a truth: must it be sent?"""
-    writable: str | None = None
-    """The place of a truth: can it be written?"""
-    unique: str | None = None
-    """The place of a truth: is it unique?"""
+    required: Truth | None = None
+    """The place of a truth, or what a place must be (`{path: kind, one_of: [a, b]}`): must it be sent?"""
+    writable: Truth | None = None
+    """The place of a truth, or what a place must be (`{path: kind, one_of: [a, b]}`): can it be written?"""
+    unique: Truth | None = None
+    """The place of a truth, or what a place must be (`{path: kind, one_of: [a, b]}`): is it unique?"""
     description: str | None = None
     """The place of its description."""
     choices: str | None = None

@@ -44,6 +44,17 @@ class Expectation(Shorthand):
         return self
 
 
+class Truth(Expectation):
+    """What makes something true of an entry. A bare place means: it must be `true`; with `!` before it, `false`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_path(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"path": value.removeprefix("!"), "equals": not value.startswith("!")}
+        return value
+
+
 class Created(Expectation):
     """What says that a record was not there before its request. A bare path means: it must be `true`."""
 

@@ -22,6 +22,7 @@ from levada.destinations.reading import Scalar
 from levada.errors import ConfigError
 from levada.template import (
     PER_BATCH,
+    WITHOUT_MATCH,
     Constant,
     Items,
     Members,
@@ -287,7 +288,8 @@ def address(declared: RequestDeclaration, names: Names, headers: Mapping[str, st
         tuple((name, parse_text(text, allowed)) for name, text in {**headers, **declared.headers}.items()),
     )
     for place in made.named():
-        if place.source in ("before", "fields_all") or (place.source in ("fields", "match") and not place.name):
+        whole = place.source in WITHOUT_MATCH or place.source in ("before", "fields_all")
+        if whole or (place.source in ("fields", "match") and not place.name):
             raise ConfigError(
                 f"{_shown(place)} cannot stand in a request's address",
                 code="config.template",

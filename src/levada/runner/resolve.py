@@ -289,6 +289,18 @@ def _draft(file: SyncFile, target: str, declared: FieldDeclaration, columns: Seq
     return FieldMapping(target, "value", "", declared.value, declared.apply, declared.only_if_empty)
 
 
+def _match_hint(file: SyncFile, draft: FieldMappings, spec: ObjectSpec, name: str) -> str:
+    """What to write where a record would be found by the model's key, and the object knows it by another field."""
+    if file.sync.match or name not in draft.match:
+        return ""
+    finding = spec.match or tuple(each.name for each in spec.fields if each.unique)
+    if not finding:
+        return ""
+    origins = {each.field: each.origin for each in draft.fields if each.kind == "column"}
+    examples = " or ".join(f"match: {{{each}: {origins.get(each, 'COLUMN')}}}" for each in finding)
+    return f"a record is found by the model's key unless the sync says by what: write {examples}"
+
+
 def _fitted(
     file: SyncFile, draft: FieldMappings, spec: ObjectSpec, destination: Destination | TableDestination
 ) -> FieldMappings:
@@ -303,7 +315,7 @@ def _fitted(
                     f"{destination.name}.{spec.name} has no field {mapped.field}",
                     code="config.unknown_field",
                     where=file.field_position(mapped.field),
-                    hint=nearest_hint(mapped.field, known),
+                    hint=_match_hint(file, draft, spec, mapped.field) or nearest_hint(mapped.field, known),
                 )
             fitted.append(mapped)
             continue
@@ -334,7 +346,7 @@ def _fitted(
                     f"records of {destination.name}.{spec.name} cannot be found by {name}",
                     code="config.match_not_possible",
                     where=file.positions.at("match", name),
-                    hint=f"match by {' or '.join(spec.match)}",
+                    hint=_match_hint(file, draft, spec, name) or f"match by {' or '.join(spec.match)}",
                 )
     missing = [f.name for f in spec.fields if f.required and f.name not in {m.field.split(".")[0] for m in fitted}]
     if missing and file.sync.mode not in ("update",):

@@ -15,7 +15,7 @@ from levada.destination import DeliveryClass, Destination, Naming, RequestFacts,
 from levada.errors import ConfigError, Where
 from levada.mapping import Mapping as FieldMappings
 from levada.planner import KindPolicy
-from levada.template import Placeholder, field_tree
+from levada.template import WITHOUT_MATCH, Placeholder, field_tree
 
 if TYPE_CHECKING:
     from levada.project.files import SyncFile
@@ -83,7 +83,7 @@ def sendings(resolved: Resolved) -> tuple[Sending, ...]:
             )
         elif isinstance(resolved.destination, Naming):
             facts = resolved.destination.facts(resolved.sync.object, verb)
-            held = _held(facts.held, fields) | _by_match(facts.held, match)
+            held = _held(facts.held, fields, match) | _by_match(facts.held, match)
             sent = [name for name in fields if name in held]
             again = skips and kind == "changed" and _unchanged(facts.held, match)
             found.append(Sending(kind, verb, letter, facts.method, facts.path, None, tuple(sent), again))
@@ -139,7 +139,7 @@ class _Check:
     def names(self, kind: Kind, facts: RequestFacts) -> None:
         """Do the fields make one tree, and does the sync map what the requests name?"""
         for place in (*facts.held, *facts.asked):
-            if place.source in ("fields", "fields_all") and not place.name:
+            if place.source in WITHOUT_MATCH or (place.source in ("fields", "fields_all") and not place.name):
                 try:
                     field_tree(self.fields)
                 except ConfigError as error:
@@ -192,9 +192,9 @@ class _Check:
         if kind == "removed" and self.verbs[kind] in _REMOVALS:
             return
         match = self.mapping.match
-        held = _held(facts.held, self.fields)
+        held = _held(facts.held, self.fields, match)
         by_match = _by_match(facts.held, match)
-        asked = _by_match(facts.asked, match) | _held(facts.asked, self.fields)
+        asked = _by_match(facts.asked, match) | _held(facts.asked, self.fields, match)
         lost: list[str] = []
         for mapped in self.mapping.fields:
             name = mapped.field
@@ -240,12 +240,14 @@ class _Check:
         return self.file.field_position(name)
 
 
-def _held(places: Iterable[Placeholder], fields: Iterable[str]) -> set[str]:
+def _held(places: Iterable[Placeholder], fields: Sequence[str], match: Sequence[str]) -> set[str]:
     """The fields whose new value the requests hold."""
     found: set[str] = set()
     for place in places:
         if place.source in ("fields", "fields_all"):
             found.update([place.name] if place.name else fields)
+        elif place.source in WITHOUT_MATCH:
+            found.update(name for name in fields if name not in match)
     return found
 
 

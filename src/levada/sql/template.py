@@ -15,6 +15,8 @@ from levada.change import Kind, Verb
 from levada.sql.text import json_of, literal, name_of, quoted, text_of
 from levada.sql.types import Type, type_of
 from levada.template import (
+    GROUPS,
+    WITHOUT_MATCH,
     Constant,
     FieldArray,
     FieldLeaf,
@@ -107,6 +109,9 @@ def _json(node: Node, columns: Columns) -> str:
             return f"to_json({_text(node, columns)})::VARCHAR"
         case Placeholder(source="fields" | "fields_all", name=""):
             return _group(columns.fields, columns, changed_only=node.source == "fields")
+        case Placeholder(source="fields_but_match" | "fields_all_but_match"):
+            others = {name: column for name, column in columns.fields.items() if name not in columns.match}
+            return _group(others, columns, changed_only=node.source == "fields_but_match")
         case Placeholder(source="match", name=""):
             return _group(columns.match, columns, whole=True)
         case Placeholder(source="before", name=""):
@@ -165,7 +170,7 @@ def _text(node: Text, columns: Columns) -> str:
     for part in node.parts:
         if isinstance(part, str):
             parts.append(literal(part))
-        elif not part.name and part.source in ("fields", "fields_all", "match", "before"):
+        elif not part.name and part.source in GROUPS | WITHOUT_MATCH:
             parts.append(_json(part, columns))
         else:
             found = _column(part, columns)

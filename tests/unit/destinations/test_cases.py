@@ -55,6 +55,18 @@ def test_the_example_connector_passes_its_cases() -> None:
     assert [result.failure for result in results] == [""] * len(results)
 
 
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("upsert: contacts\nrecords: [{emial: a}]", "acme.contacts has no field emial: did you mean email?"),
+        ("upsert: contact\nrecords: [{email: a}]", "acme has no object contact: did you mean contacts?"),
+    ],
+)
+def test_a_case_speaks_of_objects_and_fields_that_there_are(case: str, words: str) -> None:
+    """What no sync could map is no example of anything."""
+    assert words in run(f"{case}\nanswer: {{status: 200}}\noutcomes: [delivered]").failure
+
+
 def test_a_case_knows_the_types_of_the_fields() -> None:
     """Dates, decimals, instants, binary and JSON are written as text in YAML and sent as what they are."""
     result = run(

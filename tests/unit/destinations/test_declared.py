@@ -558,3 +558,57 @@ def test_a_check_proves_the_credential() -> None:
     with pytest.raises(DestinationError, match="answered with 404"):
         held(destination.check(), answer({}, 404))
     assert held(http({"contacts": {"upsert": "POST /x"}}).check())[1] == []
+
+
+def test_a_truth_about_a_field_may_be_one_of_several_values() -> None:
+    """A place that says of which kind a field is, read by the words for answers; what is absent is not told."""
+    destination = http(
+        {"contacts": {"upsert": "POST /x"}},
+        discover={
+            "fields": {
+                "send": "GET /fields",
+                "writable": {"path": "category", "one_of": ["normal", "transactional"]},
+                "required": {"path": "rules", "equals": "mandatory"},
+                "unique": "unique",
+            }
+        },
+    )
+    told = [
+        {"name": "email", "category": "normal", "rules": "mandatory", "unique": True},
+        {"name": "clicks", "category": "calculated", "unique": "yes"},
+        {"name": "plain"},
+    ]
+    spec, _ = held(destination.describe("contacts"), answer(told))
+    assert [(each.name, each.writable, each.required, each.unique) for each in spec.fields] == [
+        ("email", True, True, True),
+        ("clicks", False, False, False),
+        ("plain", True, False, False),
+    ]
+
+
+def test_discovered_objects_may_have_fields_of_their_own() -> None:
+    """Lists take members by e-mail, whatever fields the contacts have; only these are asked for."""
+    destination = http(
+        {"contacts": {"match": "EMAIL", "upsert": "POST /contacts"}},
+        verbs={"add": "POST /lists/{object}/add", "remove": "POST /lists/{object}/remove"},
+        discover={
+            "objects": {"send": "GET /lists", "name": "id", "match": "email", "fields": {"email": "text"}},
+            "fields": {"send": "GET /attributes"},
+        },
+    ).checked()
+
+    lists, attributes = answer([{"id": 53}]), answer([{"name": "EMAIL"}, {"name": "CITY"}])
+    spec, requests = held(destination.describe("53"), lists)
+    assert [request.url for request in requests] == ["/lists"]
+    assert (spec.match, [each.name for each in spec.fields], spec.open) == (("email",), ["email"], False)
+    assert spec.verbs == ("add", "remove")
+    contacts, requests = held(destination.describe("contacts"), attributes)
+    assert [request.url for request in requests] == ["/attributes"]
+    assert [each.name for each in contacts.fields] == ["EMAIL", "CITY"]
+    wrong = {"send": "POST /lists/add", "record": {"e": "{mail}"}}
+    with pytest.raises(ConfigError, match="mail"):
+        http(
+            {"contacts": {"upsert": "POST /contacts"}},
+            verbs={"add": wrong},
+            discover={"objects": {"send": "GET /lists", "fields": {"email": "text"}}},
+        ).checked()

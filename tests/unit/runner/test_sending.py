@@ -363,3 +363,28 @@ def test_what_is_sent_in_place_of_a_null_that_is_skipped_is_said(tmp_path: Path,
     assert (found["added"].null_as_confirmed, found["changed"].null_as_confirmed) == (False, said)
     assert str(found["changed"]).endswith(", and for a NULL the value that was last confirmed") is said
     assert ("Oslo" in tool.asked[-1][2]) is said
+
+
+def test_fields_beside_those_of_match(tmp_path: Path) -> None:
+    """`{fields_but_match}` holds every field but those that find the record, which need a place of their own."""
+    record = 'upsert: {send: POST /t, record: {id: "{key}", rest: "{fields_but_match}"}}'
+    assert taken(tmp_path / "a", f"objects: {{things: {{{record}}}}}", FIELDS)[0].endswith("sends id, name, city")
+    alone = 'upsert: {send: POST /t, record: {rest: "{fields_but_match}"}}'
+    error = refused(tmp_path / "b", f"objects: {{things: {{{alone}}}}}", BY_EMAIL)
+    assert error.code == "config.field_never_sent"
+    assert "email" in error.message
+    moved = 'update: {send: POST /t, record: {at: "{key}", rest: "{fields_but_match}"}}'
+    error = refused(tmp_path / "c", f"objects: {{things: {{{moved}}}}}", f"mode: update\n{BY_EMAIL}")
+    assert "last confirmed" in error.message.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [("{EMAIL: text, NAME: text}", "unknown_field"), ("{id: text, EMAIL: text}", "match_not_possible")],
+)
+def test_what_a_record_is_found_by_is_to_be_said(tmp_path: Path, fields: str, code: str) -> None:
+    """Where the model's key is no field, or none that finds a record, the error says the words to write."""
+    things = f"objects: {{things: {{match: EMAIL, fields: {fields}, upsert: POST /t}}}}"
+    error = refused(tmp_path, things, "fields: {EMAIL: email}")
+    assert error.code == f"config.{code}"
+    assert "write match: {EMAIL: email}" in (error.hint or "")

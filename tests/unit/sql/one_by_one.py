@@ -92,6 +92,10 @@ def _of(place: Placeholder, record: Sent) -> Any:
         case "fields" | "fields_all":
             found = _nested(field_tree(list(record.fields)), record, changed_only=place.source == "fields")
             return {} if found is _LEFT else found
+        case "fields_but_match" | "fields_all_but_match":
+            names = [each for each in record.fields if each not in record.match]
+            found = _nested(field_tree(names), record, changed_only=place.source == "fields_but_match")
+            return {} if found is _LEFT else found
         case "match":
             return record.match[name] if name else _whole(record.match)
         case "before" if record.before is None:

@@ -26,6 +26,7 @@ TEMPLATES: tuple[object, ...] = (
     {"inputs": ["{a}", "{b.c}", 1, None, True], "text": "<{a}|{b.c}|{n}>"},
     {"key": "{key}", "by": "{key_field}", "match": "{match}", "was": "{before}", "old": "{before.a}"},
     {"op": "{operation}", "verb": "{verb}/{kind}", "dest": "{destination_id}", "n": "{n}"},
+    {"key": "{key}", "changed": "{fields_but_match}", "all": "{fields_all_but_match}"},
     {"quote's": 'a "b" \\ c\n', "all": "{b.c} as text"},
 )
 NAMES = ("a", "b.c", "b.d", "l[0]", "l[1].x", "n")
