@@ -28,7 +28,7 @@ from levada.errors import AccessError, ConfigError, DestinationError, FullError,
 from levada.limits import Limits
 from levada.mapping import FieldType, ValueLimits
 from levada.model import Declaration
-from levada.sql.connection import connect
+from levada.sql.connection import bare, connect
 
 TITLE = "DuckDB"
 DOCS = "docs/reference/table-destinations.md"
@@ -388,7 +388,7 @@ def _native(form: pa.DataType | None) -> str | None:
 
     if form is None:
         return None
-    connection = connect()
+    connection = bare()
     try:
         connection.register("one", pa.table({"x": pa.array([], form)}))
         return str(connection.execute("DESCRIBE one").fetchall()[0][1])

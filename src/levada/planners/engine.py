@@ -1,4 +1,4 @@
-"""The DuckDB in which a plan is made: one connection per plan, bounded, and shut in.
+"""The DuckDB in which a plan is made: one per plan, bounded, and shut in. Types alone are asked of one that is kept.
 
 Memory is limited and spills into the plan's own folder. After the source was attached the connection can
 read and write nothing but the folders it was given, can load nothing, and cannot be configured any more:
@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from levada.durable import FULL, disk_full, system_error
 from levada.errors import LevadaError, SourceError, StoreError
 from levada.planners import sql
 from levada.planners.expressions import FUNCTIONS as SCALARS
 from levada.source import Attachment, refused_in
-from levada.sql.connection import connect
+from levada.sql.connection import bare, connect
 
 if TYPE_CHECKING:
     import duckdb
@@ -38,8 +38,53 @@ _PATH = re.compile(r"""["'](/[^"'\\]+)""")
 """A path as DuckDB names it in an error, which is JSON at times."""
 
 
-class Engine:
-    """One restricted DuckDB connection. A context manager: its spill folder goes when it closes.
+class Binder:
+    """Tells the types of queries without running them. It reaches nothing; a context manager."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection | None = None) -> None:
+        self.connection = connection or bare()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def run(self, statement: str, values: Sequence[object] | None = None) -> duckdb.DuckDBPyConnection:
+        """Execute one statement of ours. Raises StoreError for too little memory."""
+        import duckdb
+
+        try:
+            return self.connection.execute(statement, values) if values else self.connection.execute(statement)
+        except duckdb.OutOfMemoryException as error:
+            raise StoreError(
+                "planning needs more memory than it may use",
+                code="store.memory",
+                hint="raise planner.memory in levada.yml, or free disk space for its spill files; how heavy rows "
+                "may be is in docs/reference/limits.md",
+            ) from error
+
+    def rows(self, statement: str, values: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
+        """A small result."""
+        return self.run(statement, values).fetchall()
+
+    def row(self, statement: str) -> tuple[Any, ...]:
+        found = self.run(statement).fetchone()
+        assert found is not None, statement
+        return found
+
+    def types(self, query: str) -> dict[str, str]:
+        """The columns of a query's result and their DuckDB types, without running it."""
+        return {name: kind for name, kind, *_ in self.rows(f"DESCRIBE {query}")}
+
+
+class Engine(Binder):
+    """One restricted DuckDB of its own. Its spill folder goes when it closes.
 
     `folders` may be read and written; `attachment` is what the source needs. Errors of DuckDB leave as
     LevadaError: SourceError inside `reading()`, StoreError elsewhere.
@@ -51,11 +96,13 @@ class Engine:
         self.spill = spill
         self._ours = (spill, *folders)
         self._interrupts: list[Callable[[], object]] = []
-        self.connection: duckdb.DuckDBPyConnection = connect(
-            memory_limit=memory,
-            threads=threads or min(os.cpu_count() or 1, THREADS_MAX),
-            temp_directory=str(spill),
-            preserve_insertion_order=False,
+        super().__init__(
+            connect(
+                memory_limit=memory,
+                threads=threads or min(os.cpu_count() or 1, THREADS_MAX),
+                temp_directory=str(spill),
+                preserve_insertion_order=False,
+            )
         )
         try:
             self.run("SET python_enable_replacements = false")
@@ -76,14 +123,6 @@ class Engine:
         self.run("SET enable_external_access = false")
         self.run("SET lock_configuration = true")
 
-    def __enter__(self) -> Engine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def interrupt(self) -> None:
         """End what computes. Called from another thread."""
         self.connection.interrupt()
@@ -100,7 +139,7 @@ class Engine:
             self._interrupts.remove(interrupt)
 
     def close(self) -> None:
-        self.connection.close()
+        super().close()
         shutil.rmtree(self.spill, ignore_errors=True)
 
     def run(self, statement: str, values: Sequence[object] | None = None) -> duckdb.DuckDBPyConnection:
@@ -108,14 +147,7 @@ class Engine:
         import duckdb
 
         try:
-            return self.connection.execute(statement, values) if values else self.connection.execute(statement)
-        except duckdb.OutOfMemoryException as error:
-            raise StoreError(
-                "planning needs more memory than it may use",
-                code="store.memory",
-                hint="raise planner.memory in levada.yml, or free disk space for its spill files; how heavy rows "
-                "may be is in docs/reference/limits.md",
-            ) from error
+            return super().run(statement, values)
         except duckdb.IOException as error:
             found = self._of_the_disk(str(error))
             if found is None:
@@ -134,19 +166,6 @@ class Engine:
 
     def _is_ours(self, path: Path) -> bool:
         return any(path.is_relative_to(folder) for folder in self._ours)
-
-    def rows(self, statement: str, values: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
-        """A small result."""
-        return self.run(statement, values).fetchall()
-
-    def row(self, statement: str) -> tuple[Any, ...]:
-        found = self.run(statement).fetchone()
-        assert found is not None, statement
-        return found
-
-    def types(self, query: str) -> dict[str, str]:
-        """The columns of a query's result and their DuckDB types, without running it."""
-        return {name: kind for name, kind, *_ in self.rows(f"DESCRIBE {query}")}
 
     def copy(self, query: str, target: Path) -> int:
         """Write a query's result as one Parquet file; returns its rows. An empty result leaves no file."""

@@ -9,20 +9,16 @@ passes, and nothing can leave the parentheses it is put in. How long its value m
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from levada.errors import ConfigError
 from levada.nearest import nearest_hint
 from levada.nesting import NESTING_MAX, deepest
 from levada.planners import growth
-from levada.sql.connection import connect
-
-if TYPE_CHECKING:
-    import duckdb
+from levada.sql.connection import bare
 
 EXPRESSION_CHARACTERS_MAX = 20_000
 NODES_MAX = 5_000
@@ -100,13 +96,6 @@ class Expression:
     characters_max: int
 
 
-@functools.cache
-def _parser() -> duckdb.DuckDBPyConnection:
-    connection = connect(threads=1)
-    connection.execute("SET enable_external_access = false")
-    return connection
-
-
 def checked(text: str, columns: Sequence[str], *, subject: str = "expression") -> Expression:
     """The expression, if it is one. `subject` names it in errors: "fields.tier".
 
@@ -118,9 +107,10 @@ def checked(text: str, columns: Sequence[str], *, subject: str = "expression") -
         raise _refused(subject, text, 0, "an empty expression", "write a column's name, or NULL")
     if _nesting(text) > NESTING_MAX:
         raise _deep(subject, text)
-    (answer,) = _parser().cursor().execute(
-        "SELECT json_serialize_sql(?::VARCHAR)", [START + text + END]
-    ).fetchone() or ("",)
+    with bare() as connection:
+        (answer,) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [START + text + END]).fetchone() or (
+            "",
+        )
     try:
         document = json.loads(answer)
     except RecursionError:

@@ -25,7 +25,7 @@ from levada.plan import Plan
 from levada.planner import Ledger, PlanRequest, Settled
 from levada.planners import files, folding, late, reversal, sql, unanswered
 from levada.planners.comparing import Comparison, Difference
-from levada.planners.engine import Engine, first_line
+from levada.planners.engine import Binder, Engine, first_line
 from levada.planners.figures import fields_changed
 from levada.planners.identity import plan_id
 from levada.planners.key_types import check_rewritten, known_type
@@ -178,7 +178,7 @@ class LocalPlanner:
         import pyarrow as pa
 
         model = pa.schema([pa.field(column.name, column.type) for column in columns]).empty_table()
-        with self._engine(self.spool / self.clock.new_id("types"), [], None) as engine:
+        with _told(), Binder() as engine:
             engine.connection.register("declared", model)
             marked = [
                 f"CAST(NULL AS {column.in_place}) AS {sql.quoted(column.name)}"
@@ -273,25 +273,35 @@ class LocalPlanner:
         attachment: Attachment | None,
         verification: Verification | None = None,
     ) -> Iterator[Engine]:
-        """An engine; a failure of DuckDB's leaves as the corruption that caused it, if there is one."""
-        import duckdb
-
+        """An engine; how its failures are told: see `_told`."""
         work.mkdir(parents=True, exist_ok=True)
         try:
-            with Engine(
-                work, memory=self.memory, threads=self.threads, folders=folders, attachment=attachment
-            ) as engine:
+            with (
+                _told(verification),
+                Engine(
+                    work, memory=self.memory, threads=self.threads, folders=folders, attachment=attachment
+                ) as engine,
+            ):
                 yield engine
-        except duckdb.Error as error:
-            if verification is not None:
-                verification.finish()
-            raise StoreError(
-                f"planning failed: {first_line(error)}",
-                code="store.planner",
-                hint="`levada doctor` checks the state of every sync",
-            ) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _told(verification: Verification | None = None) -> Iterator[None]:
+    """A failure of DuckDB's leaves as the corruption that caused it, or as one of planning."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        if verification is not None:
+            verification.finish()
+        raise StoreError(
+            f"planning failed: {first_line(error)}",
+            code="store.planner",
+            hint="`levada doctor` checks the state of every sync",
+        ) from error
 
 
 def _mark(column: Column) -> str:

@@ -21,7 +21,7 @@ from levada.mapping import FieldMapping, Mapping
 from levada.nearest import nearest_hint
 from levada.planners import expressions, sql, templates, transforms, values
 from levada.planners.constants import constant
-from levada.planners.engine import Engine, first_line
+from levada.planners.engine import Binder, first_line
 from levada.planners.kept import Coerced, Problem, kept
 from levada.planners.misfits import (
     TOO_LONG_REASON,
@@ -189,7 +189,7 @@ def late_part(version: str) -> str:
 
 
 def lay_out(
-    engine: Engine,
+    engine: Binder,
     relation: str,
     columns: MappingOf[str, str],
     mapping: Mapping,
@@ -478,7 +478,7 @@ def _finished(draft: _Draft, mapped: FieldMapping, source: str) -> MappedField:
     )
 
 
-def _bound_types(engine: Engine, relation: str, raw: str, drafts: Sequence[_Draft]) -> dict[str, str]:
+def _bound_types(engine: Binder, relation: str, raw: str, drafts: Sequence[_Draft]) -> dict[str, str]:
     import duckdb
 
     try:
@@ -496,7 +496,7 @@ def _bound_types(engine: Engine, relation: str, raw: str, drafts: Sequence[_Draf
         raise
 
 
-def _type_of(engine: Engine, relation: str, expression: str) -> str:
+def _type_of(engine: Binder, relation: str, expression: str) -> str:
     """The type of an expression; text if it has none, which `_bound_types` tells."""
     import duckdb
 

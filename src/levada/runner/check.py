@@ -121,8 +121,8 @@ def check(world: World, syncs: Sequence[str] | None = None) -> CheckReport:
                 findings.append(_error(f"sync {name}", crash_of(world, name, error)))
     findings += [
         Finding(f"sync {name}", "notice", one.message, one.hint, str(one.where), "config.shared_object")
-        for name in declared
-        for one in overlaps(world, name)
+        for name, shared in overlaps(world, declared).items()
+        for one in shared
     ]
     clean = world.redaction.clean
     return CheckReport(tuple(replace(one, message=clean(one.message), hint=clean(one.hint)) for one in findings))

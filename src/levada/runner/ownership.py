@@ -7,7 +7,7 @@ Two syncs may well share an object: each with fields of its own, or each with re
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,22 +36,26 @@ class Overlap:
     hint: str = HINT
 
 
-def overlaps(world: World, name: str) -> tuple[Overlap, ...]:
-    """What a sync shares with each other one of the project. Files that are wrong are left out."""
+def overlaps(world: World, names: Sequence[str]) -> Mapping[str, tuple[Overlap, ...]]:
+    """What each of these syncs shares with every other one of the project. Files that are wrong are left out."""
     files = world.files
-    if name not in files.syncs:
-        return ()
-    mine = files.syncs[name]
-    where = mine.positions.at("to")
-    place = _place(world, mine.sync)
-    found = []
-    for other, file in files.syncs.items():
-        if other == name or place is None or _kind(world, file.sync) != _kind(world, mine.sync):
-            continue
-        if _place(world, file.sync) != place:
-            continue
-        found += [Overlap(message, where) for message in _sentences(world, name, mine.sync, other, file.sync)]
-    return tuple(found)
+    sharing: dict[tuple[str, str], list[str]] = {}
+    where: dict[str, tuple[str, str]] = {}
+    for name, file in files.syncs.items():
+        place = _place(world, file.sync)
+        if place is not None:
+            where[name] = _kind(world, file.sync), place
+            sharing.setdefault(where[name], []).append(name)
+    return {
+        name: tuple(
+            Overlap(message, files.syncs[name].positions.at("to"))
+            for other in sharing[where[name]]
+            if other != name
+            for message in _sentences(world, name, files.syncs[name].sync, other, files.syncs[other].sync)
+        )
+        for name in names
+        if name in where
+    }
 
 
 def _sentences(world: World, name: str, mine: Sync, other: str, theirs: Sync) -> list[str]:

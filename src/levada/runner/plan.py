@@ -112,7 +112,7 @@ def plan(world: World, sync: str, *, sample_size: int = SAMPLE_DEFAULT) -> PlanV
     resolved = resolve(world, sync)
     ledger = world.ledger(sync)
     check_target(world, resolved, ledger)
-    shared = [overlap.message for overlap in overlaps(world, sync)]
+    shared = [overlap.message for overlap in overlaps(world, [sync]).get(sync, ())]
     ledger, told = check_proof(world, Place.of(resolved), ledger, None)
     with planned(world, resolved, ledger) as (made, folder):
         decision = decide(world, resolved, made, folder, ledger, None)

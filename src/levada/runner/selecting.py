@@ -34,7 +34,7 @@ def startable(
 
 def ordered(files: ProjectFiles, names: Sequence[str]) -> tuple[str, ...]:
     """The same names, each behind those among them that its `after:` names. Circles are errors of the files."""
-    left = sorted(names)
+    left = dict.fromkeys(sorted(names))
     found: list[str] = []
     while left:
         free = [
@@ -42,7 +42,8 @@ def ordered(files: ProjectFiles, names: Sequence[str]) -> tuple[str, ...]:
             for name in left
             if name not in files.syncs or not any(other in left for other in waits_for(files.syncs[name]))
         ]
-        step = free or left
+        step = free or list(left)
         found.extend(step)
-        left = [name for name in left if name not in step]
+        for name in step:
+            del left[name]
     return tuple(found)

@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from levada.sql.connection import connect
+from levada.sql.connection import bare
 
 BY_TEXT = {"query", "query_table"}
 """Functions that are given names of tables in a text, which may be computed."""
@@ -23,7 +23,7 @@ def tables_named(query: str) -> frozenset[str] | None:
     """
     import duckdb
 
-    connection = connect()
+    connection = bare()
     try:
         found = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchone()
         tree: Any = json.loads(found[0]) if found else {}

@@ -42,8 +42,8 @@ def project(folder: Path, first: str, second: str, **destinations: str) -> Path:
 def said(folder: Path) -> list[str]:
     """What the first sync shares; the second says the same."""
     with Project.open(folder) as opened:
-        found = [one.message for one in overlaps(opened.world, "first")]
-        assert len(found) == len(overlaps(opened.world, "second"))
+        found = [one.message for one in overlaps(opened.world, ["first"])["first"]]
+        assert len(found) == len(overlaps(opened.world, ["second"])["second"])
     return found
 
 
