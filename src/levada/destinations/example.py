@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import duckdb
 
 JSON = type_of("JSON")
+_BY_KEY = ("key", "key_field")
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -58,23 +59,20 @@ def example_batch(
     previous = previous_of(chosen, found_by, types)
     operations = pa.array([f"{first + index:032x}" for index in range(len(rows))], pa.string())
     known = None if identifiers is None else pa.array(identifiers, pa.string())
-    rendered = None
-    if template is not None:
-        if not found_by and any(place.source in ("key", "key_field") for place in placeholders(template)):
-            raise KeyError(next(iter(match), "key"))
-        columns = Columns(
-            fields=values,
-            match=previous or {name: values[name] for name in found_by},
-            before=before_of(names, types),
-            skip_nulls=nulls == "skip" and chosen != "removed",
-            changed=None if changed is None else {name: str(name in changed).lower() for name in names},
-            destination_id="NULL::VARCHAR" if known is None else "identifier",
-            operation="operation",
-            batch={"kind": chosen, "verb": verb, "object": object_name, "sync": "example"},
-        )
-        sent = plan.append_column("operation", operations)
-        sent = sent if known is None else sent.append_column("identifier", known)
-        rendered = _rendered(template_sql(template, columns), sent)
+    if template is not None and not found_by and any(place.source in _BY_KEY for place in placeholders(template)):
+        raise KeyError(next(iter(match), "key"))
+    columns = Columns(
+        fields=values,
+        match=previous or {name: values[name] for name in found_by},
+        before=before_of(names, types),
+        skip_nulls=nulls == "skip" and chosen != "removed",
+        changed=None if changed is None else {name: str(name in changed).lower() for name in names},
+        destination_id="NULL::VARCHAR" if known is None else "identifier",
+        operation="operation",
+        batch={"kind": chosen, "verb": verb, "object": object_name, "sync": "example"},
+    )
+    plan = plan.append_column("operation", operations)
+    plan = plan if known is None else plan.append_column("identifier", known)
     held = [_held(chosen, verb, row, old, found_by) for row, old in zip(rows, earlier, strict=True)]
     table = pa.table({name: column([row[name] for row in held]) for name in names})
     return Batch(
@@ -89,7 +87,7 @@ def example_batch(
         table=table,
         keys=table.select(found_by),
         idempotency_key=f"example-{first}" if first else "example",
-        rendered=rendered,
+        rendered=None if template is None else _rendered(template_sql(template, columns), plan),
         operations=operations,
         previous=_previous(found_by, rows, earlier) if previous else None,
         identifiers=known,
