@@ -16,9 +16,12 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
 
 
 class Declaration(BaseModel):
-    """The base of all that a project file declares: frozen, and no key that is not known."""
+    """The base of all that a project file declares: frozen, and no key that is not known.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
+    What a field means stands below it (see `levada.meaning`).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class ColumnFacts(Declaration):

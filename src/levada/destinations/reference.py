@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from levada.destinations import language, reading, signing
 from levada.limits import Limits
+from levada.meaning import meaning_of
 
 MARK = "<!-- made from the code: python -m levada.destinations.reference -->\n"
 
@@ -71,7 +72,7 @@ def _table(cls: type[BaseModel]) -> Iterator[str]:
     for name, field in cls.model_fields.items():
         if name not in inherited:
             takes = _or(field.annotation).replace("|", "\\|")
-            yield f"| `{field.alias or name}` | {takes} | {_default(field)} | {_line(field.description)} |"
+            yield f"| `{field.alias or name}` | {takes} | {_default(field)} | {_line(meaning_of(cls, name))} |"
     if inherited:
         title = next(title for title, each in SECTIONS if each is parent)
         yield ""

@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from levada.guard import GuardDeclaration
 from levada.mapping import FieldDeclaration
+from levada.meaning import meaning_of
 from levada.model import Model
 from levada.project.files import Common, Options
 from levada.project.settings import Settings
@@ -176,7 +177,7 @@ def _table(cls: type[BaseModel], without: tuple[str, ...] = ()) -> str:
         if name not in without:
             key = field.alias or name
             rows.append(
-                f"| `{key}` | {_cell(_takes(cls, name, field))} | {_default(field)} | {_text(field.description)} |"
+                f"| `{key}` | {_cell(_takes(cls, name, field))} | {_default(field)} | {_text(meaning_of(cls, name))} |"
             )
     return "\n".join(rows) + "\n" if len(rows) > 2 else "No further keys.\n"
 

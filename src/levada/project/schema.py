@@ -17,6 +17,7 @@ from pydantic_core import core_schema
 
 from levada.guard import GuardDeclaration
 from levada.mapping import FieldDeclaration
+from levada.meaning import meaning_of
 from levada.model import Model
 from levada.project.files import Common, Options
 from levada.project.settings import Settings
@@ -29,7 +30,20 @@ Schema = dict[str, Any]
 _REFERENCE: Schema = {"type": "string", "pattern": r"\$\{[^{}]+\}", "description": "A reference: ${NAME}."}
 
 
-class _WithShorthands(GenerateJsonSchema):
+class _Described(GenerateJsonSchema):
+    """Every key says what it means."""
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> Schema:
+        inner = super().model_schema(schema)
+        for name, field in schema["cls"].model_fields.items():
+            meaning = meaning_of(schema["cls"], name)
+            key = field.alias or name
+            if meaning and key in inner.get("properties", {}):
+                inner["properties"][key]["description"] = meaning
+        return inner
+
+
+class _WithShorthands(_Described):
     """Where a class turns a shorthand into its own form first, values of other shapes are taken as shorthands.
 
     An editor that marks what is right is worse than one that misses what is wrong.
@@ -69,7 +83,7 @@ def schemas(source_options: Mapping[str, Options], destination_options: Mapping[
 
 
 def _of(cls: type[BaseModel]) -> Schema:
-    return _with_references(cls.model_json_schema(mode="validation"))
+    return _with_references(cls.model_json_schema(mode="validation", schema_generator=_Described))
 
 
 def _finished(schema: Schema, title: str) -> Schema:

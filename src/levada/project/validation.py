@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from levada.errors import ConfigError
 from levada.mapping import FieldDeclaration
+from levada.meaning import meaning_of
 from levada.model import NAME_PATTERN
 from levada.nearest import nearest
 from levada.project.yaml import KeyPath, Positions
@@ -260,8 +261,8 @@ def _with_description(error: ConfigError, cls: type[BaseModel], problem: _Proble
         last = path[keys[-1]]
         for model in _models_at(cls, path[: keys[-1]]):
             for name, field in model.model_fields.items():
-                if last in (name, field.alias) and field.description:
-                    error.hint = f"`{last}`: {first_sentence(field.description)}"
+                if last in (name, field.alias) and (meaning := meaning_of(model, name)):
+                    error.hint = f"`{last}`: {first_sentence(meaning)}"
                     return error
     return error
 
@@ -305,8 +306,8 @@ def _missing_hint(cls: type[BaseModel], path: KeyPath) -> str | None:
     """What the missing key is for."""
     for model in _models_at(cls, path[:-1]):
         for name, field in model.model_fields.items():
-            if path[-1] in (name, field.alias) and field.description:
-                meaning = first_sentence(field.description)
+            if path[-1] in (name, field.alias) and (words := meaning_of(model, name)):
+                meaning = first_sentence(words)
                 lower = meaning[:1].lower() if meaning[1:2].islower() or meaning[1:2] == " " else meaning[:1]
                 return f"add `{path[-1]}:` ({lower}{meaning[1:]})"
     return None

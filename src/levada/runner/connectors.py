@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from levada.errors import ConfigError, ConfigErrors
+from levada.meaning import meaning_of
 
 if TYPE_CHECKING:
     from levada.destination import DestinationType
@@ -101,7 +102,7 @@ def options_of(options: type[BaseModel]) -> tuple[OptionView, ...]:
             takes=_words(field.annotation),
             required=field.is_required(),
             default=_default(field),
-            description=" ".join((field.description or "").split()),
+            description=" ".join(meaning_of(options, name).split()),
         )
         for name, field in options.model_fields.items()
     )
