@@ -6,7 +6,7 @@ FROM ?= 0
 # The processes that tests start read compiled modules: they take half a second less each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test simulate guarantees check format docs bench bench-peers clean
+.PHONY: setup demo test simulate guarantees check format docs bench bench-many bench-peers clean
 
 setup: .venv/.test
 
@@ -42,6 +42,9 @@ docs: .venv/.test
 
 bench: .venv/.test
 	.venv/bin/python benchmarks/bench.py --rows $(ROWS)
+
+bench-many: .venv/.test
+	.venv/bin/python benchmarks/many.py
 
 bench-peers: .venv/.test
 	.venv/bin/python benchmarks/peers.py --rows $(firstword $(ROWS))

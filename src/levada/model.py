@@ -66,9 +66,12 @@ Address = Annotated[
 
 
 class Declaration(BaseModel):
-    """The base of all that a project file declares: frozen, and no key that is not known."""
+    """The base of all that a project file declares: frozen, and no key that is not known.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
+    What a field means stands below it (see `levada.meaning`).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class Shorthand(Declaration):

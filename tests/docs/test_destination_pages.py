@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from levada.declaration.keys import keys_of
 from levada.declaration.yaml import parse
 from levada.destination import Response, Surroundings
 from levada.destinations import reference
@@ -41,8 +42,8 @@ def test_the_tables_of_the_language_are_up_to_date() -> None:
 def test_every_word_of_the_language_is_explained() -> None:
     """No key without a docstring: the schema, the reference and the form are made of them."""
     for _, cls in reference.SECTIONS:
-        for name, field in cls.model_fields.items():
-            assert field.description, f"{cls.__name__}.{name}"
+        for key in keys_of(cls):
+            assert key.meaning, f"{cls.__name__}.{key.name}"
 
 
 def test_the_page_s_first_destination_is_a_whole_one() -> None:

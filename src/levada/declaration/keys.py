@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from levada.declaration.yaml import KeyPath
+from levada.meaning import meaning_of
 from levada.model import OneOrMore, OrNone, Shorthand, Takes
 
 _WORDS: Mapping[Any, str] = {
@@ -60,12 +61,13 @@ class KeyFacts:
 
 def keys_of(cls: type[BaseModel]) -> tuple[KeyFacts, ...]:
     """The keys that a class takes in a file, in the order of its fields."""
-    return tuple(_facts(name, field) for name, field in cls.model_fields.items())
+    return tuple(
+        _facts(name, field, field.description or meaning_of(cls, name)) for name, field in cls.model_fields.items()
+    )
 
 
-def _facts(name: str, field: FieldInfo) -> KeyFacts:
-    meaning = one_line(field.description)
-    return KeyFacts(field.alias or name, words(_whole(field)), field.is_required(), _default(field), meaning)
+def _facts(name: str, field: FieldInfo, meaning: str) -> KeyFacts:
+    return KeyFacts(field.alias or name, words(_whole(field)), field.is_required(), _default(field), one_line(meaning))
 
 
 def one_line(text: str | None) -> str:

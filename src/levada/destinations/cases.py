@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -227,11 +227,15 @@ def batch_of(destination: DeclaredDestination, case: Case, verb: Verb, object_na
     options = destination.options
     declared = options.shape(object_name)
     if declared is None:
-        raise _unknown("object", object_name, destination.name, options.objects)
+        hint = nearest_hint(object_name, list(options.objects))
+        message = f"{destination.name} has no object {object_name}: {hint}"
+        raise ConfigError(message, code="config.unknown_object", hint=hint)
     closed = options.closed(object_name)
     for name in dict.fromkeys(name for record in case.records for name in record):
         if closed is not None and not {name, field_steps(name)[0]} & closed:
-            raise _unknown("field", name, f"{destination.name}.{object_name}", closed)
+            hint = nearest_hint(name, list(closed))
+            message = f"{destination.name}.{object_name} has no field {name}: {hint}"
+            raise ConfigError(message, code="config.unknown_field", hint=hint)
     types: dict[str, FieldType] = {name: each.type for name, each in declared.fields.items()}
 
     def row(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -250,11 +254,6 @@ def batch_of(destination: DeclaredDestination, case: Case, verb: Verb, object_na
         nulls=case.nulls,
         embedded=frozenset(name for name, type_ in types.items() if type_ == "json"),
     )
-
-
-def _unknown(what: str, name: str, of: str, known: Iterable[str]) -> ConfigError:
-    hint = nearest_hint(name, list(known))
-    return ConfigError(f"{of} has no {what} {name}: {hint}", code=f"config.unknown_{what}", hint=hint)
 
 
 def typed(value: Any, type_: FieldType) -> Any:

@@ -49,7 +49,7 @@ class Truth(Expectation):
 
     @model_validator(mode="before")
     @classmethod
-    def _bare_path(cls, value: object) -> object:
+    def _written_out(cls, value: object) -> object:
         if isinstance(value, str):
             return {"path": value.removeprefix("!"), "equals": not value.startswith("!")}
         return value

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic_core import core_schema
 
 from levada.mapping import FieldDeclaration
+from levada.meaning import meaning_of
 from levada.model import Model
 from levada.project.files import Common, Options
 from levada.project.settings import Settings
@@ -25,6 +27,19 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
 
 _REFERENCE: Schema = {"type": "string", "pattern": r"\$\{[^{}]+\}", "description": "A reference: ${NAME}."}
+
+
+class Described(GenerateJsonSchema):
+    """Every key says what it means."""
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> Schema:
+        inner = super().model_schema(schema)
+        for name, field in schema["cls"].model_fields.items():
+            meaning = field.description or meaning_of(schema["cls"], name)
+            key = field.alias or name
+            if meaning and key in inner.get("properties", {}):
+                inner["properties"][key]["description"] = meaning
+        return inner
 
 
 def schemas(source_options: Mapping[str, Options], destination_options: Mapping[str, Options]) -> dict[str, Schema]:
@@ -39,7 +54,7 @@ def schemas(source_options: Mapping[str, Options], destination_options: Mapping[
 
 
 def _of(cls: type[BaseModel]) -> Schema:
-    return _with_references(cls.model_json_schema(mode="validation"))
+    return _with_references(cls.model_json_schema(mode="validation", schema_generator=Described))
 
 
 def _finished(schema: Schema, title: str) -> Schema:
@@ -96,6 +111,7 @@ def _by_type(title: str, options: Mapping[str, Options]) -> Schema:
     references, whole = models_json_schema(
         [(cls, "validation") for cls in dict.fromkeys(options.values())],
         ref_template="#/$defs/{model}",
+        schema_generator=Described,
     )
     definitions = whole.get("$defs", {})
     branches: list[Schema] = []

@@ -12,12 +12,14 @@ def schemas(kind: str | None = None) -> dict[str, dict[str, Any]]:
     """By kind of file; only one of them if `kind` says so. Raises ConfigError for a kind that there is not."""
     from levada.destinations import destination_type, destination_types
     from levada.destinations.language import Connector
+    from levada.project.schema import Described
     from levada.project.schema import schemas as project_schemas
     from levada.sources import source_type, source_types
 
     sources = {name: of.options for name in source_types() if (of := source_type(name)) is not None}
     destinations = {name: to.options for name in destination_types() if (to := destination_type(name)) is not None}
-    known = {**project_schemas(sources, destinations), "connector": Connector.model_json_schema()}
+    connector = Connector.model_json_schema(schema_generator=Described)
+    known = {**project_schemas(sources, destinations), "connector": connector}
     if kind is None:
         return known
     if kind not in known:

@@ -139,6 +139,6 @@ def test_the_hint_for_an_unknown_type_knows_shipped_and_own_connectors(vendors: 
         },
     )
     assert [error.hint for error in Project.open(root).world.files.errors] == [
-        "did you mean `acme`?",
-        "did you mean `warehouse_erp`?",
+        "did you mean acme?",
+        "did you mean warehouse_erp?",
     ]

@@ -8,6 +8,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
+from levada.meaning import meaning_of
 from levada.sources import source_type, source_types
 
 
@@ -20,7 +21,7 @@ def test_every_kind_is_found_by_its_word() -> None:
         assert found.type == name
         assert found.title
         assert found.docs
-        assert all(field.description for field in found.options.model_fields.values()), name
+        assert all(meaning_of(found.options, field) for field in found.options.model_fields), name
     assert source_type("oracle") is None
     assert source_type("in_place") is None
 
