@@ -1,7 +1,7 @@
 """The local planner: compares, folds and reverses in an embedded DuckDB, in bounded memory.
 
-One fresh, restricted DuckDB per call. The steps are in the modules beside this one: `reading` (the model),
-`mapped` (the mapping), `ledgers`, `comparing`, `late`, `folding`, `reversal`.
+One fresh, restricted DuckDB per call, but for `types`, which reads nothing. The steps are in the modules beside this
+one: `reading` (the model), `mapped` (the mapping), `ledgers`, `comparing`, `late`, `folding`, `reversal`.
 """
 
 from __future__ import annotations
