@@ -16,7 +16,7 @@ import pyarrow.parquet as parquet
 
 from levada.planner import Ledger, Segment
 from levada.planners import sql
-from levada.sql.connection import reader
+from levada.sql.connection import connect
 
 if TYPE_CHECKING:
     import duckdb
@@ -32,7 +32,7 @@ def witnesses(ledger: Ledger, schema: pa.Schema, match: Sequence[str], size: int
     Raises OSError and pa.ArrowException for files that cannot be read.
     """
     candidates: list[pa.Table] = []
-    with reader() if len(ledger.segments) > 1 else nullcontext() as connection:
+    with connect(memory_limit="256MB") if len(ledger.segments) > 1 else nullcontext() as connection:
         for place, segment in enumerate(ledger.segments):
             if segment.kind == "upsert" and segment.file.rows:
                 found = _drawn(ledger, segment, schema, size)

@@ -41,20 +41,14 @@ def bare() -> duckdb.DuckDBPyConnection:
     All of them share one DuckDB, which the process keeps, since opening one takes longer than most that is asked of it.
     Temporary names are each connection's own, and nobody makes others.
     """
-    return _kept(True).cursor()
-
-
-def reader() -> duckdb.DuckDBPyConnection:
-    """The same, but that it reads files: for queries of which Levada wrote every word."""
-    return _kept(False).cursor()
+    return _kept().cursor()
 
 
 @cache
-def _kept(shut_in: bool) -> duckdb.DuckDBPyConnection:
+def _kept() -> duckdb.DuckDBPyConnection:
     # one thread is the caller's own: a process that is forked can use it, too
     found = connect(threads=1, memory_limit=KEPT_MEMORY, python_enable_replacements=False)
-    if shut_in:
-        found.execute("SET temp_directory = ''")
-        found.execute("SET enable_external_access = false")
-        found.execute("SET lock_configuration = true")
+    found.execute("SET temp_directory = ''")
+    found.execute("SET enable_external_access = false")
+    found.execute("SET lock_configuration = true")
     return found
