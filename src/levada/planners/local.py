@@ -1,6 +1,6 @@
 """The local planner: compares, folds and reverses in an embedded DuckDB, in bounded memory.
 
-One fresh, restricted DuckDB per call. The steps are in the modules beside this one: `reading` (the model),
+One fresh, restricted DuckDB per call. The steps are in the modules beside this one: `model_rows` (the model),
 `mapped` (the mapping), `ledgers`, `comparison`, `python_fields`, `fold`, `reversal`.
 """
 
