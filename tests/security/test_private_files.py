@@ -94,7 +94,7 @@ def test_a_crash_writes_no_core(tmp_path: Path) -> None:
 
 def test_a_secret_that_is_moved_does_not_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its ciphertext under another name, whole or in parts, is refused, even with checksums set right."""
-    from levada.stores.rows import sealed
+    from levada.stores.checksums import sealed
 
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     folder = tmp_path / "state"

@@ -13,7 +13,7 @@ import pytest
 
 import claims
 from levada.declaration import yaml
-from levada.destinations.paths import read_json
+from levada.destinations.json_places import read_json
 from levada.errors import ConfigError
 from levada.planners import template_process
 from levada.planners.template_process import TemplateProcess

@@ -18,15 +18,15 @@ import pyarrow as pa
 import levada.delivery.attempts as attempts_module
 import levada.delivery.dispatcher as dispatching
 import levada.delivery.held as held_module
-import levada.delivery.settled as settled_module
-import levada.runner.guarding as guarding
+import levada.delivery.tally as settled_module
+import levada.runner.guard_facts as guarding
 import levada.runner.run as running
 import levada.stores.journal as journal_module
 from levada.batch import Batch
 from levada.delivery.account import Account
 from levada.delivery.attempts import Attempts
-from levada.delivery.doubts import Keys
 from levada.delivery.held import Held
+from levada.delivery.idempotency import Keys
 from levada.delivery.wire import Lost
 from levada.destination import DestinationSpec, Found
 from levada.destinations import asking
@@ -37,7 +37,7 @@ from levada.outcome import DELIVERED, Outcome, Outcomes
 from levada.plan import Plan
 from levada.planner import Settled
 from levada.planners.local import LocalPlanner
-from levada.planners.reading import Reading
+from levada.planners.model_rows import Reading
 from levada.redaction import Redactor
 from levada.runner.heartbeat import Heartbeat
 from levada.runner.trip import result_of

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from levada.delivery.render import Chunk, PlanReader
+from levada.delivery.plan_reader import Chunk, PlanReader
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from levada.change import KINDS
-from levada.delivery.settled import EFFECTS as RANGES
+from levada.delivery.tally import EFFECTS as RANGES
 from levada.mapping import FieldMapping, Mapping
 from levada.model import Model
 from levada.outcome import Effect

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 
 from levada.batch import Batch
 from levada.delivery.attempts import Attempts
-from levada.delivery.doubts import BEGUN, LEFT, MARK, Keys
+from levada.delivery.idempotency import BEGUN, LEFT, MARK, Keys
 from levada.delivery.order import DeliveryOrder
-from levada.delivery.tables import TableEngine
+from levada.delivery.table_engine import TableEngine
 from levada.outcome import Outcomes
 from levada.planner import REMOVAL
 from simulation.pairs import named

@@ -19,11 +19,11 @@ from levada.batch import Batch
 from levada.change import Verb
 from levada.delivery.account import Account, NoLonger, Paused
 from levada.delivery.course import Course, Phase
-from levada.delivery.doubts import AT_MOST_ONCE, KEY_EXPIRED, ROLLED_BACK, UNANSWERED, Keys, has_open
 from levada.delivery.ends import Ends
-from levada.delivery.journaling import JournalTask
+from levada.delivery.idempotency import AT_MOST_ONCE, KEY_EXPIRED, ROLLED_BACK, UNANSWERED, Keys, has_open
+from levada.delivery.journal_writer import JournalTask
 from levada.delivery.order import DeliveryOrder
-from levada.delivery.render import BatchMaker, Chunk, PlanReader
+from levada.delivery.plan_reader import BatchMaker, Chunk, PlanReader
 from levada.delivery.wire import Lost
 from levada.destination import DeliveryClass, Destination, not_looked_up
 from levada.errors import ConfigError, DestinationError

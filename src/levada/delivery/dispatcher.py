@@ -17,14 +17,14 @@ from levada import events
 from levada.addresses import AddressPolicy
 from levada.clock import Clock
 from levada.delivery.account import Account, Patience, Paused
-from levada.delivery.doubts import Keys, stamps, was_begun
 from levada.delivery.held import Held, held
+from levada.delivery.idempotency import Keys, stamps, was_begun
 from levada.delivery.order import DeliveryOrder, DeliveryReport, owner_of
 from levada.delivery.pauses import as_destination_error
+from levada.delivery.plan_reader import PlanReader
 from levada.delivery.refusals import Refusals
-from levada.delivery.remains import Remains
-from levada.delivery.render import PlanReader
-from levada.delivery.settled import figures, settle
+from levada.delivery.tally import figures, settle
+from levada.delivery.unfinished import Remains
 from levada.delivery.wire import HttpWire, Wire
 from levada.destination import Destination, TableDestination, Talk
 from levada.halt import Halt
@@ -148,7 +148,7 @@ class Dispatcher:
         store: Store,
         entitled: Callable[[], bool],
     ) -> _Sent:
-        from levada.delivery.tables import TableEngine
+        from levada.delivery.table_engine import TableEngine
 
         engine = TableEngine(
             order,
@@ -179,7 +179,7 @@ class Dispatcher:
         entitled: Callable[[], bool],
         waiting: Held,
     ) -> _Sent:
-        from levada.delivery.engine import HttpEngine
+        from levada.delivery.http_engine import HttpEngine
 
         async def sent() -> _Sent:
             wire = self._wire()

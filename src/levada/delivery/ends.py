@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from levada.delivery.doubts import AT_MOST_ONCE, BEGUN, HELD, is_open, repeated
+from levada.delivery.idempotency import AT_MOST_ONCE, BEGUN, HELD, is_open, repeated
 from levada.outcome import DELIVERED, HOPELESS, Effect, Effects, Outcome, Outcomes
 
 

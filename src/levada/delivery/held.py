@@ -3,7 +3,7 @@
 A request whose answer was lost may take effect late, for `max_server_seconds` after it was sent; an old value must not
 overwrite a newer one. So the operations of those records wait, and all others go at once. A record is known by its key
 and by its match values: what removes, makes or changes a record under the same match values waits with it, and what
-would have to come after that. What is not here: how an order goes on without them (`levada.delivery.engine`).
+would have to come after that. What is not here: how an order goes on without them (`levada.delivery.http_engine`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from levada.change import KINDS, Kind
-from levada.delivery.doubts import HELD
+from levada.delivery.idempotency import HELD
 from levada.destination import DestinationSpec
 from levada.errors import ConfigError, CorruptedError
 from levada.outcome import Outcome

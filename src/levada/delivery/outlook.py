@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from levada.change import KINDS, Kind
 from levada.delivery.held import Held, held
 from levada.delivery.order import DeliveryOrder
-from levada.delivery.render import PlanReader
+from levada.delivery.plan_reader import PlanReader
 from levada.destination import Destination, TableDestination
 from levada.run import Wait
 

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from levada.batch import Batch, python_values
 from levada.destination import Response
-from levada.destinations.paths import MISSING, answer_words, code, document, look, same, steps, text_at, words
+from levada.destinations.json_places import MISSING, answer_words, code, document, look, same, steps, text_at, words
 from levada.destinations.reading import Accepted, Entries, Expectation, Items, Reading, StatusEnd
-from levada.destinations.requests import String, Values, record_of
+from levada.destinations.request_maker import String, Values, record_of
 from levada.destinations.signs import failure, failure_in_text
 from levada.errors import DestinationError
 from levada.outcome import (

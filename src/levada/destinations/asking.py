@@ -14,10 +14,10 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 from levada.batch import Batch
 from levada.destination import UNREAD_ERROR, FieldSpec, Found, Page, Request, Response, Talk, not_looked_up
 from levada.destinations.answers import holds, record_texts
-from levada.destinations.paths import MISSING, answer_words, document, look, steps, text_at
+from levada.destinations.json_places import MISSING, answer_words, document, look, steps, text_at
 from levada.destinations.questions import FieldsDiscovery, LookUp, Next, ObjectsDiscovery, Read
 from levada.destinations.reading import Truth
-from levada.destinations.requests import Address, Unaddressable, Unsendable, Values, address, record_of
+from levada.destinations.request_maker import Address, Unaddressable, Unsendable, Values, address, record_of
 from levada.destinations.signs import asked_at_most, failure, more_pages
 from levada.errors import ConfigError, DestinationError
 from levada.mapping import FieldType, ValueLimits

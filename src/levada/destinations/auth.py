@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
 from levada.destination import Auth, Credential, Request, Response, Talk
-from levada.destinations.paths import MISSING, document, look, text_at
+from levada.destinations.json_places import MISSING, document, look, text_at
 from levada.destinations.signing import AuthDeclaration, OAuth2
 from levada.errors import AuthError
 

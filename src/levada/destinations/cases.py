@@ -24,8 +24,8 @@ from levada.destination import Request, Response
 from levada.destinations.connectors import located, opened, read_connector, stand_ins
 from levada.destinations.declared import DeclaredDestination
 from levada.destinations.example import example_batch
+from levada.destinations.json_places import read_json, same
 from levada.destinations.language import VERBS, Case, CaseAnswer, CaseRequest, Connector
-from levada.destinations.paths import read_json, same
 from levada.errors import ConfigError, LevadaError, Where
 from levada.mapping import FieldType
 from levada.nearest import nearest_hint

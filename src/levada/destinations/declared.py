@@ -30,11 +30,11 @@ from levada.destinations import asking, feasibility, jobs
 from levada.destinations.answers import Reader
 from levada.destinations.auth import auth_from
 from levada.destinations.identifiers import OWN_ID, filled, identified
+from levada.destinations.json_places import answer_words
 from levada.destinations.language import VERBS, Action, HttpOptions, Object
-from levada.destinations.paths import answer_words
 from levada.destinations.questions import FieldFacts
 from levada.destinations.reading import Scalar
-from levada.destinations.requests import Sender, Unsendable, address, scalars, sender
+from levada.destinations.request_maker import Sender, Unsendable, address, scalars, sender
 from levada.errors import ConfigError, DestinationError
 from levada.limits import Limits
 from levada.mapping import ValueLimits

@@ -13,7 +13,7 @@ from levada.destination import RequestFacts
 from levada.destinations.language import VERBS, Action
 from levada.destinations.questions import LookUp, RequestDeclaration
 from levada.destinations.reading import Reading, Scalar
-from levada.destinations.requests import Sender
+from levada.destinations.request_maker import Sender
 from levada.errors import ConfigError
 from levada.template import GROUPS, OWN, WITHOUT_MATCH, Items, Members, Node, Placeholder, Text, placeholders, written
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from levada.batch import Batch
-from levada.destinations.requests import Values, record_of
+from levada.destinations.request_maker import Values, record_of
 from levada.template import Embedded, Items, Members, Node, Placeholder, Text, json_text, placeholders
 
 OWN_ID = Placeholder("destination_id")

@@ -11,10 +11,10 @@ from typing import Any
 from levada.batch import Batch
 from levada.destination import Response, Talk
 from levada.destinations.answers import Reader
+from levada.destinations.json_places import MISSING, answer_words, document, look, read_json, same, steps, text_at
 from levada.destinations.language import Action, Job
-from levada.destinations.paths import MISSING, answer_words, document, look, read_json, same, steps, text_at
 from levada.destinations.questions import RequestDeclaration
-from levada.destinations.requests import Address, Values, address, record_of
+from levada.destinations.request_maker import Address, Values, address, record_of
 from levada.outcome import Outcomes
 from levada.template import Names
 from levada.wording import plural

@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from levada.destination import Request, Response
-from levada.destinations.paths import document
+from levada.destinations.json_places import document
 
 PARTIAL: Final = 206
 ENTRIES_LOOKED_AT: Final = 1_000

@@ -36,7 +36,7 @@ from levada.destination import (
 from levada.destinations.answers import Reader
 from levada.destinations.auth import StaticAuth
 from levada.destinations.reading import Reading
-from levada.destinations.requests import idempotency_key
+from levada.destinations.request_maker import idempotency_key
 from levada.errors import DestinationError
 from levada.limits import Limits
 from levada.model import Address, Declaration

@@ -1,6 +1,6 @@
 """What tells rows with one key apart, in words: the fields that differ among them, and each row's own values.
 
-What is not here: which rows have one key (`levada.planners.comparing`).
+What is not here: which rows have one key (`levada.planners.comparison`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ An expression is read by DuckDB's own parser, so that what is checked is what ru
 tree must be of a known kind: operators, literals, casts, CASE, columns of the model and the scalar functions
 of `FUNCTIONS`. No sub-query, aggregate, window, lambda, table function, star, parameter or volatile function
 passes, and nothing can leave the parentheses it is put in. How long its value may become is bounded
-(`levada.planners.growth`). Not here: types, which binding checks.
+(`levada.planners.expression_size`). Not here: types, which binding checks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from levada.errors import ConfigError
 from levada.nearest import nearest_hint
 from levada.nesting import NESTING_MAX, deepest
-from levada.planners import growth
+from levada.planners import expression_size
 from levada.sql.connection import bare
 
 EXPRESSION_CHARACTERS_MAX = 20_000
@@ -137,12 +137,12 @@ def checked(text: str, columns: Sequence[str], *, subject: str = "expression") -
     for found in _expressions(node["select_list"][0], subject, text):
         _check(found, known, used, subject, text)
     try:
-        growth.check(node["select_list"][0])
-    except growth.TooMuch as error:
+        expression_size.check(node["select_list"][0])
+    except expression_size.TooMuch as error:
         raise _refused(subject, text, _offset(error.node.get("query_location")), error.message, error.hint) from None
     except RecursionError:
         raise _deep(subject, text) from None
-    return Expression(f"({text}\n)", tuple(used), growth.longest(node["select_list"][0]))
+    return Expression(f"({text}\n)", tuple(used), expression_size.longest(node["select_list"][0]))
 
 
 def _nesting(text: str) -> int:

@@ -2,7 +2,7 @@
 
 The first segment is the base; what later ones say of a key is gathered in a small overlay table, so that the
 base is only scanned. Hashes that were made by another mapping or DuckDB are computed again from the values.
-Not here: writing segments (`levada.planners.folding`).
+Not here: writing segments (`levada.planners.fold`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from threading import Thread
 
 from levada.errors import ConfigError, LevadaError
 from levada.planner import Ledger, Segment
-from levada.planners import files, lapsed, sql
+from levada.planners import files, sql, unmapped_fields
 from levada.planners.engine import Engine
 from levada.planners.mapped import after_name, hash_of, input_name, key_name, late_part
 from levada.sql.text import json_of
@@ -88,7 +88,7 @@ class LedgerView:
 
     @property
     def lapses(self) -> bool:
-        return any(lapsed.known(columns, self.shape.names) for columns in self.columns)
+        return any(unmapped_fields.known(columns, self.shape.names) for columns in self.columns)
 
     @property
     def tells_created(self) -> bool:
@@ -150,7 +150,7 @@ class LedgerView:
             empty += [f"CAST(NULL AS VARCHAR) AS i{i}" for i, (_, _, late) in enumerate(self.shape.fields) if late]
             empty += ["CAST(NULL AS UBIGINT) AS h"]
             empty += [f"CAST(NULL AS VARCHAR) AS {name}" for name in ("st", "op", "identifier")]
-            empty += [f"false AS {CREATED}", f"{lapsed.NONE} AS lapsed"]
+            empty += [f"false AS {CREATED}", f"{unmapped_fields.NONE} AS lapsed"]
             return f"SELECT {sql.listed(empty)} WHERE false"
         matched = sql.equal("s", "o", "k", self.count)
         parts = []
@@ -231,8 +231,8 @@ class LedgerView:
         stored = self._hash(segment, columns)
         if "state" in columns:
             stored = f"CASE WHEN {state} = 'confirmed' THEN {stored} END"
-        if lapsed.LAPSED in columns:
-            stored = f"CASE WHEN NOT {lapsed.met(lapsed.LAPSED, self.shape.names)} THEN {stored} END"
+        if unmapped_fields.LAPSED in columns:
+            stored = f"CASE WHEN NOT {unmapped_fields.met(unmapped_fields.LAPSED, self.shape.names)} THEN {stored} END"
         operation = "CAST(NULL AS VARCHAR)"
         if "state" in columns and "operation" in columns:
             operation = f"CASE WHEN {state} = 'maybe_present' THEN operation END"
@@ -290,7 +290,7 @@ class LedgerView:
             f"{operation} AS op",
             f"{identifier} AS identifier",
             f"{created_of(segment, columns)} AS {CREATED}",
-            f"{lapsed.told(columns, self.shape.names)} AS lapsed",
+            f"{unmapped_fields.told(columns, self.shape.names)} AS lapsed",
         ]
         return f"SELECT {sql.listed(parts)} FROM {self._scan(segment)}"
 

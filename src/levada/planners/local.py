@@ -1,7 +1,7 @@
 """The local planner: compares, folds and reverses in an embedded DuckDB, in bounded memory.
 
 One fresh, restricted DuckDB per call, but for `types`, which reads nothing. The steps are in the modules beside this
-one: `reading` (the model), `mapped` (the mapping), `ledgers`, `comparing`, `late`, `folding`, `reversal`.
+one: `model_rows` (the model), `mapped` (the mapping), `ledgers`, `comparison`, `python_fields`, `fold`, `reversal`.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from levada.halt import Halt
 from levada.mapping import Mapping
 from levada.plan import Plan
 from levada.planner import Ledger, PlanRequest, Settled
-from levada.planners import files, folding, late, reversal, sql, unanswered
-from levada.planners.comparing import Comparison, Difference
+from levada.planners import files, fold, python_fields, reversal, sql, unanswered
+from levada.planners.comparison import Comparison, Difference
 from levada.planners.engine import Binder, Engine, first_line
-from levada.planners.figures import fields_changed
-from levada.planners.identity import plan_id
 from levada.planners.key_types import check_rewritten, known_type
 from levada.planners.ledgers import LedgerView, Shape, Verification
 from levada.planners.mapped import Layout, after_name, key_name, lay_out, model_column
-from levada.planners.reading import MAPPED, MODEL, Reading, query_of
+from levada.planners.model_rows import MAPPED, MODEL, Reading, query_of
+from levada.planners.plan_figures import fields_changed
+from levada.planners.plan_identity import plan_id
 from levada.source import TYPE_KEY, Attachment, Column
 from levada.wording import plural
 
@@ -157,7 +157,7 @@ class LocalPlanner:
                 if layout.late:
                     target = work / "preview.parquet"
                     if engine.copy(f"SELECT * EXCLUDE (p, bad), p AS first_p FROM {MAPPED}", target):
-                        done = late.completed(engine, layout, target, work)
+                        done = python_fields.completed(engine, layout, target, work)
                         source = f"SELECT * EXCLUDE (p), coalesce(first_p, p) AS p FROM ({done})"
                 keys = [f"k{i} AS {key_name(name)}" for i, name in enumerate(layout.keys)]
                 values = [
@@ -203,8 +203,8 @@ class LocalPlanner:
         ledger.folder.mkdir(parents=True, exist_ok=True)
         work = ledger.folder.absolute() / self.clock.new_id("work")
         with self._engine(work, [ledger.folder.absolute(), plan_folder.absolute()], None) as engine:
-            fold = unanswered.AnswersFold if plan.purpose == "settle" else folding.Fold
-            return fold(engine, plan, plan_folder.absolute(), ledger, settled, recipe).run()
+            made = unanswered.AnswersFold if plan.purpose == "settle" else fold.Fold
+            return made(engine, plan, plan_folder.absolute(), ledger, settled, recipe).run()
 
     def unanswered(
         self, ledger: Ledger, folder: Path, match: tuple[str, ...], wanted: Callable[[str], bool], start: int = 0
@@ -234,7 +234,7 @@ class LocalPlanner:
             return folded
         work = folded.folder.absolute() / self.clock.new_id("work")
         with self._engine(work, [folded.folder.absolute(), earlier.folder.absolute()], None) as engine:
-            return folding.with_identifiers(engine, folded, earlier)
+            return fold.with_identifiers(engine, folded, earlier)
 
     def reverse(self, plan: Plan, plan_folder: Path, settled: Settled, request: PlanRequest) -> Plan:
         """See Planner.reverse. The source is not read."""

@@ -3,7 +3,7 @@
 The columns of a mapped row are k0… (key), v0… (fields; for a field that needs Python, its input), `h` (a
 64-bit hash over all v), `p` (NULL, or code, field and reason, for rows that cannot be sent) and `bad` (p is not
 NULL, at less cost). Not here:
-where the rows come from, and the fields that need Python (`levada.planners.late`).
+where the rows come from, and the fields that need Python (`levada.planners.python_fields`).
 """
 
 from __future__ import annotations

@@ -15,13 +15,13 @@ from typing import Any
 from levada.change import KINDS, Counts, Kind
 from levada.plan import Plan, PlanFile
 from levada.planner import PlanRequest, Settled
-from levada.planners import files, lapsed, sql
+from levada.planners import files, sql, unmapped_fields
 from levada.planners.engine import Engine
-from levada.planners.figures import fields_changed, null_counts
-from levada.planners.folding import shape_of_recipe, still_ours
-from levada.planners.identity import plan_id
+from levada.planners.fold import shape_of_recipe, still_ours
 from levada.planners.ledgers import CREATED, LedgerView
 from levada.planners.mapped import after_name, before_name, hash_of, input_name, key_name
+from levada.planners.plan_figures import fields_changed, null_counts
+from levada.planners.plan_identity import plan_id
 from levada.wording import plural
 
 REASONS = {
@@ -207,8 +207,8 @@ class Reversal:
             f"(f.{before_name(name)} IS NULL AND f.{after_name(name)} IS NOT NULL)"
             for name in (self.plan.fields if mapping.nulls == "skip" else absent)
         ]
-        if lapsed.RETURNED in columns:
-            found.append(f"coalesce(len(f.{lapsed.RETURNED}) > 0, false)")
+        if unmapped_fields.RETURNED in columns:
+            found.append(f"coalesce(len(f.{unmapped_fields.RETURNED}) > 0, false)")
         return sql.any_of(found)
 
     def _done(self, *kinds: Kind) -> list[str]:

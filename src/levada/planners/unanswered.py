@@ -21,11 +21,11 @@ from levada.plan import Plan, PlanFile
 from levada.planner import REMOVAL, Ledger, Segment
 from levada.planners import files, sql
 from levada.planners.engine import Engine
-from levada.planners.figures import null_counts
-from levada.planners.folding import Fold, created_by
-from levada.planners.identity import plan_id
+from levada.planners.fold import Fold, created_by
 from levada.planners.ledgers import CREATED
 from levada.planners.mapped import before_name, key_name
+from levada.planners.plan_figures import null_counts
+from levada.planners.plan_identity import plan_id
 
 
 class Unanswered:

@@ -12,7 +12,7 @@ from levada.plan import Plan
 from levada.planner import Ledger
 from levada.runner import refused
 from levada.runner.doubt import is_doubted
-from levada.runner.ordered import ordered
+from levada.runner.order_file import ordered
 from levada.wording import plural
 
 if TYPE_CHECKING:

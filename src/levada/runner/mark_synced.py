@@ -14,13 +14,13 @@ from levada.errors import ConfigError, CorruptedError
 from levada.planner import KindPolicy
 from levada.run import RunResult, Tally
 from levada.runner.audit import note
-from levada.runner.columns import remember_columns
+from levada.runner.column_changes import remember_columns
 from levada.runner.plan import request
+from levada.runner.plan_sample import sample_keys
 from levada.runner.proof import Place, renew_proof
 from levada.runner.rebuilt import forget_rebuilt
 from levada.runner.resolve import resolve
 from levada.runner.resolved import Resolved
-from levada.runner.sample import sample_keys
 from levada.runner.shifted import remember_beginning
 from levada.runner.target import remember_target
 from levada.runner.unremembered import accept_unremembered

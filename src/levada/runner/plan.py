@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from levada.delivery.outlook import Outlook
-from levada.delivery.render import rows_within
-from levada.delivery.tables import write_order
+from levada.delivery.plan_reader import rows_within
+from levada.delivery.table_engine import write_order
 from levada.guard import GuardDecision
 from levada.plan import Plan, Purpose
 from levada.planner import Ledger, PlanRequest
 from levada.proof import Foretelling
 from levada.runner.approval import standing_approval
 from levada.runner.foretelling import foretell
-from levada.runner.guarding import decide
-from levada.runner.ordered import ordered
+from levada.runner.guard_facts import decide
+from levada.runner.order_file import ordered
 from levada.runner.ownership import overlaps
+from levada.runner.plan_sample import InvalidRow, Sampled, sample, sample_invalid
 from levada.runner.proof import Place, check_proof
 from levada.runner.resolve import resolve
 from levada.runner.resolved import Resolved
-from levada.runner.sample import InvalidRow, Sampled, sample, sample_invalid
 from levada.runner.sending import Sending, sendings
 from levada.runner.target import check_target
 from levada.wording import plural

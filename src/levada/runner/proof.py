@@ -22,7 +22,7 @@ from levada.plan import Plan
 from levada.planner import Ledger
 from levada.planners.witnesses import witnesses
 from levada.proof import Proof, Provable
-from levada.runner.ordered import read_order
+from levada.runner.order_file import read_order
 from levada.runner.unremembered import still_unremembered, unremembered
 from levada.store import Lease, RunRecord
 from levada.sync import Mode, Removal

@@ -21,7 +21,7 @@ from levada.model import Model
 from levada.nearest import nearest_hint
 from levada.planner import KindPolicy
 from levada.runner.abilities import check_abilities, without_effect
-from levada.runner.columns import FIELDLESS_CODES, drift_of, left_out, notices, renamed
+from levada.runner.column_changes import FIELDLESS_CODES, drift_of, left_out, notices, renamed
 from levada.runner.resolved import Drift, Resolved
 from levada.runner.sending import check_sending
 from levada.source import Column, Source

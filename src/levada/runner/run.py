@@ -18,10 +18,10 @@ from levada import events
 from levada.change import Counts
 from levada.clock import isoformat
 from levada.delivery.account import Paused
-from levada.delivery.doubts import MARK, Keys
+from levada.delivery.idempotency import MARK, Keys
 from levada.delivery.order import DeliveryOrder, DeliveryReport
 from levada.delivery.pauses import as_destination_error
-from levada.delivery.settled import figures
+from levada.delivery.tally import figures
 from levada.destination import Destination, TableDestination
 from levada.durable import system_error
 from levada.errors import (
@@ -38,11 +38,11 @@ from levada.run import RunResult, Tally
 from levada.runner import refused
 from levada.runner.approval import standing_approval
 from levada.runner.attempt import words_of
-from levada.runner.columns import remember_columns
+from levada.runner.column_changes import remember_columns
 from levada.runner.doubt import doubt, is_doubted, settle_doubt, was_doubted
-from levada.runner.guarding import decide
+from levada.runner.guard_facts import decide
 from levada.runner.heartbeat import Heartbeat
-from levada.runner.ordered import ordered, read_order, verify, write_order
+from levada.runner.order_file import ordered, read_order, verify, write_order
 from levada.runner.proof import Place, check_proof, expect_plan, renew_proof, still_stands
 from levada.runner.rebuilt import forget_rebuilt
 from levada.runner.resolve import resolve

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from levada.delivery.settled import settle
+from levada.delivery.tally import settle
 from levada.errors import LevadaError
 from levada.plan import Plan
 from levada.sql.connection import connect

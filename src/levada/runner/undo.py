@@ -17,7 +17,7 @@ from levada.change import KINDS, Kind, Verb
 from levada.delivery.before import verify_before
 from levada.delivery.order import DeliveryOrder
 from levada.delivery.outlook import Outlook
-from levada.delivery.settled import settle
+from levada.delivery.tally import settle
 from levada.destination import TableDestination
 from levada.errors import ConfigError
 from levada.mapping import Mapping as FieldMappings
@@ -25,13 +25,13 @@ from levada.plan import Plan
 from levada.planner import PlanRequest
 from levada.run import RunResult
 from levada.runner.approval import standing_approval
-from levada.runner.guarding import decide
-from levada.runner.ordered import read_order
+from levada.runner.guard_facts import decide
+from levada.runner.order_file import read_order
 from levada.runner.plan import SAMPLE_DEFAULT, PlanView, request
+from levada.runner.plan_sample import sample, sample_left
 from levada.runner.resolve import resolve
 from levada.runner.resolved import Resolved
 from levada.runner.run import Errand, run
-from levada.runner.sample import sample, sample_left
 from levada.runner.target import check_target
 from levada.runner.touched import touched
 from levada.runner.undone import remember_undo

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from levada.change import Kind
-from levada.delivery.settled import settle
+from levada.delivery.tally import settle
 from levada.errors import LevadaError
 from levada.guard import GuardReason
 from levada.plan import Plan

@@ -23,7 +23,7 @@ from levada.model import Model
 from levada.planner import Ledger, Planner
 from levada.redaction import Redactor
 from levada.runner.opening import opening
-from levada.runner.spool import Spool, make_spool
+from levada.runner.scratch import Spool, make_spool
 from levada.runner.watched import WatchedSource
 from levada.source import Source, SourceDeclaration
 from levada.store import Store

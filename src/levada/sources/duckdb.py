@@ -17,7 +17,7 @@ from pydantic import Field
 from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import SourceError
 from levada.source import Attachment, Column, SourceAbilities, SourceDeclaration, SourceType, missing_file
-from levada.sources import in_place
+from levada.sources import duckdb_reading
 from levada.sources.running import Running
 from levada.sources.statements import identifier, literal
 from levada.sql.connection import connect
@@ -45,14 +45,14 @@ class DuckDBSource:
         self.attachment()
 
     def tables(self) -> tuple[str, ...]:
-        with in_place.connected(self.attachment(), self._running) as connection, in_place.translated():
-            return in_place.tables_of(connection)
+        with duckdb_reading.connected(self.attachment(), self._running) as connection, duckdb_reading.translated():
+            return duckdb_reading.tables_of(connection)
 
     def columns(self, query: str) -> tuple[Column, ...]:
-        return in_place.columns_of(self.attachment(), query, self._running)
+        return duckdb_reading.columns_of(self.attachment(), query, self._running)
 
     def read(self, query: str) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
-        return in_place.reading(self.attachment(), query, self._running)
+        return duckdb_reading.reading(self.attachment(), query, self._running)
 
     def attachment(self, query: str | None = None) -> Attachment:
         """The file under a catalog name that no schema of it has, since such a name would be ambiguous in a query."""
@@ -79,7 +79,7 @@ class DuckDBSource:
             raise missing_file(self.path)
         connection = connect()
         try:
-            with in_place.translated():
+            with duckdb_reading.translated():
                 try:
                     connection.execute(self._attach("source"))
                 except duckdb.Error as error:

@@ -1,6 +1,6 @@
 """Data files as a source: each file, and each folder of files of one format, is a table named after it.
 
-What a column of a CSV or JSON file is, is decided by `levada.sources.inference` from every value of the
+What a column of a CSV or JSON file is, is decided by `levada.sources.file_types` from every value of the
 file, never from a sample alone. Parquet says it itself. The tables are views over the files; only text that is not
 UTF-8 is copied.
 """
@@ -20,9 +20,9 @@ from pydantic import Field
 from levada.addresses import OWN_MACHINE, AddressPolicy
 from levada.errors import SourceError
 from levada.source import Attachment, Column, SourceAbilities, SourceDeclaration, SourceType, missing, missing_file
-from levada.sources import in_place, inference
+from levada.sources import duckdb_reading, file_types
 from levada.sources.encoding import Encoding
-from levada.sources.inference import View
+from levada.sources.file_types import View
 from levada.sources.naming import tables_named
 from levada.sources.running import Running
 from levada.sources.statements import identifier
@@ -63,7 +63,7 @@ class FilesSource:
     encoding: Encoding = "utf-8"
     abilities: SourceAbilities = field(default=SourceAbilities(dialect="duckdb", in_place=True), init=False)
     _running: Running = field(default_factory=Running, init=False, repr=False)
-    _known: dict[str, tuple[in_place.State, View]] = field(default_factory=dict, init=False, repr=False)
+    _known: dict[str, tuple[duckdb_reading.State, View]] = field(default_factory=dict, init=False, repr=False)
 
     def check(self) -> None:
         if not self._found():
@@ -76,14 +76,14 @@ class FilesSource:
     def tables(self) -> tuple[str, ...]:
         """As in the contract; no file is looked into."""
         names = tuple(f"CREATE VIEW {identifier(name)} AS SELECT 1" for name in self._found())
-        with in_place.connected(Attachment(names), self._running) as connection, in_place.translated():
-            return in_place.tables_of(connection)
+        with duckdb_reading.connected(Attachment(names), self._running) as connection, duckdb_reading.translated():
+            return duckdb_reading.tables_of(connection)
 
     def columns(self, query: str) -> tuple[Column, ...]:
-        return in_place.columns_of(self.attachment(query), query, self._running, self._found())
+        return duckdb_reading.columns_of(self.attachment(query), query, self._running, self._found())
 
     def read(self, query: str) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
-        return in_place.reading(self.attachment(query), query, self._running)
+        return duckdb_reading.reading(self.attachment(query), query, self._running)
 
     def attachment(self, query: str | None = None) -> Attachment:
         """Views over the files. Tables that the query does not name are not looked into."""
@@ -109,12 +109,12 @@ class FilesSource:
 
     def _view(self, name: str, table: TableFiles) -> View:
         """How a table's files are read, from memory if none of them has changed."""
-        state = in_place.state_of(table.paths)
+        state = duckdb_reading.state_of(table.paths)
         if (known := self._known.get(name)) and known[0] == state:
             return known[1]
-        with in_place.translated():
-            view = inference.view(table, _of(name, self.text), _of(name, self.json), self.encoding, self._running)
-        in_place.check_unchanged(state)
+        with duckdb_reading.translated():
+            view = file_types.view(table, _of(name, self.text), _of(name, self.json), self.encoding, self._running)
+        duckdb_reading.check_unchanged(state)
         self._known[name] = (state, view)
         return view
 

@@ -1,6 +1,6 @@
 """The files of one table, and how their paths are written in SQL.
 
-Not here: which files make a table (`levada.sources.files`), and what is in them (`levada.sources.inference`).
+Not here: which files make a table (`levada.sources.files`), and what is in them (`levada.sources.file_types`).
 """
 
 from __future__ import annotations

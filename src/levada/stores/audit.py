@@ -12,9 +12,9 @@ import json
 from collections.abc import Iterator, Sequence
 
 from levada.store import AuditEntry
+from levada.stores.checksums import Row, as_bytes, damaged
 from levada.stores.database import Database
 from levada.stores.highwater import Meta
-from levada.stores.rows import Row, as_bytes, damaged
 
 START = ""
 _PAGE_ROWS = 1_000

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from levada.durable import disk_full, private_file, private_folder, sync_path, system_error
 from levada.errors import BusyError, CorruptedError, StoreError
-from levada.stores.rows import ACCEPT_HINT, Row
+from levada.stores.checksums import ACCEPT_HINT, Row
 from levada.stores.statements import migrations, sql
 
 BUSY_SECONDS = 15.0

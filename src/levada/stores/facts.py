@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import astuple
 
 from levada.store import WITHOUT_LEASE, Approval, Lease
+from levada.stores.checksums import Row, sealed, sought
 from levada.stores.database import Database
 from levada.stores.leases import SqliteLeases
 from levada.stores.machine import Machine
-from levada.stores.rows import Row, sealed, sought
 
 CLOCK_SLACK_SECONDS = 60.0
 """Processes read the clock before they reach the store; a time further back than this is another clock's."""

@@ -16,8 +16,8 @@ from xxhash import xxh3_64_hexdigest
 
 from levada.durable import locked, write_durably
 from levada.errors import CorruptedError
+from levada.stores.checksums import ACCEPT_HINT, damaged, sealed, verified
 from levada.stores.database import Database, translated
-from levada.stores.rows import ACCEPT_HINT, damaged, sealed, verified
 
 FILE = "high-water"
 LOCK = "lock"

@@ -14,10 +14,10 @@ from typing import Any, cast
 from levada.clock import Clock
 from levada.outcome import UNTOLD, Effects, End, Outcome, Outcomes
 from levada.store import Hold, Intent, JournalEntry, Lease
+from levada.stores.checksums import Row, holds, seal, sealed, sought, verified
 from levada.stores.database import Database
 from levada.stores.leases import SqliteLeases
 from levada.stores.machine import Machine
-from levada.stores.rows import Row, holds, seal, sealed, sought, verified
 from levada.stores.runs import RunRows, lost
 
 _PAGE_ROWS = 500

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from levada.clock import Clock
 from levada.errors import BusyError, FencedError
 from levada.store import HEARTBEAT_SECONDS, LEASE_SECONDS, Lease
+from levada.stores.checksums import sealed, sought, verified
 from levada.stores.database import Database
 from levada.stores.highwater import Meta
 from levada.stores.machine import Machine, Owner
-from levada.stores.rows import sealed, sought, verified
 
 _WATCH_POLL_SECONDS = 1.0
 

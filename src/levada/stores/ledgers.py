@@ -21,10 +21,10 @@ from levada.plan import PlanFile
 from levada.planner import Ledger, Segment
 from levada.run import Status
 from levada.store import Lease, Snapshots
+from levada.stores.checksums import REBUILD_HINT, Row, sealed, sought, verified
 from levada.stores.database import Database, translated
 from levada.stores.highwater import Meta
 from levada.stores.leases import SqliteLeases
-from levada.stores.rows import REBUILD_HINT, Row, sealed, sought, verified
 from levada.stores.runs import RunRows
 
 _READ_BYTES = 1 << 20

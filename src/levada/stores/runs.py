@@ -15,9 +15,9 @@ from levada.errors import ConfigError, CorruptedError, StoreError
 from levada.nearest import nearest
 from levada.run import OPEN_PHASES, Phase, Status
 from levada.store import Lease, RunRecord
+from levada.stores.checksums import REBUILD_HINT, Row, damaged, sealed, verified
 from levada.stores.database import Database
 from levada.stores.leases import Held, SqliteLeases
-from levada.stores.rows import REBUILD_HINT, Row, damaged, sealed, verified
 
 if TYPE_CHECKING:
     from levada.stores.ledgers import SqliteLedgers

@@ -21,15 +21,15 @@ from levada.clock import Clock, SystemClock, isoformat
 from levada.durable import locked, private_folder
 from levada.errors import CorruptedError, StoreError
 from levada.stores.audit import START, SqliteAudit
+from levada.stores.checksums import ACCEPT_HINT
 from levada.stores.database import Database, translated
+from levada.stores.elapsed import MachineMoments
 from levada.stores.facts import SqliteApprovals, SqliteLimits, SqliteMemory
 from levada.stores.highwater import LOCK, HighWater, Meta, read_mark
 from levada.stores.journal import Holds, SqliteJournals
 from levada.stores.leases import SqliteLeases
 from levada.stores.ledgers import SqliteLedgers
 from levada.stores.machine import THIS_MACHINE, Machine
-from levada.stores.moments import MachineMoments
-from levada.stores.rows import ACCEPT_HINT
 from levada.stores.runs import RunRows, SqliteRuns
 from levada.stores.snapshots import LEDGERS, LocalSnapshots
 from levada.stores.upkeep import SqliteUpkeep

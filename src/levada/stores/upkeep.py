@@ -11,15 +11,15 @@ from levada.clock import Clock, isoformat
 from levada.errors import CorruptedError, LevadaError
 from levada.run import OPEN_PHASES
 from levada.store import AuditEntry, Fact, RunRecord, Snapshots
-from levada.stores.acceptance import Acceptance
 from levada.stores.audit import SqliteAudit
+from levada.stores.checksums import ACCEPT_HINT, holds
 from levada.stores.database import Database
 from levada.stores.highwater import Meta
 from levada.stores.journal import entry_problem, head
 from levada.stores.leases import SqliteLeases
 from levada.stores.ledgers import SqliteLedgers, file_problem
 from levada.stores.machine import Machine
-from levada.stores.rows import ACCEPT_HINT, holds
+from levada.stores.rollback import Acceptance
 from levada.stores.runs import RunRows, numbered
 
 APPROVAL_HOURS = 24

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from levada.durable import private_folder, write_durably
 from levada.errors import StoreError
+from levada.stores.checksums import Row, sealed, verified
 from levada.stores.database import Database, translated
 from levada.stores.highwater import Meta
-from levada.stores.rows import Row, sealed, verified
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12

@@ -21,8 +21,8 @@ from levada.change import Verb
 from levada.destination import Request, Response
 from levada.destinations.answers import record_texts
 from levada.destinations.declared import DeclaredDestination
+from levada.destinations.json_places import steps
 from levada.destinations.language import Action
-from levada.destinations.paths import steps
 from levada.destinations.questions import FieldFacts
 from levada.destinations.reading import Entries, Expectation, Reading
 from levada.template import as_text, parse_text

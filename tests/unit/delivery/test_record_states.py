@@ -13,8 +13,8 @@ import pytest
 
 from levada.batch import Batch
 from levada.change import Verb
-from levada.delivery.doubts import TWICE, left_unsent
 from levada.delivery.ends import Ends
+from levada.delivery.idempotency import TWICE, left_unsent
 from levada.delivery.waiting import SCHEMA, Waiting
 from levada.delivery.wire import Outgoing
 from levada.destination import DeliveryClass

@@ -412,7 +412,7 @@ def test_secrets_are_not_in_the_folder(store: SqliteStore, folder: Path) -> None
 
 def test_a_ciphertext_under_another_name_does_not_open(store: SqliteStore, folder: Path) -> None:
     """Whoever can write the database cannot point one secret at another's place (the checksum set right too)."""
-    from levada.stores.rows import sealed
+    from levada.stores.checksums import sealed
 
     store.vault.set("ADMIN", "powerful")
     store.vault.set("GUEST", "harmless")

@@ -1,4 +1,4 @@
--- The store's first schema. Every row carries an XXH3-64 checksum of its content (levada.stores.rows), because
+-- The store's first schema. Every row carries an XXH3-64 checksum of its content (levada.stores.checksums), because
 -- SQLite does not notice a flipped byte inside a value. Tables that are looked up by key are WITHOUT ROWID:
 -- the key stands in the row itself, under its checksum.
 

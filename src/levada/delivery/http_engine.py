@@ -19,19 +19,17 @@ from levada.change import KINDS, Kind
 from levada.delivery.account import Account, Paused
 from levada.delivery.attempts import NOT_APPLIED, Attempts, PutOff
 from levada.delivery.course import Course, Phase
-from levada.delivery.doubts import (
+from levada.delivery.held import Held
+from levada.delivery.idempotency import (
     HELD,
     MARK,
     Keys,
     begun,
     was_begun,
 )
-from levada.delivery.held import Held
-from levada.delivery.journaling import GROUP_MAX, JournalTask
+from levada.delivery.journal_writer import GROUP_MAX, JournalTask
 from levada.delivery.order import DeliveryOrder
-from levada.delivery.progress import Progress, cleaned
-from levada.delivery.remains import Remains
-from levada.delivery.render import (
+from levada.delivery.plan_reader import (
     CHUNK_ROWS,
     BatchMaker,
     Chunk,
@@ -40,6 +38,8 @@ from levada.delivery.render import (
     cut,
     joined,
 )
+from levada.delivery.progress import Progress, cleaned
+from levada.delivery.unfinished import Remains
 from levada.destination import Destination
 from levada.limits import Limits
 from levada.outcome import Outcomes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from levada.planners import lapsed, sql
+from levada.planners import sql, unmapped_fields
 from levada.planners.engine import PARTS_MAX, Engine
 from levada.planners.mapped import after_name, before_name
 
@@ -52,10 +52,10 @@ def fields_changed(engine: Engine, changed: Path, names: Sequence[str]) -> dict[
     """
     if not names:
         return {}
-    back = lapsed.RETURNED in engine.types(f"SELECT * FROM {sql.parquet(changed)}")
+    back = unmapped_fields.RETURNED in engine.types(f"SELECT * FROM {sql.parquet(changed)}")
     shown = sql.listed(
         f"count(*) FILTER ({before_name(name)} IS DISTINCT FROM {after_name(name)}"
-        f"{f' OR {lapsed.met(lapsed.RETURNED, [name])}' if back else ''})"
+        f"{f' OR {unmapped_fields.met(unmapped_fields.RETURNED, [name])}' if back else ''})"
         for name in names
     )
     found = engine.row(f"SELECT {shown} FROM {sql.parquet(changed)}")

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from levada.change import Counts
 from levada.planner import KindPolicy, Ledger
-from levada.planners import apart, lapsed, late, sql
+from levada.planners import apart, python_fields, sql, unmapped_fields
 from levada.planners.engine import Engine
-from levada.planners.figures import null_counts, parts_for
 from levada.planners.ledgers import CREATED, NARROW, UNSURE, LedgerView
 from levada.planners.mapped import (
     Layout,
@@ -25,7 +24,8 @@ from levada.planners.mapped import (
     problem_text,
     split_problem,
 )
-from levada.planners.reading import MAPPED, Reading
+from levada.planners.model_rows import MAPPED, Reading
+from levada.planners.plan_figures import null_counts, parts_for
 
 ROWS = "levada_rows"
 DIFF = "levada_diff"
@@ -283,7 +283,7 @@ class Comparison:
         engine, layout = self.engine, self.layout
         if layout.late:
             done = self.work / "completed.parquet"
-            engine.copy(late.completed(engine, layout, scratch, self.work), done)
+            engine.copy(python_fields.completed(engine, layout, scratch, self.work), done)
             engine.run(f"CREATE TEMP VIEW levada_completed AS SELECT * FROM {sql.parquet(done)}")
             (self.bad_late,) = engine.row("SELECT count(*) FROM levada_completed WHERE p IS NOT NULL")
         else:
@@ -350,7 +350,8 @@ class Comparison:
         differ = [f"{self._after(each.index)} IS DISTINCT FROM b.b{each.index}" for each in layout.fields]
         if self.view.lapses:
             differ += [
-                f"({self._sent(each.index)} AND {lapsed.met('b.lapsed', [each.name])})" for each in layout.fields
+                f"({self._sent(each.index)} AND {unmapped_fields.met('b.lapsed', [each.name])})"
+                for each in layout.fields
             ]
         if self.ledger.distrusted:
             differ = ["true"]
@@ -363,7 +364,7 @@ class Comparison:
         kept = f"b.identifier{self._created}{self._still_lapsed()}"
         rest = f"f.h AS hash, {state} AS state, b.op AS operation, {kept}"
         if self.view.lapses:
-            rest += f", {lapsed.returned('b.lapsed', layout.names)} AS {lapsed.RETURNED}"
+            rest += f", {unmapped_fields.returned('b.lapsed', layout.names)} AS {unmapped_fields.RETURNED}"
         parts = [f"SELECT {start}, {rest} {part} {differs}" for part in joined]
         rows = engine.copy_parts(parts, self.folder / "changed.parquet")
         self.found.rows["changed"] = rows
@@ -395,7 +396,7 @@ class Comparison:
         if not self.view.lapses:
             return ""
         sent = [(each.name, self._sent(each.index)) for each in self.layout.fields]
-        return f", {lapsed.left_over('b.lapsed', sent)} AS {lapsed.LAPSED}"
+        return f", {unmapped_fields.left_over('b.lapsed', sent)} AS {unmapped_fields.LAPSED}"
 
     @property
     def _created(self) -> str:

@@ -21,9 +21,9 @@ from levada.change import KINDS, Kind, Verb
 from levada.delivery.attempts import BISECTION_PARTS_MAX
 from levada.delivery.before import keep_before
 from levada.delivery.order import DeliveryOrder
+from levada.delivery.plan_reader import WIDE_CHUNK_ROWS, BatchMaker, Chunk, PlanReader, joined
 from levada.delivery.progress import Progress, cleaned
-from levada.delivery.remains import Remains
-from levada.delivery.render import WIDE_CHUNK_ROWS, BatchMaker, Chunk, PlanReader, joined
+from levada.delivery.unfinished import Remains
 from levada.delivery.wire import Overtaken
 from levada.destination import TableDestination, WriteOrder, Writer
 from levada.errors import FullError, UnavailableError

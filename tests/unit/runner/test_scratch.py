@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from levada.runner.spool import OWNER, make_spool
+from levada.runner.scratch import OWNER, make_spool
 
-KILLED = "import os; from levada.runner.spool import make_spool; print(make_spool().folder, flush=True); os._exit(9)"
+KILLED = "import os; from levada.runner.scratch import make_spool; print(make_spool().folder, flush=True); os._exit(9)"
 
 
 def test_what_a_killed_process_left_is_deleted_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from levada.guard import GuardDecision, GuardFacts, GuardReason, judge, judge_undo
 from levada.plan import Plan
 from levada.planner import Ledger
-from levada.runner.columns import changed_otherwise, column_reasons, with_columns
+from levada.runner.column_changes import changed_otherwise, column_reasons, with_columns
+from levada.runner.plan_sample import sample_keys
 from levada.runner.rebuilt import rebuilt_reason
-from levada.runner.sample import sample_keys
 from levada.runner.undone import undone_reason
 
 if TYPE_CHECKING:

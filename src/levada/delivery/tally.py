@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from levada.change import Kind
-from levada.delivery.doubts import AT_MOST_ONCE, KEY_EXPIRED, TWICE, UNANSWERED
+from levada.delivery.idempotency import AT_MOST_ONCE, KEY_EXPIRED, TWICE, UNANSWERED
 from levada.gathering import ROWS, Rows
 from levada.outcome import GONE, Effect, Outcome, Outcomes
 from levada.plan import Plan

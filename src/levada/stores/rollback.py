@@ -18,13 +18,13 @@ from levada.errors import BusyError, CorruptedError
 from levada.planner import Ledger
 from levada.store import Fact
 from levada.stores.audit import START, SqliteAudit
+from levada.stores.checksums import Row, holds, sealed
 from levada.stores.database import Database, translated
 from levada.stores.highwater import FILE, LOCK, HighWater, Meta, read_mark
 from levada.stores.journal import entry_problem, head
 from levada.stores.leases import Held, SqliteLeases
 from levada.stores.ledgers import SqliteLedgers, file_problem
 from levada.stores.machine import Machine, Owner
-from levada.stores.rows import Row, holds, sealed
 from levada.stores.runs import RunRows, numbered
 from levada.wording import plural
 

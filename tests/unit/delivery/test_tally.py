@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from levada.change import Counts
-from levada.delivery.remains import Remains
-from levada.delivery.settled import figures, settle
+from levada.delivery.tally import figures, settle
+from levada.delivery.unfinished import Remains
 from levada.outcome import DELIVERED, Outcome, Outcomes
 from levada.plan import Plan, PlanFile
 from levada.store import Intent, JournalEntry

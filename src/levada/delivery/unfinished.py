@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from levada.change import Kind
-from levada.delivery.doubts import left_unsent
+from levada.delivery.idempotency import left_unsent
 from levada.outcome import End
 from levada.store import JournalEntry
 

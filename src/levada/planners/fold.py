@@ -16,11 +16,11 @@ from levada.durable import sync_path
 from levada.errors import StoreError
 from levada.plan import Plan, PlanFile
 from levada.planner import REMOVAL, Ledger, Segment, Settled
-from levada.planners import files, lapsed, sql
+from levada.planners import files, sql, unmapped_fields
 from levada.planners.engine import Engine
-from levada.planners.figures import null_counts
 from levada.planners.ledgers import CREATED, OVERLAY, UNSURE, LedgerView, Shape, overlay_rows
 from levada.planners.mapped import after_name, before_name, input_name, key_name
+from levada.planners.plan_figures import null_counts
 
 SEGMENTS_MAX = 16
 OVERLAY_SHARE_MAX = 0.25
@@ -201,7 +201,7 @@ class Fold:
             f"CASE WHEN s_end = 'unknown' THEN '{state}' ELSE 'confirmed' END AS state, "
             f"CASE WHEN s_end = 'unknown' THEN {operation} END AS operation, {identifier} AS identifier, "
             f"{created} AS {CREATED}"
-            f"{', lapsed' if lapsed.LAPSED in known else ''} FROM ({rows}) WHERE s_end IN {ends}"
+            f"{', lapsed' if unmapped_fields.LAPSED in known else ''} FROM ({rows}) WHERE s_end IN {ends}"
         )
         target = self.engine.spill / f"{kind}-upsert.parquet"
         count = self.engine.copy(query, target)
@@ -393,7 +393,7 @@ def with_identifiers(engine: Engine, ledger: Ledger, earlier: Ledger) -> Ledger:
     everything = [(name, "true") for name in shape.names]
     known = (
         f"SELECT * FROM (SELECT {keys}, identifier, {CREATED}, "
-        f"{lapsed.left_over(lapsed.LAPSED, everything)} AS lapsed FROM ({view.wide()})) "
+        f"{unmapped_fields.left_over(unmapped_fields.LAPSED, everything)} AS lapsed FROM ({view.wide()})) "
         f"WHERE identifier IS NOT NULL OR lapsed IS NOT NULL OR {CREATED}"
     )
     (count,) = engine.row(f"SELECT count(*) FROM ({known})")

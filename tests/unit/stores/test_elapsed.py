@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from levada.clock import SystemClock
+from levada.stores.elapsed import MachineMoments
 from levada.stores.machine import Machine
-from levada.stores.moments import MachineMoments
 
 
 class Clock(SystemClock):
