@@ -120,7 +120,8 @@ def _words(annotation: Any) -> str:
         return ""
     origin = typing.get_origin(annotation)
     if origin is Literal:
-        return f"one of {', '.join(str(choice) for choice in typing.get_args(annotation))}"
+        choices = [str(choice) for choice in typing.get_args(annotation)]
+        return f"one of {', '.join(choices)}" if len(choices) > 1 else choices[0]
     if origin is typing.Annotated:
         return _words(typing.get_args(annotation)[0])
     if origin in (list, tuple, set, frozenset):
