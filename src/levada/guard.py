@@ -203,7 +203,7 @@ def judge(declared: GuardDeclaration, facts: GuardFacts) -> GuardDecision:
         for field, after in facts.nulls_after.items():
             rise = (after - facts.nulls_before.get(field, after)) * 100
             if rise > points_max:
-                message = f"{field} is empty in {after:.1%} of the rows, {rise:.1f} points more than before"
+                message = f"{field} is empty in {after * 100:.1f} % of the rows, {rise:.1f} points more than before"
                 reasons.append(GuardReason("nulls_max", message, rise, points_max))
     found_reasons = tuple(reason for reason in reasons if reason is not None)
     return GuardDecision(bool(found_reasons), found_reasons)

@@ -14,7 +14,7 @@ import pytest
 from levada import Project
 from levada.errors import LevadaError
 from levada.runner.doubt import doubt
-from levada.runner.status import SyncStatus
+from levada.runner.status import SyncStatus, who_words
 from levada.testing.clock import FakeClock
 from levada_process import levada, small_project, write, write_customers
 from servers.records import Records, declared, records_server
@@ -133,6 +133,7 @@ def test_starts_that_come_to_nothing_are_told_until_one_ends(tmp_path: Path, rec
     assert "nothing was sent" in one.sentence
     assert view.sentence == "Nothing needs you; 1 of 1 goes on with the next run."
     assert one.standing[0].as_dict(one.schedule)["when"] == "with the next run (when asked)"
+    assert who_words(one.standing[0], one.schedule) == "nobody: the next run (when asked) goes on"
     write(tmp_path, {"destinations/crm.yml": declared(records.url), "models/customers.sql": BROKEN_MODEL})
     with Project.open(tmp_path) as project:
         with pytest.raises(LevadaError):

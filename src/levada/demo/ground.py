@@ -23,6 +23,7 @@ from pathlib import Path
 
 from levada.demo.warehouse import WarehouseFigures, build_warehouse
 from levada.errors import ConfigError
+from levada.project.listing import root_above, whole
 
 MARK = ".tools"
 """The folder of the tools is also what tells a demo's folder from any other."""
@@ -65,7 +66,14 @@ class Ground:
 
 
 def prepare(folder: Path) -> tuple[Ground, WarehouseFigures]:
-    """Make the demo's folder, in place of an earlier demo's. Raises ConfigError for a folder of anybody else's."""
+    """Make the demo's folder, in place of an earlier demo's. Raises ConfigError for a folder of anybody else's, and for
+    one in a project."""
+    if there := root_above(whole(folder).parent):
+        raise ConfigError(
+            f"{folder} would lie in the project {there}",
+            code="config.project_exists",
+            hint="go to a folder outside of it, or name one: `levada demo OTHER/FOLDER`",
+        )
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARK).is_dir():
             raise ConfigError(

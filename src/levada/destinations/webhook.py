@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from levada.addresses import server
 from levada.batch import Batch
 from levada.change import Verb
 from levada.destination import (
@@ -135,9 +136,10 @@ class WebhookDestination:
         return _TEMPLATES[verb]
 
     def facts(self, object_name: str, verb: Verb) -> RequestFacts:
-        """The address is not shown beyond its host: the path of a webhook is often a secret."""
+        """The address is not shown beyond its host and port: the path of a webhook is often a secret."""
         url = urlsplit(self.options.url)
-        return RequestFacts("POST", f"{url.scheme}://{url.hostname}/…", tuple(placeholders(_TEMPLATES[verb])))
+        host = server(url.hostname or "", url.port) if url.port else url.hostname
+        return RequestFacts("POST", f"{url.scheme}://{host}/…", tuple(placeholders(_TEMPLATES[verb])))
 
     def limits(self, object_name: str, verb: Verb) -> Limits:
         return self.spec.limits

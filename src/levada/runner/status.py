@@ -146,7 +146,7 @@ def _status_of(world: World, name: str, file: SyncFile) -> SyncStatus:
 def who_words(one: Standing, schedule: str) -> str:
     """Who must act, and the command; or that nobody must, and when it goes on."""
     if one.waits_for_a_run:
-        return f"{WHO['nobody']}, with the next run ({schedule})"
+        return f"nobody: the next run ({schedule}) goes on"
     return f"{WHO[one.who]}: {one.next_command}" if one.next_command else WHO[one.who]
 
 

@@ -44,6 +44,14 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "chapter one"
 
 
+def test_a_folder_in_a_project_is_refused(ground: Ground) -> None:
+    """In the demo's own folder too, where another demo would have tools of its own."""
+    with pytest.raises(ConfigError) as caught:
+        prepare(ground.folder / "demo")
+    assert str(ground.folder) in caught.value.message
+    assert not (ground.folder / "demo").exists()
+
+
 def test_the_tools_secrets_are_in_a_file_for_the_owner_alone(ground: Ground) -> None:
     """And they are found there again by a later `levada demo --serve`."""
     with ground.tools_running():

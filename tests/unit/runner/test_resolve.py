@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,15 @@ def test_the_name_that_was_probably_meant_in_a_query_is_told(tmp_path: Path, que
     with Project.open(tmp_path) as project, pytest.raises(ConfigError) as caught:
         resolve(project.world, EXAMPLE_SYNC)
     assert caught.value.hint == hint
+
+
+def test_sqlite_tells_no_place_in_a_query(tmp_path: Path) -> None:
+    """Then it is where the query begins."""
+    scaffold(tmp_path, "acme")
+    sqlite3.connect(tmp_path / "shop.db").close()
+    (tmp_path / "sources" / "shop.yml").write_text("type: sqlite\npath: shop.db\n")
+    (tmp_path / "models" / "customers.sql").write_text("/*\nsource: shop\nkey: id\n*/\n\nselect 1 as id,\n  nope\n")
+    with Project.open(tmp_path) as project, pytest.raises(ConfigError) as caught:
+        resolve(project.world, EXAMPLE_SYNC)
+    assert str(caught.value.where) == "models/customers.sql:6:1"
+    assert "nope" in caught.value.message
