@@ -5,6 +5,7 @@ Reading the files, header comments and positions is `levada.project`; running th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -103,6 +104,27 @@ class ColumnFacts(Declaration):
     """For people."""
 
 
+_PARTS = re.compile(r'"(?:[^"]|"")*"|[^."]+')
+"""The parts of a table's name; one in double quotes may hold dots."""
+_EXACT = ("duckdb", "postgres", "sqlite", "mysql")
+"""Dialects in which a name in quotes means no other than the same one without, but for its letters' case."""
+_BACKTICKS = ("mysql", "bigquery", "databricks", "spark")
+
+
+def _table_name(table: str, dialect: str) -> str:
+    """A table as declared, each part in quotes, but where its dialect would take the quoted name for another one."""
+    if "`" in table or "[" in table:
+        return table  # in its dialect's own quotes
+    sign = "`" if dialect in _BACKTICKS else '"'
+    found: list[str] = []
+    for part in _PARTS.findall(table):
+        plain = not part.startswith('"')
+        name = part if plain else part[1:-1].replace('""', '"')
+        folded = plain and dialect not in _EXACT and re.fullmatch(r"[\w$]+", part)
+        found.append(part if folded else sign + name.replace(sign, sign * 2) + sign)
+    return ".".join(found)
+
+
 class Model(Declaration):
     """One model. Exactly one of `query` (the text of the .sql file) and `table` is set."""
 
@@ -130,3 +152,10 @@ class Model(Declaration):
         if (self.query is None) == (self.table is None):
             raise ValueError("a model has either a query or a table")
         return self
+
+    def query_for(self, dialect: str) -> str:
+        """The SELECT statement, without a semicolon at its end; `table:` written out for a source's dialect."""
+        if self.query is not None:
+            return self.query.rstrip().rstrip(";").rstrip()
+        assert self.table is not None
+        return f"SELECT * FROM {_table_name(self.table, dialect)}"

@@ -29,7 +29,7 @@ from levada.planners.engine import Binder, Engine, first_line
 from levada.planners.key_types import check_rewritten, known_type
 from levada.planners.ledgers import LedgerView, Shape, Verification
 from levada.planners.mapped import Layout, after_name, key_name, lay_out, model_column
-from levada.planners.model_rows import MAPPED, MODEL, Reading, query_of
+from levada.planners.model_rows import MAPPED, MODEL, Reading
 from levada.planners.plan_figures import fields_changed
 from levada.planners.plan_identity import plan_id
 from levada.source import TYPE_KEY, Attachment, Column
@@ -71,7 +71,7 @@ class LocalPlanner:
         folder = request.folder.absolute()
         folder.mkdir(parents=True, exist_ok=True)
         verification = Verification(request.ledger)
-        attachment = request.source.attachment(query_of(request.model, request.source.abilities.dialect))
+        attachment = request.source.attachment(request.model.query_for(request.source.abilities.dialect))
         folders = [folder, request.ledger.folder.absolute()]
         with self._planning(folder / "work", folders, attachment, verification) as engine:
             compared_as = partial(known_type, engine, request.ledger)
@@ -147,7 +147,7 @@ class LocalPlanner:
         a text in `invalid`."""
         import pyarrow as pa
 
-        attachment = request.source.attachment(query_of(request.model, request.source.abilities.dialect))
+        attachment = request.source.attachment(request.model.query_for(request.source.abilities.dialect))
         work = self.spool / self.clock.new_id("preview")
         with self._planning(work, [], attachment) as engine:
             reading = Reading(engine, request.source, request.model, work, attachment, self.halt)

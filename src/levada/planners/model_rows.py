@@ -7,7 +7,6 @@ is read once into a spool file of mapped rows, which counts only when the read h
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,24 +31,6 @@ FILES_MAX = 100_000
 Stamp = tuple[int, int, int]
 
 
-def query_of(model: Model, dialect: str) -> str:
-    """The model's SELECT statement, without a semicolon at its end."""
-    if model.query is not None:
-        return model.query.strip().rstrip(";").rstrip()
-    assert model.table is not None
-    return f"SELECT * FROM {table_name(model.table, dialect)}"
-
-
-def table_name(table: str, dialect: str) -> str:
-    """A table as declared, quoted where its dialect folds no case of quoted lower-case names."""
-    if '"' in table or "`" in table or "[" in table:
-        return table
-    sign = {"mysql": "`", "bigquery": "`", "databricks": "`", "spark": "`"}.get(dialect, '"')
-    if dialect not in ("duckdb", "postgres", "sqlite", "mysql") and re.fullmatch(r"[\w$.]+", table):
-        return table
-    return ".".join(sign + part.replace(sign, sign * 2) + sign for part in table.split("."))
-
-
 class Reading:
     """The rows of one model in one engine. After `prepare`, the relation MAPPED can be queried.
 
@@ -70,7 +51,7 @@ class Reading:
         """`compared_as`: see `lay_out`."""
         self.engine = engine
         self.source = source
-        self.query = query_of(model, source.abilities.dialect)
+        self.query = model.query_for(source.abilities.dialect)
         self.keys = model.key
         self.folder = folder
         self.attachment = attachment

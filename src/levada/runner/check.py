@@ -16,7 +16,7 @@ from levada.runner.attempt import ISSUES, crash_of, words_of
 from levada.runner.ownership import overlaps
 from levada.runner.plan import request
 from levada.runner.proof import Place, check_proof
-from levada.runner.resolve import model_columns, model_query, resolve
+from levada.runner.resolve import model_columns, resolve
 from levada.runner.sending import Sending, sendings
 from levada.runner.target import check_target
 from levada.source import Cautious, without_unfit
@@ -200,7 +200,7 @@ def _noting(talk: Talk[None], asked: list[Request]) -> Talk[None]:
 def _key(world: World, name: str, model: Model) -> Finding:
     """Do the key's columns exist, and are they neither NULL nor twice the same? Counted by the warehouse."""
     subject = f"model {name}"
-    query = model_query(model)
+    query = model.query_for(world.source(model.source).abilities.dialect)
     try:
         columns = [column.name for column in model_columns(world, name, model)]
         missing = [key for key in model.key if key not in columns]

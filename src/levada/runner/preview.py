@@ -10,7 +10,7 @@ from levada.batch import python_rows
 from levada.errors import ConfigError, ConfigErrors
 from levada.nearest import nearest_hint
 from levada.runner.plan import request
-from levada.runner.resolve import model_columns, model_query, resolve
+from levada.runner.resolve import model_columns, resolve
 from levada.source import without_unfit
 from levada.sources.statements import wrapped
 
@@ -70,7 +70,7 @@ def _of_model(world: World, name: str, rows: int) -> PreviewView:
     found: list[Mapping[str, Any]] = []
     unfit: dict[str, str] = {}
     columns = tuple(column.name for column in model_columns(world, name, model))
-    query = model_query(model).rstrip().rstrip(";")
+    query = model.query_for(source.abilities.dialect)
     if source.abilities.in_place and ";" not in query:
         # such a source would sort and keep what nobody looks at
         query = f"{wrapped(query)} LIMIT {rows}"

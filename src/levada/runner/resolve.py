@@ -5,7 +5,6 @@ Every mistake that can be seen without reading a row is found here, with the pla
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -37,8 +36,6 @@ QUERY_MISTAKES = ("source.query", "source.not_read_only", "source.duplicate_colu
 
 TRIED_MAX = 20
 """So many new columns are offered to a destination one by one; of more, none is sent if one cannot be."""
-_PARTS = re.compile(r'"(?:[^"]|"")*"|[^."]+')
-"""The parts of a table's name; one in double quotes may hold dots."""
 
 
 def resolve(world: World, name: str) -> Resolved:
@@ -192,19 +189,11 @@ def policy_of(sync: Sync, verbs: Mapping[Kind, Verb]) -> KindPolicy:
     return KindPolicy(added="added" in verbs, changed=changed, removed="removed" in verbs, adopt=sync.adopt)
 
 
-def model_query(model: Model) -> str:
-    """The SELECT of a model, `table:` written out."""
-    if model.query is not None:
-        return model.query
-    assert model.table is not None
-    names = [part[1:-1].replace('""', '"') if part.startswith('"') else part for part in _PARTS.findall(model.table)]
-    return "SELECT * FROM " + ".".join('"' + name.replace('"', '""') + '"' for name in names)
-
-
 def model_columns(world: World, name: str, model: Model) -> Sequence[Column]:
     """The columns that the source describes. A query that it refuses is a mistake in the model's file."""
     try:
-        return world.source(model.source).columns(model_query(model))
+        source = world.source(model.source)
+        return source.columns(model.query_for(source.abilities.dialect))
     except SourceError as error:
         if error.code not in QUERY_MISTAKES:
             raise

@@ -12,7 +12,7 @@ from levada.model import Model
 from levada.project.scaffold import EXAMPLE_SYNC, scaffold
 from levada.runner.check import check
 from levada.runner.project import Project
-from levada.runner.resolve import model_query, resolve
+from levada.runner.resolve import resolve
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,28 @@ def test_a_query_that_the_source_refuses_is_a_mistake_of_the_models_file(
 def test_a_quoted_part_of_a_tables_name_may_hold_a_dot() -> None:
     """Dots inside double quotes are the name's own, as in `to:`."""
     odd = '"odd.schema"."a ""b"""'
-    assert model_query(Model(source="shop", key=("id",), table=odd)) == f"SELECT * FROM {odd}"
-    plain = Model(source="shop", key=("id",), table="sales.Orders")
-    assert model_query(plain) == 'SELECT * FROM "sales"."Orders"'
+    assert Model(source="shop", key=("id",), table=odd).query_for("postgres") == f"SELECT * FROM {odd}"
+
+
+@pytest.mark.parametrize(
+    ("table", "dialect", "written"),
+    [
+        ("sales.Orders", "postgres", '"sales"."Orders"'),
+        ("sales.Orders", "mysql", "`sales`.`Orders`"),
+        ('"a.b".c', "mysql", "`a.b`.`c`"),
+        ("sales.orders", "snowflake", "sales.orders"),
+        ('sales."my orders"', "snowflake", 'sales."my orders"'),
+        ("`a-b`.sales.orders", "bigquery", "`a-b`.sales.orders"),
+    ],
+)
+def test_a_table_is_written_out_for_its_sources_dialect(table: str, dialect: str, written: str) -> None:
+    """Once, for all who ask the source: its columns, its rows, a preview and the figures of the key."""
+    assert Model(source="shop", key=("id",), table=table).query_for(dialect) == f"SELECT * FROM {written}"
+
+
+def test_a_query_loses_the_semicolon_at_its_end_and_nothing_at_its_beginning() -> None:
+    """Places in errors count from its beginning."""
+    assert Model(source="shop", key=("id",), query="\n select 1 as id ;\n").query_for("duckdb") == "\n select 1 as id"
 
 
 @pytest.mark.parametrize(
