@@ -1,6 +1,7 @@
-"""Where the values of people's records rest in a project's state: the one list, for erasure, retention and the docs.
+"""Where the values of people's records rest in a project's state: the one list.
 
-Not here: what is in memory or in a private temporary folder while a command runs, and what the destinations hold.
+The security page shows it, and a test holds it against all that a state has. Not here: what is in memory or in a
+private temporary folder while a command runs, and what the destinations hold.
 """
 
 from __future__ import annotations
